@@ -1,0 +1,3 @@
+//! Arguments and exit codes; the work is in the library.
+
+fn main() {}

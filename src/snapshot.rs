@@ -1,0 +1,415 @@
+//! The domain: what one tenant's FlexVM organisation looked like when it was last read.
+//!
+//! Filled by `poll` from what `api` returns; read by `exposition`, `report` and the pages. Pure:
+//! no I/O and no clock. Text that repeats (ids of clouds, instance types, images, tags) is shared.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::period::Period;
+use crate::usage::PeriodUsage;
+
+/// Text shared between the many rows that repeat it.
+pub type Text = Arc<str>;
+
+/// A pool of bare-metal nodes at one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    /// Cloud UUID.
+    pub id: Text,
+    /// Free-form name.
+    pub name: Text,
+    /// Site code, such as `frmtl1`; an open set.
+    pub site: Text,
+    /// Bare-metal type that all nodes of the cloud share (the API's `instance_type` of a cloud).
+    pub node_type: Text,
+    /// When it was created, if the API said so.
+    pub created_at: Option<Timestamp>,
+}
+
+/// A physical host of a cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Node UUID.
+    pub id: Text,
+    /// The cloud that was asked for its nodes.
+    pub cloud_id: Text,
+    /// Name.
+    pub name: Text,
+    /// Serial number of the machine.
+    pub serial: Text,
+    /// One of [`NODE_STATUSES`], or one that nobody documented.
+    pub status: Text,
+}
+
+/// The node statuses that the API documents.
+pub const NODE_STATUSES: [&str; 7] =
+    ["created", "requested", "bootstrapping", "running", "failed", "deleting", "deleted"];
+
+/// Status of a VM. The set is open: a status that nobody documented is kept as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the variants are the API's own words")]
+pub enum VmStatus {
+    Provisioning,
+    Created,
+    Starting,
+    Running,
+    Stopping,
+    Stopped,
+    Paused,
+    Failed,
+    Deleting,
+    Deleted,
+    Unknown(Text),
+}
+
+impl VmStatus {
+    /// The nine statuses of a VM that has not been deleted, in the order of a VM's life: lists are
+    /// read in this order, so that a VM that moves on while they are read is met twice, not missed.
+    pub const LIVING: [Self; 9] = [
+        Self::Provisioning,
+        Self::Created,
+        Self::Starting,
+        Self::Running,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Paused,
+        Self::Failed,
+        Self::Deleting,
+    ];
+
+    /// The API's word.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Provisioning => "provisioning",
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Unknown(text) => text,
+        }
+    }
+
+    /// Reads the API's word; whatever is not documented is [`VmStatus::Unknown`].
+    #[must_use]
+    pub fn from_api(text: &str) -> Self {
+        Self::LIVING
+            .into_iter()
+            .chain([Self::Deleted])
+            .find(|status| status.as_str() == text)
+            .unwrap_or_else(|| Self::Unknown(text.into()))
+    }
+}
+
+/// An address of a VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpAddress {
+    /// As the API wrote it, v4 or v6.
+    pub address: Text,
+    /// Whether the API calls it public.
+    pub public: bool,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vm {
+    /// VM UUID.
+    pub id: Text,
+    /// The cloud that was asked for its VMs.
+    pub cloud_id: Text,
+    /// Name.
+    pub name: Text,
+    /// Instance type (VM size) by name.
+    pub instance_type: Text,
+    /// Image by name.
+    pub image: Text,
+    /// Current status.
+    pub status: VmStatus,
+    /// The node that hosts it, once the API knows.
+    pub node_id: Option<Text>,
+    /// When it was created, if the API said so.
+    pub created_at: Option<Timestamp>,
+    /// When it was deleted, for deleted VMs.
+    pub deleted_at: Option<Timestamp>,
+    /// Its addresses; may be empty.
+    pub ips: Box<[IpAddress]>,
+    /// Its tags, sorted, distinct, none empty.
+    pub tags: Arc<[Text]>,
+}
+
+/// Splits a tag at its first `:` into key and value. A tag without `:` or with nothing behind it
+/// is a key alone.
+///
+/// ```
+/// use flexvm_exporter::snapshot::split_tag;
+/// assert_eq!(split_tag("a:b:c"), ("a", Some("b:c")));
+/// assert_eq!(split_tag("gpu-farm"), ("gpu-farm", None));
+/// assert_eq!(split_tag("env:"), ("env", None));
+/// ```
+#[must_use]
+pub fn split_tag(tag: &str) -> (&str, Option<&str>) {
+    match tag.split_once(':') {
+        Some((key, "")) => (key, None),
+        Some((key, value)) => (key, Some(value)),
+        None => (tag, None),
+    }
+}
+
+/// One resource: `total = in_use + available`, which the API promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// All there is.
+    pub total: u64,
+    /// Taken.
+    pub in_use: u64,
+    /// Free.
+    pub available: u64,
+}
+
+/// Capacity of an organisation or of one cloud. Memory is in MiB (the API says MB; its examples
+/// are powers of two).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Number of nodes.
+    pub nodes: u64,
+    /// Nodes by bare-metal type.
+    pub node_groups: Vec<(Text, u64)>,
+    /// Virtual CPUs.
+    pub vcpus: Resource,
+    /// Memory in MiB.
+    pub memory_mib: Resource,
+    /// Pass-through devices by class (`gpu`, `nvme`; an open set).
+    pub pci_devices: Vec<(Text, Resource)>,
+}
+
+/// Capacity of one cloud: a row of `/v3/flexVM/capacity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudCapacity {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// Its capacity.
+    pub capacity: Capacity,
+}
+
+/// A VM size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceType {
+    /// Name, such as `vm.4c.8g`; the key by which VMs and prices refer to it.
+    pub name: Text,
+    /// Virtual CPUs.
+    pub vcpus: u64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// OS disk in GiB.
+    pub disk_gib: u64,
+    /// Pass-through devices as (class, specification), one entry a device.
+    pub pci_devices: Vec<(Text, Text)>,
+}
+
+/// An image that VMs are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Name.
+    pub name: Text,
+    /// Operating system, in words.
+    pub os: Text,
+    /// `linux` or `windows`; an open set.
+    pub os_type: Text,
+}
+
+/// What the provider's monthly report says, before anything is computed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonthlyReport {
+    /// The period that the report is for, in the provider's words.
+    pub period: Period,
+    /// Nodes across all clouds, at the time of the request.
+    pub total_nodes: u64,
+    /// VMs not deleted, at the time of the request.
+    pub total_active_vms: u64,
+    /// One row a cloud.
+    pub clouds: Vec<ReportCloud>,
+    /// One row a tag; VMs with several tags are in several, untagged VMs in none.
+    pub by_tag: Vec<ReportTag>,
+    /// One row a VM that existed in the period.
+    pub vms: Vec<ReportVm>,
+}
+
+/// A cloud's row of the provider's report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportCloud {
+    /// Cloud UUID.
+    pub id: Text,
+    /// Site code.
+    pub site: Text,
+    /// Bare-metal type.
+    pub node_type: Text,
+    /// Nodes now.
+    pub nodes: u64,
+    /// VMs not deleted now.
+    pub active_vms: u64,
+    /// What happened in the period.
+    pub usage: ProviderTotals,
+}
+
+/// A tag's row of the provider's report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportTag {
+    /// The raw tag.
+    pub tag: Text,
+    /// VMs not deleted now.
+    pub active_vms: u64,
+    /// What happened in the period.
+    pub usage: ProviderTotals,
+}
+
+/// The provider's own totals for a cloud or a tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProviderTotals {
+    /// VMs created within the period.
+    pub vms_created: u64,
+    /// VMs released (deleted) within the period.
+    pub vms_released: u64,
+    /// Hours, rounded up in a way that the API does not say.
+    pub vm_hours: u64,
+}
+
+/// A VM's row of the provider's report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportVm {
+    /// VM UUID.
+    pub id: Text,
+    /// Name.
+    pub name: Text,
+    /// Status when the report was made.
+    pub status: VmStatus,
+    /// Instance type (the API's `plan`).
+    pub instance_type: Text,
+    /// Image.
+    pub image: Text,
+    /// Cloud UUID.
+    pub cloud_id: Text,
+    /// Site code.
+    pub site: Text,
+    /// Tags, sorted, distinct, none empty.
+    pub tags: Arc<[Text]>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was released; none while it lives.
+    pub released_at: Option<Timestamp>,
+    /// The provider's whole hours for this VM.
+    pub vm_hours: u64,
+}
+
+/// A section of the snapshot with the time at which its data was complete.
+#[derive(Clone, Debug)]
+pub struct Section<T> {
+    /// When the run that fetched it ended.
+    pub at: Timestamp,
+    /// The data.
+    pub data: Arc<T>,
+}
+
+/// Data of the collector `capacity`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapacityData {
+    /// Organisation-wide.
+    pub total: Capacity,
+    /// By cloud, in the order of their ids.
+    pub clouds: Vec<CloudCapacity>,
+}
+
+/// Data of the collector `inventory`, each list in the order of its ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InventoryData {
+    /// Clouds.
+    pub clouds: Vec<Cloud>,
+    /// Nodes of all clouds.
+    pub nodes: Vec<Node>,
+    /// Living VMs of all clouds.
+    pub vms: Vec<Vm>,
+}
+
+/// Data of the collector `deleted_vms`: how many deleted VMs each cloud still lists, by cloud id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletedVmsData {
+    /// (cloud id, number of VMs), in the order of cloud ids.
+    pub clouds: Vec<(Text, u64)>,
+}
+
+/// Data of the collector `catalogue`, each list in the order of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CatalogueData {
+    /// VM sizes.
+    pub instance_types: Vec<InstanceType>,
+    /// Images.
+    pub images: Vec<Image>,
+}
+
+/// Data of the collector `usage`.
+#[derive(Clone, Debug)]
+pub struct UsageData {
+    /// The running month.
+    pub current: PeriodUsage,
+    /// The month before.
+    pub previous: Option<Arc<PeriodUsage>>,
+}
+
+/// All that is known of one tenant. Immutable; a new one replaces it whole.
+///
+/// A section is `None` before its collector's first success and again once it is stale: a missing
+/// section is never an empty one.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// See [`CapacityData`].
+    pub capacity: Option<Section<CapacityData>>,
+    /// See [`InventoryData`].
+    pub inventory: Option<Section<InventoryData>>,
+    /// See [`DeletedVmsData`].
+    pub deleted_vms: Option<Section<DeletedVmsData>>,
+    /// See [`CatalogueData`].
+    pub catalogue: Option<Section<CatalogueData>>,
+    /// See [`UsageData`].
+    pub usage: Option<Section<UsageData>>,
+}
+
+/// The parts of a snapshot, each with a task, an interval and a section of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "named like the sections of `Snapshot`")]
+pub enum Collector {
+    Capacity,
+    Inventory,
+    DeletedVms,
+    Usage,
+    Catalogue,
+}
+
+impl Collector {
+    /// Every collector.
+    pub const ALL: [Self; 5] =
+        [Self::Capacity, Self::Inventory, Self::DeletedVms, Self::Usage, Self::Catalogue];
+
+    /// The value of the label `collector` and of `?collect[]=`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Capacity => "capacity",
+            Self::Inventory => "inventory",
+            Self::DeletedVms => "deleted_vms",
+            Self::Usage => "usage",
+            Self::Catalogue => "catalogue",
+        }
+    }
+
+    /// Whether readiness and `flexvm_up` depend on it.
+    #[must_use]
+    pub fn required(self) -> bool {
+        matches!(self, Self::Capacity | Self::Inventory | Self::Usage)
+    }
+}
