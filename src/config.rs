@@ -1,6 +1,13 @@
 //! The configuration, typed and checked. Comes from a YAML file or the environment, goes to
 //! everything downstream as plain values.
 
+mod currency;
+pub mod load;
+mod prices;
+pub mod problem;
+pub mod schedule;
+mod yaml;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +18,7 @@ use std::time::Duration;
 use reqwest::Url;
 use rust_decimal::Decimal;
 
+use self::schedule::Schedule;
 use crate::period::Month;
 
 /// Everything that the YAML file or the environment says.
@@ -221,7 +229,7 @@ pub struct Report {
     /// Root of the report folders.
     pub directory: PathBuf,
     /// Cron expression with seconds, UTC: when new months are looked for.
-    pub schedule: String,
+    pub schedule: Schedule,
     /// How long after its end a month can be closed.
     pub settle: Duration,
     /// Months before the first start that are closed too.
@@ -240,7 +248,7 @@ impl Default for Report {
     fn default() -> Self {
         Self {
             directory: PathBuf::from("reports"),
-            schedule: "0 30 0 1 * *".to_owned(),
+            schedule: default_schedule(),
             settle: Duration::from_mins(30),
             backfill: 0,
             tag_rules: Vec::new(),
@@ -298,4 +306,9 @@ pub struct Listen {
     pub telemetry_path: String,
     /// The exporter toolkit's web configuration file.
     pub web_config: Option<PathBuf>,
+}
+
+/// The first of each month, half past midnight UTC.
+fn default_schedule() -> Schedule {
+    "0 30 0 1 * *".parse().expect("the default schedule is valid")
 }
