@@ -3,6 +3,14 @@
 //! Comes from `snapshot::MonthlyReport` (the provider's words) and what our own polls saw; goes to
 //! `exposition` (month to date) and to `report` (closed months).
 
+mod groups;
+mod lines;
+mod sums;
+
+pub use groups::{Group, GroupKind, Grouping, NO_VALUE};
+pub use lines::{CheckError, Flag, Flags, Line, NoWitness, Witness, check, lines};
+pub use sums::add_cost;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -490,7 +490,7 @@ mod tests {
                     schedule: '0 0 0 31 2 *'\nweb: [x]\n";
         let problems = problems(text);
         let has = |start: &str| {
-            assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start}: {problems:#?}")
+            assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start}: {problems:#?}");
         };
         has("tenants[0].name (line 2): \"..\"");
         has("tenants[1].base_url (line 6): \"http://api.example\" would send the token unencrypted");

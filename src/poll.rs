@@ -1,0 +1,232 @@
+//! One task per tenant and collector: fetch, put into the store, again after the interval.
+//!
+//! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
+
+mod inventory;
+mod usage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::api::{Client, Error, Reason, Run};
+use crate::clock::Clock;
+use crate::config::{Config, Tenant};
+use crate::period::Month;
+use crate::self_metrics::SelfMetrics;
+use crate::snapshot::{CapacityData, CatalogueData, Collector, DeletedVmsData, Section, Snapshot, VmStatus};
+use crate::store::{Store, interval};
+
+/// Longest time of one run, unless the interval or `metrics.stale_after` is longer: 100,000 VMs at
+/// 25 a page are 4,000 requests, which a server that takes 400 ms for each answers in time.
+const RUN_DEADLINE: Duration = Duration::from_mins(30);
+
+/// Part of an interval by which runs are spread, so that tenants and daemons do not march in step.
+const JITTER: f64 = 0.05;
+
+/// How long after a month's beginning `usage` runs: the provider's clock may be a little behind.
+const MONTH_BEGINS: Duration = Duration::from_secs(5);
+
+/// How often sections are looked at that may have become stale.
+const EXPIRY_CHECK: Duration = Duration::from_secs(5);
+
+/// What the collectors of a tenant share.
+#[derive(Debug)]
+pub struct Poller {
+    tenant: Arc<Tenant>,
+    client: Client,
+    store: Arc<Store>,
+    self_metrics: Arc<SelfMetrics>,
+    clock: Clock,
+    config: Arc<Config>,
+}
+
+impl Poller {
+    /// Makes a poller; nothing runs before [`Poller::spawn`].
+    #[must_use]
+    pub fn new(
+        tenant: Arc<Tenant>,
+        client: Client,
+        store: Arc<Store>,
+        self_metrics: Arc<SelfMetrics>,
+        clock: Clock,
+        config: Arc<Config>,
+    ) -> Self {
+        Self { tenant, client, store, self_metrics, clock, config }
+    }
+
+    /// Starts a task for each collector that is switched on. They end when `shutdown` turns true
+    /// or its sender goes; a run in progress is dropped.
+    pub fn spawn(self: &Arc<Self>, tasks: &mut JoinSet<()>, shutdown: &watch::Receiver<bool>) {
+        for collector in Collector::ALL {
+            let every = interval(&self.config.poll, collector);
+            if every.is_zero() {
+                continue;
+            }
+            let poller = Arc::clone(self);
+            let mut shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = poller.repeat(collector, every) => {}
+                    _ = shutdown.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+    }
+
+    async fn repeat(&self, collector: Collector, every: Duration) {
+        let mut state = State::default();
+        loop {
+            let started = Instant::now();
+            state = self.run_once(collector, state).await;
+            let spread = every.mul_f64(1.0 + JITTER * (fastrand::f64() * 2.0 - 1.0));
+            let mut wait = spread.saturating_sub(started.elapsed());
+            if collector == Collector::Usage {
+                wait = wait.min(self.until_month_begins());
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn until_month_begins(&self) -> Duration {
+        let now = self.clock.now();
+        let end = Month::of(now).period().end;
+        Duration::try_from(end.duration_since(now)).unwrap_or_default() + MONTH_BEGINS
+    }
+
+    /// One run: fetch, store, and say how it went.
+    async fn run_once(&self, collector: Collector, mut state: State) -> State {
+        let started = Instant::now();
+        let deadline =
+            RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
+        let run = self.client.run(deadline);
+        let fetched = self.fetch(collector, &run, &mut state).await;
+        let at = self.clock.now();
+        let duration = started.elapsed();
+        let tenant = &self.tenant.name;
+        match fetched {
+            Ok(put) => {
+                // Rendering and compressing a large tenant takes a while, so not on an async thread.
+                let (store, name) = (Arc::clone(&self.store), Arc::clone(tenant));
+                let stored = tokio::task::spawn_blocking(move || {
+                    store.succeeded(&name, collector, at, duration, |snapshot| put(snapshot, at));
+                });
+                if let Err(error) = stored.await {
+                    tracing::error!(%tenant, collector = collector.as_str(), %error, "rendering failed");
+                }
+                self.self_metrics.collector_succeeded(tenant, collector, duration, at);
+                tracing::debug!(%tenant, collector = collector.as_str(), ?duration, "polled");
+                if std::mem::take(&mut state.failing) {
+                    tracing::info!(%tenant, collector = collector.as_str(), "works again");
+                }
+            }
+            Err(error) => {
+                let (reason, text) = (error.reason(), describe(&error));
+                tracing::warn!(%tenant, collector = collector.as_str(), reason = reason.as_str(), error = text, "poll failed; the last good data stays");
+                self.store.failed(tenant, collector, at, duration, reason, text);
+                self.self_metrics.collector_failed(tenant, collector, duration, reason);
+                state.failing = true;
+            }
+        }
+        self.note_unknown_fields(&run, &mut state);
+        state
+    }
+
+    async fn fetch(&self, collector: Collector, run: &Run, state: &mut State) -> Result<Put, Error> {
+        match collector {
+            Collector::Capacity => {
+                let (total, mut clouds) = tokio::try_join!(run.capacity(), run.cloud_capacity())?;
+                clouds.sort_by(|a, b| a.cloud.id.cmp(&b.cloud.id));
+                Ok(put(CapacityData { total, clouds }, |snapshot| &mut snapshot.capacity))
+            }
+            Collector::Inventory => {
+                let view = self.store.view();
+                let before = view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
+                let data = inventory::fetch(run, before.map(|section| &*section.data)).await?;
+                Ok(put(data, |snapshot| &mut snapshot.inventory))
+            }
+            Collector::DeletedVms => {
+                let mut clouds = Vec::new();
+                for cloud in run.clouds().await? {
+                    match run.vms(&cloud.id, &VmStatus::Deleted).await {
+                        Ok(vms) => clouds.push((cloud.id, vms.len() as u64)),
+                        Err(error) => inventory::unless_vanished(run, &cloud.id, error).await?,
+                    }
+                }
+                clouds.sort();
+                Ok(put(DeletedVmsData { clouds }, |snapshot| &mut snapshot.deleted_vms))
+            }
+            Collector::Usage => {
+                let data = usage::fetch(self, run, &mut state.previous_month).await?;
+                Ok(put(data, |snapshot| &mut snapshot.usage))
+            }
+            Collector::Catalogue => {
+                let (mut instance_types, mut images) = tokio::try_join!(run.instance_types(), run.images())?;
+                instance_types.sort_by(|a, b| a.name.cmp(&b.name));
+                images.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(put(CatalogueData { instance_types, images }, |snapshot| &mut snapshot.catalogue))
+            }
+        }
+    }
+
+    /// Counts fields that nobody documented, and says each once in the log.
+    fn note_unknown_fields(&self, run: &Run, state: &mut State) {
+        let fields = run.unknown_fields();
+        for (endpoint, field) in fields.keys() {
+            if state.known_unknowns.insert((*endpoint, field.clone())) {
+                tracing::info!(tenant = %self.tenant.name, endpoint = endpoint.as_str(), field, "the API sends a field that is not documented; it is ignored");
+            }
+        }
+        self.self_metrics.unknown_fields(&self.tenant.name, &fields);
+    }
+}
+
+/// What a collector's task remembers from run to run.
+#[derive(Debug, Default)]
+struct State {
+    failing: bool,
+    known_unknowns: std::collections::BTreeSet<(crate::api::Endpoint, String)>,
+    previous_month: Option<usage::PreviousMonth>,
+}
+
+/// Puts what was fetched into a snapshot.
+type Put = Box<dyn FnOnce(&mut Snapshot, Timestamp) + Send>;
+
+fn put<T: Send + Sync + 'static>(
+    data: T,
+    section: impl FnOnce(&mut Snapshot) -> &mut Option<Section<T>> + Send + 'static,
+) -> Put {
+    Box::new(move |snapshot, at| *section(snapshot) = Some(Section { at, data: Arc::new(data) }))
+}
+
+/// An error with its sources, in one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Drops stale sections until `shutdown` turns true.
+pub async fn expire(store: Arc<Store>, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EXPIRY_CHECK) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        let store = Arc::clone(&store);
+        if let Err(error) = tokio::task::spawn_blocking(move || store.expire()).await {
+            tracing::error!(%error, "looking for stale series failed");
+        }
+    }
+}
+
+/// A failed run's reason for what the API said about a report.
+pub(crate) const INCONSISTENT_REPORT: Reason = Reason::Malformed;

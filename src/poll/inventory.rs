@@ -1,0 +1,93 @@
+//! Clouds, their nodes and their living VMs, read so that nothing is lost while it changes.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt as _};
+
+use crate::api::{Error, Reason, Run};
+use crate::snapshot::{Cloud, InventoryData, Node, Text, Vm, VmStatus};
+
+/// Most VMs that one run asks for by id. A mass deletion larger than this takes several polls to be
+/// resolved; until then its VMs stay as they were.
+const MAX_LOOKUPS: usize = 2_000;
+
+/// Look-ups by id that are under way at once; the client bounds the requests once more.
+const LOOKUPS_AT_ONCE: usize = 64;
+
+/// Reads the whole inventory. `before` is the newest complete one: a VM that was in it and is in no
+/// list now may only have moved between two lists, so it is asked for by id.
+pub async fn fetch(run: &Run, before: Option<&InventoryData>) -> Result<InventoryData, Error> {
+    let clouds = run.clouds().await?;
+    let contents = try_join_all(clouds.into_iter().map(|cloud| content(run, cloud))).await?;
+    let mut data = InventoryData::default();
+    let mut vms: BTreeMap<Text, Vm> = BTreeMap::new();
+    for (cloud, nodes, cloud_vms) in contents.into_iter().flatten() {
+        data.clouds.push(cloud);
+        data.nodes.extend(nodes);
+        for vm in cloud_vms {
+            vms.insert(vm.id.clone(), vm);
+        }
+    }
+    if let Some(before) = before {
+        for vm in missing(run, before, &data.clouds, &vms).await {
+            vms.insert(vm.id.clone(), vm);
+        }
+    }
+    data.clouds.sort_by(|a, b| a.id.cmp(&b.id));
+    data.nodes.sort_by(|a, b| (&a.cloud_id, &a.id).cmp(&(&b.cloud_id, &b.id)));
+    data.vms = vms.into_values().collect();
+    Ok(data)
+}
+
+/// A cloud with its nodes and VMs, or `None` if it vanished while it was read.
+async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, Vec<Node>, Vec<Vm>)>, Error> {
+    let read = async { tokio::try_join!(run.nodes(&cloud.id), living_vms(run, &cloud.id)) };
+    match read.await {
+        Ok((nodes, vms)) => Ok(Some((cloud, nodes, vms))),
+        Err(error) => unless_vanished(run, &cloud.id, error).await.map(|()| None),
+    }
+}
+
+/// The nine lists one after the other, in the order of a VM's life: one that moves on meanwhile is
+/// met twice, and the later reading, which is put in later, wins.
+async fn living_vms(run: &Run, cloud_id: &Text) -> Result<Vec<Vm>, Error> {
+    let mut vms = Vec::new();
+    for status in &VmStatus::LIVING {
+        vms.extend(run.vms(cloud_id, status).await?);
+    }
+    Ok(vms)
+}
+
+/// A 404 below a cloud is a change, not a failure, if the cloud itself is gone too.
+pub async fn unless_vanished(run: &Run, cloud_id: &Text, error: Error) -> Result<(), Error> {
+    if error.reason() != Reason::NotFound {
+        return Err(error);
+    }
+    match run.cloud(cloud_id).await {
+        Err(gone) if gone.reason() == Reason::NotFound => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// The VMs of `before` that are in no list now, but live: asked for by id, or, if that fails, as
+/// they were. 404 and `deleted` are gone, and so is everything in a cloud that is gone.
+async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &BTreeMap<Text, Vm>) -> Vec<Vm> {
+    let exists = |id: &Text| clouds.iter().any(|cloud| cloud.id == *id);
+    let missing: Vec<&Vm> =
+        before.vms.iter().filter(|vm| !now.contains_key(&vm.id) && exists(&vm.cloud_id)).collect();
+    if missing.len() > MAX_LOOKUPS {
+        tracing::info!(missing = missing.len(), asked = MAX_LOOKUPS, "many VMs left the lists at once; the rest is asked for in the next polls");
+    }
+    let asked = missing.iter().take(MAX_LOOKUPS).map(|vm| async move {
+        match run.vm(&vm.cloud_id, &vm.id).await {
+            Ok(found) if found.status == VmStatus::Deleted => None,
+            Ok(found) => Some(found),
+            Err(error) if error.reason() == Reason::NotFound => None,
+            Err(_) => Some((*vm).clone()),
+        }
+    });
+    let unasked = missing.iter().skip(MAX_LOOKUPS).map(|vm| (*vm).clone());
+    let found: Vec<_> = stream::iter(asked).buffer_unordered(LOOKUPS_AT_ONCE).collect().await;
+    found.into_iter().flatten().chain(unasked).collect()
+}

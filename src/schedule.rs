@@ -1,0 +1,194 @@
+//! Wakes `close_due`: by cron, at start, and to make up for what was missed.
+//!
+//! Cron only wakes; what is due decides. A minute's tick, by the monotonic clock, replays cron
+//! times that passed unnoticed (a sleeping machine, a clock that was set) and repeats failures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+use crate::clock::Clock;
+use crate::close::Closer;
+use crate::config::schedule::Schedule;
+use crate::poll::describe;
+use crate::report::Outcome;
+use crate::self_metrics::SelfMetrics;
+use crate::store::Store;
+
+/// The tick that makes up for what was missed.
+const TICK: Duration = Duration::from_mins(1);
+
+/// First pause after a failure; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Longest pause between two attempts at a month.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// A difference between wall and monotonic clock from one wake to the next that is worth a line.
+const CLOCK_JUMP: Duration = Duration::from_mins(1);
+
+/// Closes months for all tenants until it is told to stop.
+#[derive(Debug)]
+pub struct Worker {
+    closers: Vec<(Closer, Attempts)>,
+    schedule: Schedule,
+    clock: Clock,
+    store: Arc<Store>,
+    self_metrics: Arc<SelfMetrics>,
+    /// Wall and monotonic time of the newest wake.
+    last_wake: Option<(Timestamp, Instant)>,
+    /// When the schedule was last followed.
+    last_scheduled: Option<Timestamp>,
+}
+
+/// When a tenant's months are tried again.
+#[derive(Debug, Default)]
+struct Attempts {
+    at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Worker {
+    /// A worker for `closers`, one a tenant.
+    #[must_use]
+    pub fn new(
+        closers: Vec<Closer>,
+        schedule: Schedule,
+        clock: Clock,
+        store: Arc<Store>,
+        self_metrics: Arc<SelfMetrics>,
+    ) -> Self {
+        let closers = closers.into_iter().map(|closer| (closer, Attempts::default())).collect();
+        Self { closers, schedule, clock, store, self_metrics, last_wake: None, last_scheduled: None }
+    }
+
+    /// Runs until `shutdown` turns true. A month whose files are being written is finished first;
+    /// a fetch is dropped.
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let woken = Arc::new(Notify::new());
+        let scheduler = start_cron(&self.schedule, &woken).await;
+        if let Err(error) = &scheduler {
+            tracing::error!(%error, "the scheduler does not start; the minute's tick stands in for it");
+        }
+        let mut cron = true;
+        loop {
+            tokio::select! {
+                () = self.wake(cron) => {}
+                _ = shutdown.wait_for(|stop| *stop) => break,
+            }
+            cron = tokio::select! {
+                () = woken.notified() => true,
+                () = tokio::time::sleep(TICK) => false,
+                _ = shutdown.wait_for(|stop| *stop) => break,
+            };
+        }
+        if let Ok(mut scheduler) = scheduler {
+            // It waits for nothing; what matters has ended above.
+            let _ = scheduler.shutdown().await;
+        }
+    }
+
+    /// One look at what is due. `cron` is true when the schedule says so, and at start.
+    pub async fn wake(&mut self, cron: bool) {
+        let now = self.clock.now();
+        self.self_metrics.woke(now);
+        self.notice_clock_jumps(now);
+        let missed = |last| self.schedule.next_after(last).is_some_and(|next| next <= now);
+        let scheduled = cron || self.last_scheduled.is_none_or(missed);
+        if scheduled {
+            self.last_scheduled = Some(now);
+        }
+        for (closer, attempts) in &mut self.closers {
+            if scheduled || attempts.at.is_some_and(|at| at <= Instant::now()) {
+                close_due(closer, attempts, now, &self.store, &self.self_metrics).await;
+            }
+            // Also between attempts: a month may have become due that the schedule has not reached.
+            if let Ok(due) = closer.due(now) {
+                self.self_metrics.report_due(closer.tenant(), due.len());
+            }
+        }
+    }
+
+    fn notice_clock_jumps(&mut self, now: Timestamp) {
+        let instant = Instant::now();
+        if let Some((wall, monotonic)) = self.last_wake {
+            let expected = wall.checked_add(instant - monotonic).unwrap_or(now);
+            let jump = now.duration_since(expected);
+            if jump.unsigned_abs() > CLOCK_JUMP {
+                tracing::warn!(seconds = jump.as_secs(), "the clock jumped; what was missed is made up for");
+            }
+            // After a step back the schedule's next time must not lie a whole month away.
+            self.last_scheduled = self.last_scheduled.map(|at| at.min(now));
+        }
+        self.last_wake = Some((now, instant));
+    }
+}
+
+/// Closes every due month of a tenant, oldest first, and notes when to try again.
+async fn close_due(
+    closer: &Closer,
+    attempts: &mut Attempts,
+    now: Timestamp,
+    store: &Store,
+    self_metrics: &SelfMetrics,
+) {
+    let tenant = closer.tenant().to_owned();
+    let failed = |reason: crate::api::Reason, text: String, attempts: &mut Attempts| {
+        attempts.pause = (attempts.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        attempts.at = Some(Instant::now() + attempts.pause);
+        tracing::error!(tenant, reason = reason.as_str(), error = text, retry_in = ?attempts.pause, "a month cannot be closed");
+        self_metrics.report_failed(&tenant, reason);
+    };
+    let due = match closer.due(now) {
+        Ok(due) => due,
+        Err(error) => return failed(error.reason(), describe(&error), attempts),
+    };
+    for month in due {
+        match closer.close(month).await {
+            Ok(Outcome::Written(published)) => {
+                tracing::info!(tenant, %month, revision = published.revision, folder = %published.dir.display(), "month closed");
+                self_metrics.report_succeeded(&tenant, now);
+            }
+            Ok(Outcome::Already(_)) => tracing::info!(tenant, %month, "month found closed: another process did it"),
+            Err(error) => return failed(error.reason(), describe(&error), attempts),
+        }
+    }
+    attempts.pause = Duration::ZERO;
+    attempts.at = closer.settles_at(now).map(|at| {
+        Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()
+    });
+    show_newest(closer, store, self_metrics);
+}
+
+/// Puts the newest closed month on `/metrics`.
+fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
+    let newest = closer.folder().and_then(|folder| folder.newest());
+    match newest {
+        Ok(Some(published)) => {
+            self_metrics.reconciled(closer.tenant(), &published);
+            store.closed(closer.tenant(), published.closed_month());
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(tenant = closer.tenant(), error = describe(&error), "closed months cannot be read"),
+    }
+}
+
+async fn start_cron(
+    schedule: &Schedule,
+    woken: &Arc<Notify>,
+) -> Result<JobScheduler, tokio_cron_scheduler::JobSchedulerError> {
+    let scheduler = JobScheduler::new().await?;
+    let woken = Arc::clone(woken);
+    // The body only notifies: runs of one job may overlap, and a panic would silence it for good.
+    let job = Job::new_async(schedule.as_str(), move |_, _| {
+        let woken = Arc::clone(&woken);
+        Box::pin(async move { woken.notify_one() })
+    })?;
+    scheduler.add(job).await?;
+    scheduler.start().await?;
+    Ok(scheduler)
+}

@@ -1,0 +1,192 @@
+//! The provider's report as lines, one a VM, with exact seconds.
+
+use jiff::Timestamp;
+
+use super::{Use, UseSeconds};
+use crate::period::{Period, rfc3339, seconds_between};
+use crate::snapshot::{MonthlyReport, ReportVm, Text};
+
+/// What our own polls saw of a VM.
+pub trait Witness: Sync {
+    /// Seconds of `life` by the use they were observed in; `None` if no poll ever saw the VM. What
+    /// is left of `life` counts as unobserved.
+    fn observed(&self, vm_id: &str, life: Period) -> Option<UseSeconds>;
+}
+
+/// Nobody watched: everything is unobserved.
+#[derive(Clone, Copy, Debug)]
+pub struct NoWitness;
+
+impl Witness for NoWitness {
+    fn observed(&self, _: &str, _: Period) -> Option<UseSeconds> {
+        None
+    }
+}
+
+/// Why a report cannot be used at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// It is for another period than the one asked for.
+    #[error("the report is for {} to {}, asked was for {} to {}", rfc3339(answered.start), rfc3339(answered.end), rfc3339(asked.start), rfc3339(asked.end))]
+    Period {
+        /// What was asked for.
+        asked: Period,
+        /// What the report says.
+        answered: Period,
+    },
+    /// Two rows for one VM say different things.
+    #[error("the report has two different rows for the VM {0}")]
+    Conflicting(Text),
+}
+
+/// Refuses a report for another period, or one that contradicts itself. Anything else that is odd
+/// is reported, never adjusted.
+pub fn check(report: &MonthlyReport, asked: Period) -> Result<(), CheckError> {
+    if report.period != asked {
+        return Err(CheckError::Period { asked, answered: report.period });
+    }
+    let mut vms: Vec<&ReportVm> = report.vms.iter().collect();
+    vms.sort_by(|a, b| a.id.cmp(&b.id));
+    match vms.windows(2).find(|pair| pair[0].id == pair[1].id && pair[0] != pair[1]) {
+        Some(pair) => Err(CheckError::Conflicting(pair[0].id.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Something worth knowing about a line; in the order of their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flag {
+    /// The provider's hours are not the exact seconds rounded up.
+    HoursDiffer,
+    /// No poll of ours ever saw the VM.
+    NeverObserved,
+    /// There is a price list, but no price for its type.
+    NoPrice,
+    /// It did not exist within the period.
+    OutsidePeriod,
+    /// It was released before it was created; counted as released at once.
+    ReleasedBeforeCreated,
+    /// Its type is not in the catalogue.
+    UnknownType,
+    /// It existed for no whole second of the period.
+    ZeroLength,
+}
+
+impl Flag {
+    /// Every flag, sorted by its word.
+    pub const ALL: [Self; 7] = [
+        Self::HoursDiffer,
+        Self::NeverObserved,
+        Self::NoPrice,
+        Self::OutsidePeriod,
+        Self::ReleasedBeforeCreated,
+        Self::UnknownType,
+        Self::ZeroLength,
+    ];
+
+    /// The word in the column `flags`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HoursDiffer => "hours_differ",
+            Self::NeverObserved => "never_observed",
+            Self::NoPrice => "no_price",
+            Self::OutsidePeriod => "outside_period",
+            Self::ReleasedBeforeCreated => "released_before_created",
+            Self::UnknownType => "unknown_type",
+            Self::ZeroLength => "zero_length",
+        }
+    }
+}
+
+/// A set of [`Flag`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Adds `flag` if `holds`.
+    pub fn set(&mut self, flag: Flag, holds: bool) {
+        self.0 |= u8::from(holds) << flag as u8;
+    }
+
+    /// The flags that hold, sorted by their words.
+    pub fn iter(self) -> impl Iterator<Item = Flag> {
+        Flag::ALL.into_iter().filter(move |flag| self.0 & (1 << *flag as u8) != 0)
+    }
+}
+
+/// A VM's use in the period.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each summed on its own")]
+pub struct Line<'a> {
+    /// The provider's row.
+    pub vm: &'a ReportVm,
+    /// The VM's life clamped to the period, and to the time of the fetch while it lives.
+    pub life: Period,
+    /// The seconds of `life`, by use.
+    pub seconds: UseSeconds,
+    /// Whether it was alive when the period began.
+    pub at_start: bool,
+    /// Whether it was created within the period.
+    pub created: bool,
+    /// Whether it was released within the period.
+    pub released: bool,
+    /// Whether it was alive when the period ended (or when the report was fetched).
+    pub at_end: bool,
+    /// All but [`Flag::NoPrice`] and [`Flag::UnknownType`], which depend on price list and catalogue.
+    pub flags: Flags,
+}
+
+/// One line a VM, by id; rows that say the same twice count once.
+///
+/// `vm_seconds = max(0, min(released, end) − max(created, start))`, where a VM that lives is counted
+/// up to `fetched_at`, and `at_start + created − released = at_end` for every line.
+#[must_use]
+pub fn lines<'a>(report: &'a MonthlyReport, fetched_at: Timestamp, witness: &dyn Witness) -> Vec<Line<'a>> {
+    let mut lines: Vec<_> =
+        report.vms.iter().map(|vm| line(vm, report.period, fetched_at, witness)).collect();
+    lines.sort_by(|a, b| a.vm.id.cmp(&b.vm.id));
+    lines.dedup_by(|a, b| a.vm.id == b.vm.id);
+    lines
+}
+
+fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &dyn Witness) -> Line<'a> {
+    // Everything is cut to whole seconds first, so that lives and months add up exactly.
+    let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let created = whole(vm.created_at);
+    let released = vm.released_at.map(|at| whole(at).max(created));
+    let until = released.unwrap_or_else(|| whole(fetched_at));
+    let start = created.clamp(period.start, period.end);
+    let life = Period { start, end: until.clamp(start, period.end) };
+    let (exact, observed) = (seconds_between(life.start, life.end), witness.observed(&vm.id, life));
+    let mut made = Line {
+        vm,
+        life,
+        seconds: partition(exact, observed.unwrap_or_default()),
+        at_start: created < period.start && released.is_none_or(|at| at >= period.start),
+        created: period.contains(created),
+        released: released.is_some_and(|at| period.contains(at)),
+        at_end: created < period.end && released.is_none_or(|at| at >= period.end),
+        flags: Flags::default(),
+    };
+    let outside = created >= period.end || released.is_some_and(|at| at < period.start);
+    made.flags.set(Flag::OutsidePeriod, outside);
+    made.flags.set(Flag::ZeroLength, exact == 0 && !outside);
+    made.flags.set(Flag::ReleasedBeforeCreated, vm.released_at.is_some_and(|at| whole(at) < created));
+    made.flags.set(Flag::NeverObserved, observed.is_none());
+    made.flags.set(Flag::HoursDiffer, exact.div_ceil(3600) != vm.vm_hours);
+    made
+}
+
+/// `exact` seconds split as observed; whatever a witness says, the parts sum to `exact`.
+fn partition(exact: u64, observed: UseSeconds) -> UseSeconds {
+    let mut left = exact;
+    let mut parts = UseSeconds::default();
+    for part in [Use::Running, Use::Stopped, Use::Failed, Use::Other] {
+        let seconds = observed.get(part).min(left);
+        parts.add(part, seconds);
+        left -= seconds;
+    }
+    parts.add(Use::Unobserved, left);
+    parts
+}
