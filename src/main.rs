@@ -1,3 +1,33 @@
 //! Arguments and exit codes; the work is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use flexvm_exporter::cli::Cli;
+use flexvm_exporter::{commands, logging};
+
+/// How long the runtime waits at the end for work on other threads, such as files being written.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    // Usage errors leave with 2, --help and --version with 0.
+    let cli = Cli::parse();
+    logging::start(cli.flags.log_level, cli.flags.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("flexvm-exporter: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(commands::run(cli));
+    runtime.shutdown_timeout(LAST_WORK);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -413,3 +413,18 @@ impl Collector {
         matches!(self, Self::Capacity | Self::Inventory | Self::Usage)
     }
 }
+
+/// The newest closed month of a tenant, as its series show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedMonth {
+    /// Which month.
+    pub month: crate::period::Month,
+    /// The current revision, from 1.
+    pub revision: u32,
+    /// The provider's whole hours of each VM, summed.
+    pub reported_vm_hours: u64,
+    /// Exact VM seconds.
+    pub vm_seconds: u64,
+    /// With its currency, if there are prices.
+    pub internal_cost: Option<(rust_decimal::Decimal, Text)>,
+}

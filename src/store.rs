@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::api::Reason;
 use crate::config::{Metrics, Poll, Tenant};
-use crate::exposition::{ClosedMonth, Exposition, Part, TenantView};
-use crate::snapshot::{Collector, Snapshot};
+use crate::exposition::{Exposition, Part, TenantView};
+use crate::snapshot::{ClosedMonth, Collector, Snapshot};
 
 /// A collector's series outlive this many intervals without a success, if that is longer than
 /// `metrics.stale_after`.

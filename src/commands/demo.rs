@@ -1,0 +1,137 @@
+//! `demo`: the main job on the built-in simulator, all on loopback, in one process.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Url;
+use tokio::net::TcpListener;
+
+use super::Failure;
+use super::listen::{listen, shutdown_on_signals};
+use crate::api::{Client, NoObserver};
+use crate::cli::{self, Flags};
+use crate::clock::Clock;
+use crate::close::Closer;
+use crate::config::load::simulated_tenant;
+use crate::config::{Config, Ledger, Metrics, Poll, Report, Web};
+use crate::period::Month;
+use crate::report::Published;
+use crate::simulator::{Options, Simulator};
+
+/// Name of the demo's tenant.
+const TENANT: &str = "demo";
+
+/// Lines of a report that are shown.
+const FIRST_LINES: usize = 6;
+
+/// What the demo groups usage by: the simulator's VMs carry this tag key.
+const GROUP_BY: &str = "project";
+
+pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
+    if flags.config_file.is_some() || flags.web_config.is_some() || !flags.listen.is_empty() {
+        return Err(Failure::Usage(
+            "demo makes its own configuration: it takes --dir and --listen, but no --config.file, --web.config.file \
+             or --web.listen-address"
+                .to_owned(),
+        ));
+    }
+    let clock = Clock::system();
+    let shutdown = shutdown_on_signals()?;
+    let directory = match &arguments.dir {
+        Some(directory) => directory.clone(),
+        None => temporary_folder(&clock)?,
+    };
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make the folder {}", directory.display()))?;
+    let listener = listen(&arguments.listen).await?;
+    let address = listener.local_addr().context("no address")?;
+    let simulator_listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the simulator")?;
+    let simulator_url = format!("http://{}", simulator_listener.local_addr().context("no address")?);
+    let options = Options::default();
+    let token = options.token.clone();
+    let simulator = Simulator::new(options, clock.clone());
+    let mut stop = shutdown.clone();
+    let simulating = tokio::spawn(async move {
+        let stop = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        simulator.serve(simulator_listener, stop).await
+    });
+    let config = configuration(&simulator_url, &token, &directory)?;
+    println!("flexvm-exporter demo: the exporter against a simulated FlexVM API. Ctrl-C ends it.");
+    println!("  simulator    {simulator_url}  (token {token})");
+    println!("  status page  http://{address}/");
+    println!("  metrics      http://{address}{}", flags.telemetry_path);
+    if std::io::stdout().is_terminal() {
+        println!("Closing last month …");
+    }
+    let published = close_last_month(&config, &clock).await?;
+    show(&published)?;
+    crate::daemon::run(config, vec![listener], flags.telemetry_path.clone(), clock, shutdown).await?;
+    match simulating.await {
+        Ok(result) => result.context("the simulator")?,
+        Err(error) => return Err(anyhow::Error::new(error).context("the simulator").into()),
+    }
+    println!("Ended. The reports stay in {}", directory.display());
+    Ok(())
+}
+
+fn temporary_folder(clock: &Clock) -> Result<PathBuf, Failure> {
+    let name = format!("flexvm-exporter-demo-{}-{}", clock.now().as_second(), std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    // Fails if somebody else made it first: a shared temporary folder is no place to trust names.
+    std::fs::create_dir(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn configuration(simulator: &str, token: &str, directory: &Path) -> Result<Config, Failure> {
+    let base_url = Url::parse(simulator).context("the simulator's address")?;
+    let mut tenant = simulated_tenant(TENANT, base_url, token);
+    tenant.group_by = vec![GROUP_BY.to_owned()];
+    let seconds = Duration::from_secs;
+    Ok(Config {
+        tenants: vec![Arc::new(tenant)],
+        // Faster than in earnest, so that a visitor sees figures move.
+        poll: Poll {
+            capacity: seconds(5),
+            inventory: seconds(5),
+            deleted_vms: seconds(30),
+            usage: seconds(15),
+            catalogue: seconds(60),
+        },
+        metrics: Metrics { tag_keys: vec!["project".to_owned(), "env".to_owned()], ..Metrics::default() },
+        web: Web::default(),
+        ledger: Ledger { path: directory.join("flexvm-exporter.db"), ..Ledger::default() },
+        report: Report {
+            directory: directory.join("reports"),
+            // A visitor who comes just after a month's end need not wait.
+            settle: Duration::ZERO,
+            backfill: 1,
+            ..Report::default()
+        },
+    })
+}
+
+async fn close_last_month(config: &Config, clock: &Clock) -> anyhow::Result<Published> {
+    let tenant = Arc::clone(&config.tenants[0]);
+    let client = Client::new(&tenant, Arc::new(NoObserver))?;
+    let closer = Closer::new(tenant, client, clock.clone(), Arc::new(config.clone()));
+    let month = Month::of(clock.now()).previous();
+    Ok(closer.close(month).await?.into_published())
+}
+
+fn show(published: &Published) -> anyhow::Result<()> {
+    println!("  report       {}", published.dir.display());
+    let by_group = published.files.iter().find(|path| path.to_string_lossy().ends_with("_by-group.csv"));
+    if let Some(path) = by_group {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        println!("\nThe first lines of {}:", path.display());
+        for line in text.lines().take(FIRST_LINES) {
+            println!("  {line}");
+        }
+        println!();
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! `report`: closes months now, with the daemon's own code.
+
+use std::sync::Arc;
+
+use super::{Failure, serve};
+use crate::api::{Client, NoObserver};
+use crate::cli::{self, Flags};
+use crate::clock::Clock;
+use crate::close::{CloseError, Closer, Standing};
+use crate::period::{Month, rfc3339};
+use crate::poll::describe;
+use crate::report::{Outcome, Published};
+
+/// Most months of one call: ten years.
+const MOST_MONTHS: usize = 120;
+
+pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> {
+    let months = months(&arguments.month)?;
+    if arguments.restate {
+        return Err(Failure::Usage("--restate comes with a later version; a closed month stays as it is".to_owned()));
+    }
+    let config = Arc::new(serve::configuration(flags)?.config);
+    let clock = Clock::system();
+    let mut closers = Vec::new();
+    for tenant in &config.tenants {
+        if arguments.tenant.as_ref().is_none_or(|name| **name == *tenant.name) {
+            let client = Client::new(tenant, Arc::new(NoObserver)).map_err(anyhow::Error::from)?;
+            closers.push(Closer::new(Arc::clone(tenant), client, clock.clone(), Arc::clone(&config)));
+        }
+    }
+    let Some(first) = closers.first() else {
+        let known: Vec<_> = config.tenants.iter().map(|tenant| &*tenant.name).collect();
+        let name = arguments.tenant.as_deref().unwrap_or_default();
+        return Err(Failure::Usage(format!("there is no tenant {name:?}; there are {}", known.join(", "))));
+    };
+    // All months are looked at before any is touched.
+    for month in &months {
+        match first.standing(*month, clock.now()) {
+            Standing::Future => return Err(Failure::Usage(format!("{month} has not begun yet"))),
+            Standing::Settling(at) => {
+                return Err(Failure::Usage(format!(
+                    "{month} has ended, but is still settling: it can be closed from {} on (report.settle)",
+                    rfc3339(at)
+                )));
+            }
+            Standing::Running | Standing::Ended => {}
+        }
+    }
+    let mut failures = Vec::new();
+    for closer in &closers {
+        for month in &months {
+            if let Err(error) = one(closer, *month, arguments, &clock).await {
+                let text = format!("{} {month}: {}", closer.tenant(), describe(&error));
+                eprintln!("flexvm-exporter: {text}");
+                failures.push(text);
+            }
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let all = closers.len() * months.len();
+    Err(Failure::Failed(anyhow::anyhow!("{} of {all} reports failed", failures.len())))
+}
+
+async fn one(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> Result<(), CloseError> {
+    let tenant = closer.tenant();
+    if arguments.dry_run {
+        println!("{tenant} {month}: a dry run, nothing is written");
+        println!("{}", closer.dry_run(month).await?);
+        return Ok(());
+    }
+    let (published, what) = if let Some(out) = &arguments.out {
+        (closer.copy(month, out.clone()).await?, "a copy; nothing is closed")
+    } else if closer.standing(month, clock.now()) == Standing::Running {
+        (closer.provisional(month).await?, "provisional: the month has not ended")
+    } else {
+        match closer.close(month).await? {
+            Outcome::Written(published) => (published, "closed"),
+            Outcome::Already(published) => (published, "closed already"),
+        }
+    };
+    println!("{tenant} {month}: {what}");
+    show(&published);
+    Ok(())
+}
+
+fn show(published: &Published) {
+    for path in &published.files {
+        println!("  {}", path.display());
+    }
+    println!("{}", published.summary());
+}
+
+/// `2026-10`, or `2026-08..2026-10` with both ends.
+fn months(text: &str) -> Result<Vec<Month>, Failure> {
+    let parse = |text: &str| text.parse::<Month>().map_err(|error| Failure::Usage(format!("--month: {error}")));
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (parse(first)?, parse(last)?),
+        None => (parse(text)?, parse(text)?),
+    };
+    if last < first {
+        return Err(Failure::Usage(format!("--month: {last} is before {first}")));
+    }
+    let months: Vec<_> = std::iter::successors(Some(first), |month| Some(month.next()))
+        .take_while(|month| *month <= last)
+        .take(MOST_MONTHS + 1)
+        .collect();
+    if months.len() > MOST_MONTHS {
+        return Err(Failure::Usage(format!("--month: {text} is more than {MOST_MONTHS} months")));
+    }
+    Ok(months)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::months;
+
+    #[test]
+    fn a_range_holds_both_ends() {
+        let text = |range| months(range).map(|months| months.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(text("2025-12..2026-02").unwrap(), ["2025-12", "2026-01", "2026-02"]);
+        assert_eq!(text("2026-10").unwrap(), ["2026-10"]);
+        for bad in ["", "..", "2026-10..", "2026-10..2026-09", "2026-10...2026-11", "2000-01..2999-12", "x"] {
+            assert!(months(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `serve`: the daemon.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use super::listen::{DEFAULT_ADDRESS, listen, shutdown_on_signals};
+use crate::cli::Flags;
+use crate::clock::Clock;
+use crate::config::load::{Loaded, environment, load};
+use crate::config::problem::{Problem, Problems};
+use crate::config::{Config, Ledger, Report, Web};
+use crate::{api, daemon};
+
+pub async fn run(flags: &Flags) -> Result<(), Failure> {
+    let loaded = configuration(flags)?;
+    for sentence in &loaded.warnings {
+        tracing::warn!("{sentence}");
+    }
+    for key in without_effect(&loaded.config) {
+        tracing::warn!(key, "is read and checked, but has no effect in this version");
+    }
+    let mut listeners = Vec::new();
+    let default = vec![DEFAULT_ADDRESS.to_owned()];
+    for address in if flags.listen.is_empty() { &default } else { &flags.listen } {
+        let listener = listen(address).await?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, telemetry_path = flags.telemetry_path, "listening");
+        }
+        listeners.push(listener);
+    }
+    let shutdown = shutdown_on_signals()?;
+    ignore_hangups()?;
+    let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
+    daemon::run(loaded.config, listeners, flags.telemetry_path.clone(), Clock::system(), shutdown).await?;
+    Ok(())
+}
+
+/// The configuration with every token found, or every problem.
+pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    if !flags.telemetry_path.starts_with('/') || flags.telemetry_path.contains(['?', '#', ' ']) {
+        problems.push(Problem::new("--web.telemetry-path", "must be a path that begins with /"));
+    }
+    if flags.telemetry_path == "/" || flags.telemetry_path.starts_with("/-/") {
+        problems.push(Problem::new("--web.telemetry-path", "is taken by another page; /metrics is usual"));
+    }
+    if let Some(path) = &flags.web_config {
+        problems.extend(web_config_problem(path));
+    }
+    let loaded = match load(flags.config_file.as_deref(), &environment) {
+        Ok(loaded) => loaded,
+        Err(Problems(found)) => {
+            problems.extend(found);
+            return Err(Problems(problems));
+        }
+    };
+    for tenant in &loaded.config.tenants {
+        if let Err(error) = api::check_token(tenant) {
+            problems.push(Problem::new(format!("tenant {}", tenant.name), crate::poll::describe(&error)));
+        }
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
+}
+
+/// A web configuration asks for encryption or passwords, which this version cannot give yet: to
+/// serve openly instead would betray it.
+fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
+    let key = format!("--web.config.file {}", path.display());
+    match std::fs::read_to_string(path) {
+        Err(error) => Some(Problem::new(key, format!("cannot be read: {error}"))),
+        Ok(text) if text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "{}") => {
+            tracing::warn!("{key} is empty: everything is served without encryption and without password");
+            None
+        }
+        Ok(_) => Some(Problem::new(
+            key,
+            "TLS and authentication are not served by this version; leave the flag out, listen on loopback and put a \
+             reverse proxy in front",
+        )),
+    }
+}
+
+/// Keys of the file that a later version gives an effect, where they are set.
+fn without_effect(config: &Config) -> Vec<&'static str> {
+    let report = Report::default();
+    [
+        ("ledger", config.ledger != Ledger::default()),
+        ("web.reports", config.web != Web::default()),
+        ("report.watch", config.report.watch != report.watch),
+        ("report.restate", config.report.restate != report.restate),
+    ]
+    .into_iter()
+    .filter_map(|(key, set)| set.then_some(key))
+    .collect()
+}
+
+/// A hangup must not end the daemon: it asks for a reload.
+fn ignore_hangups() -> Result<(), Failure> {
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Failure::Failed(anyhow::Error::new(error).context("cannot listen for signals")))?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!("SIGHUP: this version reads its configuration at start only; restart it");
+        }
+    });
+    Ok(())
+}

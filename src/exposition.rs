@@ -1,0 +1,146 @@
+//! Snapshots as text for Prometheus: rendered and compressed once per change, shared by all scrapes.
+//!
+//! Comes from `store`, goes to `web`. Each collector's families are a part of their own, so that a
+//! new capacity does not cost a rendering of every VM; a part's compressed form is a whole gzip
+//! member, and members one after the other are one valid gzip stream.
+
+mod capacity;
+mod catalogue;
+mod deleted_vms;
+mod inventory;
+mod per_vm;
+mod status;
+mod tags;
+mod usage;
+mod writer;
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use self::writer::Writer;
+use crate::config::Metrics;
+use crate::snapshot::{ClosedMonth, Collector, Snapshot};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Compression level: on text of this kind the next levels cost much time for little.
+const LEVEL: Compression = Compression::new(1);
+
+/// A tenant as the families see it.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantView<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its newest data.
+    pub snapshot: &'a Snapshot,
+    /// The value of `flexvm_up`; `None` before the first run.
+    pub up: Option<bool>,
+    /// The newest closed month.
+    pub closed: Option<&'a ClosedMonth>,
+}
+
+/// A piece of the exposition that is rendered on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What belongs to no collector.
+    Status,
+    /// The families of a collector.
+    Collector(Collector),
+}
+
+impl Part {
+    /// Every part, in the order of the output.
+    pub const ALL: [Self; 6] = [
+        Self::Status,
+        Self::Collector(Collector::Capacity),
+        Self::Collector(Collector::Inventory),
+        Self::Collector(Collector::DeletedVms),
+        Self::Collector(Collector::Usage),
+        Self::Collector(Collector::Catalogue),
+    ];
+}
+
+/// All domain families, rendered. Immutable.
+#[derive(Clone, Debug, Default)]
+pub struct Exposition {
+    parts: [Rendered; Part::ALL.len()],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rendered {
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+impl Exposition {
+    /// Renders `changed` parts from `tenants` (in the order given) and shares the others with
+    /// `previous`; without `previous` everything is rendered.
+    #[must_use]
+    pub fn render(
+        tenants: &[TenantView<'_>],
+        options: &Metrics,
+        previous: Option<&Self>,
+        changed: &[Part],
+    ) -> Self {
+        let mut exposition = previous.cloned().unwrap_or_default();
+        for (part, rendered) in Part::ALL.iter().zip(&mut exposition.parts) {
+            if previous.is_none() || changed.contains(part) {
+                *rendered = render_part(*part, tenants, options);
+            }
+        }
+        exposition
+    }
+
+    /// The pieces of a body, to be followed by the exporter's own series: all parts, or the status
+    /// and the named collectors.
+    #[must_use]
+    pub fn body(&self, collect: Option<&[Collector]>, gzip: bool) -> Vec<Bytes> {
+        let wanted = |part: &Part| match part {
+            Part::Status => true,
+            Part::Collector(collector) => collect.is_none_or(|named| named.contains(collector)),
+        };
+        let parts = Part::ALL.iter().zip(&self.parts).filter(|(part, _)| wanted(part));
+        let bytes = parts.map(|(_, rendered)| if gzip { &rendered.gzip } else { &rendered.plain });
+        bytes.filter(|bytes| !bytes.is_empty()).cloned().collect()
+    }
+}
+
+fn render_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> Rendered {
+    let plain = write_part(part, tenants, options);
+    if plain.is_empty() {
+        return Rendered::default();
+    }
+    Rendered { gzip: gzip(&plain).into(), plain: plain.into() }
+}
+
+/// One part as plain text, not compressed.
+#[must_use]
+pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> Vec<u8> {
+    let mut writer = Writer::default();
+    match part {
+        Part::Status => status::write(tenants, &mut writer),
+        Part::Collector(Collector::Capacity) => capacity::write(tenants, &mut writer),
+        Part::Collector(Collector::Inventory) => inventory::write(tenants, options, &mut writer),
+        Part::Collector(Collector::DeletedVms) => deleted_vms::write(tenants, &mut writer),
+        Part::Collector(Collector::Usage) => usage::write(tenants, options, &mut writer),
+        Part::Collector(Collector::Catalogue) => catalogue::write(tenants, &mut writer),
+    }
+    let mut bytes = writer.into_bytes();
+    // The text lives until the next change: spare room would be kept for as long.
+    bytes.shrink_to_fit();
+    bytes
+}
+
+/// One gzip member of `plain`.
+#[must_use]
+pub fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), LEVEL);
+    let written = encoder.write_all(plain).and_then(|()| encoder.finish());
+    let mut bytes = written.unwrap_or_default();
+    bytes.shrink_to_fit();
+    bytes
+}

@@ -1,0 +1,378 @@
+//! Series about the exporter itself, which live as long as the process.
+//!
+//! `api`, `poll` and `schedule` report here; `web` renders them fresh on each scrape. The methods
+//! take typed values, so that labels come from closed sets.
+
+mod open_metrics;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::core::Collector as PrometheusCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::api::{Code, Endpoint, Observer, Reason};
+use crate::snapshot::Collector;
+
+/// Bounds of request durations, in seconds: from a near server to the default timeout.
+const REQUEST_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0, 90.0];
+
+/// Why a report can fail, beyond the reasons of requests.
+const REPORT_REASONS: [Reason; 4] = [Reason::Period, Reason::Inconsistent, Reason::Storage, Reason::Exists];
+
+/// How our sums differ from the provider's for the newest closed month.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The month, `YYYY-MM`.
+    pub month: String,
+    /// Numbers of VMs that differ, by kind.
+    pub vms: BTreeMap<&'static str, u64>,
+    /// Ours − provider's in seconds, the largest absolute within `total`, `clouds` and `tags`.
+    pub seconds: BTreeMap<&'static str, i64>,
+}
+
+/// All series about the exporter itself.
+#[derive(Debug)]
+pub struct SelfMetrics {
+    registry: Registry,
+    collector_success: IntGaugeVec,
+    collector_duration: GaugeVec,
+    collector_last_success: IntGaugeVec,
+    collector_failures: IntCounterVec,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    retries: IntCounterVec,
+    unknown_fields: IntGaugeVec,
+    last_wake: Gauge,
+    report_due: IntGaugeVec,
+    report_last_success: IntGaugeVec,
+    report_failures: IntCounterVec,
+    difference_vms: IntGaugeVec,
+    difference_seconds: IntGaugeVec,
+    reload_successful: IntGauge,
+    reload_success_time: IntGauge,
+    state: Mutex<State>,
+}
+
+/// What has to be remembered to take series away again.
+#[derive(Debug, Default)]
+struct State {
+    tenants: BTreeSet<String>,
+    unknown: BTreeMap<(String, Collector), BTreeSet<(Endpoint, String)>>,
+    woken: bool,
+}
+
+impl SelfMetrics {
+    /// Makes every family; `now` is when the configuration was read.
+    pub fn new(now: Timestamp) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let made = Maker(&registry);
+        let build = made.int_gauges(
+            "build_info",
+            "Constant 1, with the version, the revision and the compiler this exporter was built from.",
+            &["version", "revision", "rustc"],
+        )?;
+        build
+            .with_label_values(&[
+                env!("CARGO_PKG_VERSION"),
+                env!("FLEXVM_BUILD_REVISION"),
+                env!("FLEXVM_BUILD_RUSTC"),
+            ])
+            .set(1);
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let last_wake = Gauge::new(
+            "flexvm_exporter_last_wake_timestamp_seconds",
+            "When the worker that closes months last looked for work, Unix time; it does so every minute.",
+        )?;
+        let this = Self {
+            collector_success: made.int_gauges(
+                "collector_success",
+                "Whether the newest run of the collector succeeded.",
+                &["tenant", "collector"],
+            )?,
+            collector_duration: made.gauges(
+                "collector_duration_seconds",
+                "How long the newest run of the collector took.",
+                &["tenant", "collector"],
+            )?,
+            collector_last_success: made.int_gauges(
+                "collector_last_success_timestamp_seconds",
+                "When the newest successful run of the collector ended, Unix time: the age of its series.",
+                &["tenant", "collector"],
+            )?,
+            collector_failures: made.counters(
+                "collector_failures_total",
+                "Failed runs of the collector by reason.",
+                &["tenant", "collector", "reason"],
+            )?,
+            requests: made.counters(
+                "api_requests_total",
+                "Requests to the FlexVM API by HTTP status, or by the reason where no status was received.",
+                &["tenant", "endpoint", "code"],
+            )?,
+            request_duration: made.histograms(
+                "api_request_duration_seconds",
+                "Duration of requests to the FlexVM API, body included.",
+                &["tenant", "endpoint"],
+            )?,
+            retries: made.counters(
+                "api_retries_total",
+                "Requests to the FlexVM API that were sent again.",
+                &["tenant", "endpoint"],
+            )?,
+            unknown_fields: made.int_gauges(
+                "api_unknown_fields",
+                "How often the newest run met a field that the API does not document.",
+                &["tenant", "endpoint", "field"],
+            )?,
+            report_due: made.int_gauges(
+                "report_due",
+                "Months past their settle time that have no final report.",
+                &["tenant"],
+            )?,
+            report_last_success: made.int_gauges(
+                "report_last_success_timestamp_seconds",
+                "When a month was last closed, Unix time.",
+                &["tenant"],
+            )?,
+            report_failures: made.counters(
+                "report_failures_total",
+                "Failed attempts to close a month by reason.",
+                &["tenant", "reason"],
+            )?,
+            difference_vms: made.int_gauges(
+                "report_difference_vms",
+                "VMs by which our counts and the provider's differ in the newest closed month.",
+                &["tenant", "month", "kind"],
+            )?,
+            difference_seconds: made.int_gauges(
+                "report_difference_seconds",
+                "Our VM seconds minus the provider's hours in seconds in the newest closed month: the largest absolute difference within the scope. The provider rounds up to hours.",
+                &["tenant", "month", "scope"],
+            )?,
+            reload_successful: made.int_gauge(
+                "config_last_reload_successful",
+                "Whether the newest reading of the configuration succeeded.",
+            )?,
+            reload_success_time: made.int_gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration was last read with success, Unix time.",
+            )?,
+            last_wake,
+            state: Mutex::default(),
+            registry: registry.clone(),
+        };
+        this.reload_successful.set(1);
+        this.reload_success_time.set(now.as_second());
+        Ok(this)
+    }
+
+    /// Makes the counters of a tenant start at 0, so that their first increase is seen.
+    pub fn add_tenant(&self, tenant: &str, collectors: impl Iterator<Item = Collector>) {
+        self.state().tenants.insert(tenant.to_owned());
+        for collector in collectors {
+            for reason in Reason::API {
+                self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]);
+            }
+        }
+        for reason in Reason::API.into_iter().chain(REPORT_REASONS) {
+            self.report_failures.with_label_values(&[tenant, reason.as_str()]);
+        }
+    }
+
+    /// Takes every series of a tenant away.
+    pub fn remove_tenant(&self, tenant: &str) {
+        self.state().tenants.remove(tenant);
+    }
+
+    /// A run succeeded.
+    pub fn collector_succeeded(&self, tenant: &str, collector: Collector, duration: Duration, at: Timestamp) {
+        let labels = [tenant, collector.as_str()];
+        self.collector_success.with_label_values(&labels).set(1);
+        self.collector_duration.with_label_values(&labels).set(duration.as_secs_f64());
+        self.collector_last_success.with_label_values(&labels).set(at.as_second());
+    }
+
+    /// A run failed.
+    pub fn collector_failed(&self, tenant: &str, collector: Collector, duration: Duration, reason: Reason) {
+        let labels = [tenant, collector.as_str()];
+        self.collector_success.with_label_values(&labels).set(0);
+        self.collector_duration.with_label_values(&labels).set(duration.as_secs_f64());
+        self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]).inc();
+    }
+
+    /// The undocumented fields that a collector's newest run met; those of the run before go.
+    pub fn unknown_fields(&self, tenant: &str, collector: Collector, fields: &BTreeMap<(Endpoint, String), u64>) {
+        let mut state = self.state();
+        let known = state.unknown.entry((tenant.to_owned(), collector)).or_default();
+        for (endpoint, field) in known.iter().filter(|key| !fields.contains_key(key)) {
+            let _ = self.unknown_fields.remove_label_values(&[tenant, endpoint.as_str(), field]);
+        }
+        *known = fields.keys().cloned().collect();
+        for ((endpoint, field), count) in fields {
+            self.unknown_fields.with_label_values(&[tenant, endpoint.as_str(), field]).set(signed(*count));
+        }
+    }
+
+    /// The worker that closes months looked for work.
+    pub fn woke(&self, now: Timestamp) {
+        #[expect(clippy::cast_precision_loss, reason = "seconds stay far below 2^53")]
+        self.last_wake.set(now.as_second() as f64);
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.woken, true) {
+            // Not before the first wake: a 0 would read as 1970.
+            let _ = self.registry.register(Box::new(self.last_wake.clone()));
+        }
+    }
+
+    /// Months that wait for a report.
+    pub fn report_due(&self, tenant: &str, months: usize) {
+        self.report_due.with_label_values(&[tenant]).set(signed(months as u64));
+    }
+
+    /// A month was closed.
+    pub fn report_succeeded(&self, tenant: &str, at: Timestamp) {
+        self.report_last_success.with_label_values(&[tenant]).set(at.as_second());
+    }
+
+    /// A month could not be closed.
+    pub fn report_failed(&self, tenant: &str, reason: Reason) {
+        self.report_failures.with_label_values(&[tenant, reason.as_str()]).inc();
+    }
+
+    /// How the newest closed month differs from the provider's sums; earlier months' series go.
+    pub fn reconciled(&self, tenant: &str, difference: &Difference) {
+        for vec in [&self.difference_vms, &self.difference_seconds] {
+            for family in vec.collect() {
+                for metric in family.get_metric() {
+                    let label = |name| metric.get_label().iter().find(|label| label.name() == name);
+                    let value = |name| label(name).map_or("", |label| label.value());
+                    if value("tenant") == tenant {
+                        let last = if label("kind").is_some() { value("kind") } else { value("scope") };
+                        let _ = vec.remove_label_values(&[tenant, value("month"), last]);
+                    }
+                }
+            }
+        }
+        for (kind, vms) in &difference.vms {
+            self.difference_vms.with_label_values(&[tenant, &difference.month, kind]).set(signed(*vms));
+        }
+        for (scope, seconds) in &difference.seconds {
+            self.difference_seconds.with_label_values(&[tenant, &difference.month, scope]).set(*seconds);
+        }
+    }
+
+    /// The configuration was read again.
+    pub fn reloaded(&self, success: bool, now: Timestamp) {
+        self.reload_successful.set(success.into());
+        if success {
+            self.reload_success_time.set(now.as_second());
+        }
+    }
+
+    /// All families in text format 0.0.4.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.families(), &mut text) {
+            tracing::error!(%error, "self-metrics cannot be written");
+        }
+        text
+    }
+
+    /// All families in OpenMetrics 1.0, with the final `# EOF`.
+    #[must_use]
+    pub fn open_metrics(&self) -> Vec<u8> {
+        let mut text = String::new();
+        open_metrics::encode(&self.families(), &mut text);
+        text.into_bytes()
+    }
+
+    /// What the registry holds, without series of tenants that are gone and without empty families.
+    fn families(&self) -> Vec<MetricFamily> {
+        let tenants = self.state().tenants.clone();
+        let mut families = self.registry.gather();
+        for family in &mut families {
+            family.mut_metric().retain(|metric| {
+                let tenant = metric.get_label().iter().find(|label| label.name() == "tenant");
+                tenant.is_none_or(|label| tenants.contains(label.value()))
+            });
+        }
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reports a tenant's requests.
+#[derive(Debug)]
+pub struct RequestObserver {
+    /// Where to.
+    pub metrics: Arc<SelfMetrics>,
+    /// The tenant.
+    pub tenant: Arc<str>,
+}
+
+impl Observer for RequestObserver {
+    fn request(&self, endpoint: Endpoint, code: Code, elapsed: Duration) {
+        let code = match code {
+            Code::Status(status) => status.to_string(),
+            Code::Reason(reason) => reason.as_str().to_owned(),
+        };
+        self.metrics.requests.with_label_values(&[&*self.tenant, endpoint.as_str(), &code]).inc();
+        let histogram = self.metrics.request_duration.with_label_values(&[&*self.tenant, endpoint.as_str()]);
+        histogram.observe(elapsed.as_secs_f64());
+    }
+
+    fn retry(&self, endpoint: Endpoint) {
+        self.metrics.retries.with_label_values(&[&*self.tenant, endpoint.as_str()]).inc();
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Makes and registers families whose names begin `flexvm_exporter_`.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(format!("flexvm_exporter_{name}"), help)
+    }
+
+    fn register<C: PrometheusCollector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn int_gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::with_opts(Self::opts(name, help))?)
+    }
+
+    fn int_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.register(GaugeVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Self::opts(name, help), labels)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::new(format!("flexvm_exporter_{name}"), help).buckets(REQUEST_BUCKETS.to_vec());
+        self.register(HistogramVec::new(opts, labels)?)
+    }
+}
