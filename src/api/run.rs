@@ -299,6 +299,9 @@ impl Run {
         let late = || Error::new(endpoint, Reason::Deadline).message("the run took too long");
         let permit = timeout_at(self.deadline, self.shared.permits.acquire()).await.map_err(|_| late())?;
         let begun = Instant::now();
+        if begun >= self.deadline {
+            return Err(late().into());
+        }
         let answer =
             timeout_at(self.deadline, self.shared.transport.get(endpoint, url.clone(), token.clone(), range))
                 .await

@@ -1,6 +1,7 @@
 //! One request: GET, a bounded body, and the meaning of the status. Nothing else can be sent.
 
 use std::error::Error as StdError;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ enum BuildProblem {
     BaseUrl(BaseUrlError),
     #[error("api.ca_file {0} {1}")]
     CaFile(String, &'static str),
-    #[error("api.proxy is not usable")]
+    #[error("api.proxy must be an http:// or https:// URL")]
     Proxy,
     #[error("TLS cannot be set up")]
     Tls,
@@ -105,6 +106,9 @@ impl Transport {
             .pool_idle_timeout(IDLE)
             .tcp_nodelay(true);
         let builder = match &api.proxy {
+            Some(url) if !matches!(url.scheme(), "http" | "https") => {
+                return Err(error(BuildProblem::Proxy, None));
+            }
             Some(url) => builder.proxy(
                 reqwest::Proxy::all(url.clone())
                     .map_err(|source| error(BuildProblem::Proxy, Some(source.into())))?,
@@ -173,15 +177,11 @@ fn broken(endpoint: Endpoint, status: Option<u16>, source: reqwest::Error) -> Er
     Error::new(endpoint, reason).status(status).message(message).caused_by(source.without_url())
 }
 
-/// Whether a connection's end is among the causes.
+/// Whether a connection's end, and not the bytes themselves, is among the causes.
 fn cut(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |error| StdError::source(*error)).any(|error| {
-        error.is::<hyper::Error>()
-            || error.downcast_ref::<std::io::Error>().is_some_and(|error| {
-                error.kind() != std::io::ErrorKind::InvalidData
-                    && error.kind() != std::io::ErrorKind::Other
-                    && error.kind() != std::io::ErrorKind::InvalidInput
-            })
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        error.is::<hyper::Error>() || io == Some(ErrorKind::UnexpectedEof)
     })
 }
 
@@ -275,9 +275,11 @@ fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
     }
     // The provider is named here: none is installed for the process, and none needs to be.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| error(BuildProblem::Tls, Some(source.into())))?
         .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }

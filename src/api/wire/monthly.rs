@@ -117,18 +117,17 @@ struct CloudRow<'a> {
 
 #[derive(Deserialize)]
 struct Usage {
-    total_vms_created: Count,
-    total_vms_released: Count,
-    total_vm_hours: Count,
+    #[serde(rename = "total_vms_created")]
+    created: Count,
+    #[serde(rename = "total_vms_released")]
+    released: Count,
+    #[serde(rename = "total_vm_hours")]
+    hours: Count,
 }
 
 impl From<Usage> for ProviderTotals {
     fn from(usage: Usage) -> Self {
-        Self {
-            vms_created: usage.total_vms_created.0,
-            vms_released: usage.total_vms_released.0,
-            vm_hours: usage.total_vm_hours.0,
-        }
+        Self { vms_created: usage.created.0, vms_released: usage.released.0, vm_hours: usage.hours.0 }
     }
 }
 

@@ -124,8 +124,8 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TimeVisitor;
         impl TimeVisitor {
-            fn other<E>(what: &str) -> Result<Time, E> {
-                Ok(Time::Unreadable(format!("{what} is not a time")))
+            fn other(what: &str) -> Time {
+                Time::Unreadable(format!("{what} is not a time"))
             }
         }
         impl<'de> Visitor<'de> for TimeVisitor {
@@ -141,24 +141,24 @@ impl<'de> Deserialize<'de> for Time {
                 Ok(Time::Absent)
             }
             fn visit_bool<E: Error>(self, _: bool) -> Result<Time, E> {
-                Self::other("a boolean")
+                Ok(Self::other("a boolean"))
             }
             fn visit_u64<E: Error>(self, _: u64) -> Result<Time, E> {
-                Self::other("a number")
+                Ok(Self::other("a number"))
             }
             fn visit_i64<E: Error>(self, _: i64) -> Result<Time, E> {
-                Self::other("a number")
+                Ok(Self::other("a number"))
             }
             fn visit_f64<E: Error>(self, _: f64) -> Result<Time, E> {
-                Self::other("a number")
+                Ok(Self::other("a number"))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Time, A::Error> {
                 SkimVisitor.visit_seq(list)?;
-                Self::other("a list")
+                Ok(Self::other("a list"))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Time, A::Error> {
                 SkimVisitor.visit_map(map)?;
-                Self::other("an object")
+                Ok(Self::other("an object"))
             }
         }
         deserializer.deserialize_any(TimeVisitor)
