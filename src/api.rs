@@ -1,5 +1,89 @@
 //! The FlexVM API's client: authentication, paging, limits, retries. It can only read.
+//!
+//! A [`Client`] belongs to one tenant; each run of a collector makes a [`Run`] from it, which
+//! holds the run's deadline and its budget of retries. What comes out is the domain of `snapshot`;
+//! the wire's own shapes stay in `wire`.
+//!
+//! Each request goes through `run` (token, retries, deadline), `transport` (one GET and its
+//! answer) and `wire` (JSON to domain); lists are put together in `paging`.
 
+mod address;
+mod endpoint;
 pub mod error;
+mod paging;
+mod retry;
+mod run;
+mod statistics;
+mod token;
+mod transport;
+mod unknown;
+mod wire;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::config::Tenant;
+use crate::snapshot::MonthlyReport;
+
+pub use address::{BaseUrlError, check_base_url};
+pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
+pub use run::Run;
+pub use statistics::Statistics;
+pub use token::{TokenError, read_token};
+pub use transport::BuildError;
+
+/// The provider's monthly report, as it came and as it is understood.
+#[derive(Clone, Debug)]
+pub struct Monthly {
+    /// The answer's bytes, after decompression.
+    pub body: Bytes,
+    /// What they say.
+    pub report: MonthlyReport,
+}
+
+/// The client of one tenant: its connections, its token's place and its limits. Cheap to clone.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+/// What all runs of a tenant share.
+struct Shared {
+    tenant: Tenant,
+    transport: transport::Transport,
+    /// A permit for each request in flight.
+    permits: Semaphore,
+    observer: Arc<dyn Observer>,
+}
+
+impl Client {
+    /// A client for `tenant`. Makes no request and does not read the token.
+    ///
+    /// # Errors
+    /// The base URL is not allowed, `ca_file` cannot be read or holds no certificates, or the
+    /// proxy is not usable; the error names the tenant.
+    pub fn new(tenant: &Tenant, observer: Arc<dyn Observer>) -> Result<Self, BuildError> {
+        Ok(Self(Arc::new(Shared {
+            transport: transport::Transport::new(tenant)?,
+            permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            tenant: tenant.clone(),
+            observer,
+        })))
+    }
+
+    /// Begins a run of a collector, whose requests must all end within `deadline` and share a
+    /// budget of retries: ten times `api.retries`, so that a server with a hiccup is forgiven and
+    /// one that is down is left alone.
+    #[must_use]
+    pub fn run(&self, deadline: Duration) -> Run {
+        Run::new(Arc::clone(&self.0), deadline)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("tenant", &self.0.tenant.name).finish_non_exhaustive()
+    }
+}

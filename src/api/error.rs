@@ -1,5 +1,9 @@
 //! What can go wrong with a request, as a closed set.
 
+use std::fmt;
+
+use super::Endpoint;
+
 /// Why something failed: the value of every label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -78,10 +82,113 @@ impl Reason {
     }
 }
 
-/// A failed request. To be completed by the client.
+/// The underlying error, where there is one.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A failed request, or a list whose pages make no whole.
+///
+/// Displayed, it says endpoint, reason, HTTP status and what is known beyond them: the API's own
+/// message, or what is wrong with the body. It never quotes a body and never holds the token.
 #[derive(Debug, thiserror::Error)]
-#[error("{reason:?}")]
+#[error("{endpoint}: {}{}{}", .reason.as_str(), Status(*.status), Detail(.message.as_deref()))]
 pub struct Error {
-    /// Why.
+    /// What was asked for.
+    pub endpoint: Endpoint,
+    /// Why it failed.
     pub reason: Reason,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// One line, at most [`MAX_MESSAGE`] characters, without control characters.
+    pub message: Option<String>,
+    /// What lies below.
+    #[source]
+    pub source: Option<Source>,
+}
+
+/// Longest message kept of an answer, in characters: enough for a sentence and its details.
+pub const MAX_MESSAGE: usize = 500;
+
+impl Error {
+    pub(super) fn new(endpoint: Endpoint, reason: Reason) -> Self {
+        Self { endpoint, reason, status: None, message: None, source: None }
+    }
+
+    pub(super) fn status(self, status: Option<u16>) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(super) fn message(self, message: &str) -> Self {
+        let message = one_line(message, MAX_MESSAGE);
+        Self { message: (!message.is_empty()).then_some(message), ..self }
+    }
+
+    pub(super) fn caused_by(self, source: impl Into<Source>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// Why it failed: the value of the label `reason`.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+}
+
+/// ` (HTTP 403)`, or nothing.
+struct Status(Option<u16>);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |status| write!(f, " (HTTP {status})"))
+    }
+}
+
+/// `: text`, or nothing.
+struct Detail<'a>(Option<&'a str>);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |text| write!(f, ": {text}"))
+    }
+}
+
+/// `text` on one line: white space runs become one space, control and format-like invisible
+/// characters go, and no more than `longest` characters stay.
+pub(super) fn one_line(text: &str, longest: usize) -> String {
+    let mut line = String::new();
+    let mut length = 0;
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        for c in word.chars().filter(|c| !invisible(*c)) {
+            if length >= longest {
+                line.push('…');
+                return line;
+            }
+            line.push(c);
+            length += 1;
+        }
+    }
+    line
+}
+
+/// Characters that show nothing but turn or hide the text around them in a terminal.
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_endpoint_reason_status_and_message() {
+        let error =
+            Error::new(Endpoint::Vms, Reason::Server).status(Some(502)).message("a\r\n\u{1b}[31mb\u{202e}c");
+        assert_eq!(error.to_string(), "vms: server (HTTP 502): a [31mbc");
+        assert_eq!(Error::new(Endpoint::Monthly, Reason::Timeout).to_string(), "monthly: timeout");
+        let long = Error::new(Endpoint::Vm, Reason::Client).message(&"é".repeat(10_000));
+        assert_eq!(long.message.unwrap().chars().count(), MAX_MESSAGE + 1);
+    }
 }

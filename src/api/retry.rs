@@ -1,0 +1,111 @@
+//! When a failed request is sent again: the kinds of failure, the waits, the run's budget.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+
+use super::Reason;
+use super::transport::Failure;
+
+/// First wait; each further one is twice as long, and jitter adds up to as much again.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// Longest wait of our own.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Longest wait that a server gets by `Retry-After`; what asks for more is asked again after this.
+const LONGEST_ASKED: Duration = Duration::from_mins(1);
+
+/// Retries of a run for each one of `api.retries`.
+const BUDGET: u32 = 10;
+
+/// The retries left to a run, over all its requests.
+pub(super) struct Budget(AtomicU32);
+
+impl Budget {
+    pub fn new(retries: u32) -> Self {
+        Self(AtomicU32::new(retries.saturating_mul(BUDGET)))
+    }
+
+    /// Takes one; `false` if none is left.
+    pub fn take(&self) -> bool {
+        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+/// The retries left to one request.
+pub(super) struct Retries {
+    waits: ExponentialBackoff,
+    timed_out: bool,
+}
+
+impl Retries {
+    pub fn new(retries: u32) -> Self {
+        let waits = ExponentialBuilder::new()
+            .with_jitter()
+            .with_min_delay(FIRST)
+            .with_max_delay(LONGEST)
+            .with_max_times(retries as usize)
+            .build();
+        Self { waits, timed_out: false }
+    }
+
+    /// How long to wait before the request is sent again; `None` if it is not to be.
+    ///
+    /// A request that timed out is sent again only once: it may have met a connection that died
+    /// without a sign, but a server that is too slow stays so, and each try takes `api.timeout`.
+    pub fn after(&mut self, failure: &Failure) -> Option<Duration> {
+        match failure.error.reason {
+            Reason::Transport | Reason::RateLimited | Reason::Server => {}
+            Reason::Timeout if !std::mem::replace(&mut self.timed_out, true) => {}
+            _ => return None,
+        }
+        let asked = failure.retry_after.unwrap_or_default().min(LONGEST_ASKED);
+        // The jittered wait is added, lest all that were told the same second come back at once.
+        self.waits.next().map(|wait| asked + wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Endpoint, Error};
+    use super::*;
+
+    fn failure(reason: Reason, retry_after: Option<Duration>) -> Failure {
+        Failure { error: Error::new(Endpoint::Clouds, reason), retry_after }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for reason in Reason::API {
+            let times = std::iter::from_fn({
+                let mut retries = Retries::new(3);
+                move || retries.after(&failure(reason, None))
+            })
+            .count();
+            let expected = match reason {
+                Reason::Transport | Reason::RateLimited | Reason::Server => 3,
+                Reason::Timeout => 1,
+                _ => 0,
+            };
+            assert_eq!(times, expected, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn waits_grow_with_jitter_and_heed_the_server_within_reason() {
+        let mut retries = Retries::new(3);
+        let mut wait = |asked| retries.after(&failure(Reason::Server, asked)).unwrap();
+        assert!((200..=400).contains(&wait(None).as_millis()));
+        assert!((5_400..=5_800).contains(&wait(Some(Duration::from_secs(5))).as_millis()));
+        assert!((60_800..=61_600).contains(&wait(Some(Duration::MAX)).as_millis()));
+    }
+
+    #[test]
+    fn a_budget_ends() {
+        let budget = Budget::new(1);
+        assert_eq!(std::iter::repeat_with(|| budget.take()).take_while(|taken| *taken).take(99).count(), 10);
+        assert!(!Budget::new(0).take());
+    }
+}

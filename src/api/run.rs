@@ -1,0 +1,363 @@
+//! A run of a collector: its deadline, its retries, its token, and one function for each thing
+//! that can be asked.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::retry::{Budget, Retries};
+use super::statistics::Statistics;
+use super::transport::{Answer, Failure, Range};
+use super::unknown::UnknownFields;
+use super::wire::{self, Parsed, Texts};
+use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
+use crate::period::Period;
+use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
+
+/// Bodies from this size on, in bytes, are parsed on a thread of their own: parsing would hold up
+/// the other tasks for longer than the hand-over takes.
+const LARGE: usize = 32 << 10;
+
+/// One run of a collector. All its requests share a deadline, a budget of retries and the token;
+/// text that repeats in their answers is stored once.
+pub struct Run {
+    shared: Arc<Shared>,
+    deadline: Instant,
+    budget: Budget,
+    token: tokio::sync::Mutex<Option<HeaderValue>>,
+    texts: Arc<Texts>,
+    met: Mutex<Met>,
+    warned: AtomicBool,
+}
+
+/// What the run has met so far.
+#[derive(Default)]
+struct Met {
+    unknown: BTreeMap<Endpoint, UnknownFields>,
+    statistics: BTreeMap<Endpoint, Statistics>,
+}
+
+impl Run {
+    pub(super) fn new(shared: Arc<Shared>, deadline: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            // An absurdly long deadline is none: thirty years.
+            deadline: now.checked_add(deadline).unwrap_or(now + Duration::from_hours(262_800)),
+            budget: Budget::new(shared.tenant.api.retries),
+            token: tokio::sync::Mutex::default(),
+            texts: Arc::default(),
+            met: Mutex::default(),
+            warned: AtomicBool::new(false),
+            shared,
+        }
+    }
+
+    /// All clouds.
+    pub async fn clouds(&self) -> Result<Vec<Cloud>, Error> {
+        self.list(Endpoint::Clouds, &["clouds"], |_| {}, wire::clouds, |cloud| &cloud.id).await
+    }
+
+    /// One cloud.
+    pub async fn cloud(&self, cloud_id: &str) -> Result<Cloud, Error> {
+        let cloud = self.object(Endpoint::Cloud, &["clouds", cloud_id], wire::cloud).await?;
+        same(Endpoint::Cloud, cloud_id, &cloud.id)?;
+        Ok(cloud)
+    }
+
+    /// All nodes of a cloud. [`Reason::NotFound`] if the cloud is gone.
+    pub async fn nodes(&self, cloud_id: &Text) -> Result<Vec<Node>, Error> {
+        let cloud = cloud_id.clone();
+        let parse = move |body: &[u8], texts: &Texts| wire::nodes(body, texts, &cloud);
+        self.list(Endpoint::Nodes, &["clouds", cloud_id, "nodes"], |_| {}, parse, |node| &node.id).await
+    }
+
+    /// One node of a cloud.
+    pub async fn node(&self, cloud_id: &Text, node_id: &str) -> Result<Node, Error> {
+        let cloud = cloud_id.clone();
+        let parse = move |body: &[u8], texts: &Texts| wire::node(body, texts, &cloud);
+        let node = self.object(Endpoint::Node, &["clouds", cloud_id, "nodes", node_id], parse).await?;
+        same(Endpoint::Node, node_id, &node.id)?;
+        Ok(node)
+    }
+
+    /// All instance types (VM sizes), distinct by name.
+    pub async fn instance_types(&self) -> Result<Vec<InstanceType>, Error> {
+        self.list(
+            Endpoint::InstanceTypes,
+            &["instanceTypes"],
+            |_| {},
+            wire::instance_types,
+            |size| &size.name,
+        )
+        .await
+    }
+
+    /// All images, distinct by name.
+    pub async fn images(&self) -> Result<Vec<Image>, Error> {
+        self.list(Endpoint::Images, &["images"], |_| {}, wire::images, |image| &image.name).await
+    }
+
+    /// The VMs that a cloud lists under `status`. A row's own status is kept, whatever was asked:
+    /// it may have moved on. [`Reason::NotFound`] if the cloud is gone.
+    pub async fn vms(&self, cloud_id: &Text, status: &VmStatus) -> Result<Vec<Vm>, Error> {
+        let (cloud, asked) = (cloud_id.clone(), status.clone());
+        let parse = move |body: &[u8], texts: &Texts| wire::vms(body, texts, &cloud, &asked);
+        let query = |url: &mut Url| {
+            url.query_pairs_mut().append_pair("status", status.as_str());
+        };
+        self.list(Endpoint::Vms, &["clouds", cloud_id, "vms"], query, parse, |vm| &vm.id).await
+    }
+
+    /// One VM of a cloud, whatever its status. [`Reason::NotFound`] if it is gone without a trace.
+    pub async fn vm(&self, cloud_id: &Text, vm_id: &str) -> Result<Vm, Error> {
+        let cloud = cloud_id.clone();
+        let parse = move |body: &[u8], texts: &Texts| wire::vm(body, texts, &cloud);
+        let vm = self.object(Endpoint::Vm, &["clouds", cloud_id, "vms", vm_id], parse).await?;
+        same(Endpoint::Vm, vm_id, &vm.id)?;
+        Ok(vm)
+    }
+
+    /// Capacity of each cloud.
+    pub async fn cloud_capacity(&self) -> Result<Vec<CloudCapacity>, Error> {
+        self.list(Endpoint::CloudCapacity, &["capacity"], |_| {}, wire::cloud_capacity, |row| &row.cloud.id)
+            .await
+    }
+
+    /// Capacity of the organisation.
+    pub async fn capacity(&self) -> Result<Capacity, Error> {
+        self.object(Endpoint::Capacity, &["reports", "capacity"], wire::capacity).await
+    }
+
+    /// The usage report for `period`; without one, for the current month in the API's eyes.
+    pub async fn monthly(&self, period: Option<Period>) -> Result<Monthly, Error> {
+        let mut url = self.url(Endpoint::Monthly, &["reports", "monthly"])?;
+        if let Some(period) = period {
+            let time = |at: Timestamp| crate::period::rfc3339(at);
+            url.query_pairs_mut()
+                .append_pair("start", &time(period.start))
+                .append_pair("end", &time(period.end));
+        }
+        let (body, report) = self.get(Endpoint::Monthly, url, None, wire::monthly, |_| 1).await?;
+        Ok(Monthly { body, report })
+    }
+
+    /// The fields met so far that nobody documented, with how often: `cloud.foo` for a field of a
+    /// nested object. At most 100 names an endpoint; further ones count as `(others)`.
+    #[must_use]
+    pub fn unknown_fields(&self) -> BTreeMap<(Endpoint, String), u64> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = met.unknown.iter();
+        all.flat_map(|(endpoint, fields)| {
+            fields.iter().map(|(name, count)| ((*endpoint, name.clone()), count))
+        })
+        .collect()
+    }
+
+    /// What was seen so far of each endpoint that was called.
+    #[must_use]
+    pub fn statistics(&self) -> BTreeMap<Endpoint, Statistics> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).statistics.clone()
+    }
+
+    async fn object<T, P>(&self, endpoint: Endpoint, path: &[&str], parse: P) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        P: FnOnce(&[u8], &Texts) -> Result<Parsed<T>, serde_json::Error> + Send + 'static,
+    {
+        let url = self.url(endpoint, path)?;
+        Ok(self.get(endpoint, url, None, parse, |_| 1).await?.1)
+    }
+
+    async fn list<T, P>(
+        &self,
+        endpoint: Endpoint,
+        path: &[&str],
+        query: impl FnOnce(&mut Url),
+        parse: P,
+        key: fn(&T) -> &Text,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        P: FnOnce(&[u8], &Texts) -> Result<Parsed<Vec<T>>, serde_json::Error> + Clone + Send + 'static,
+    {
+        let mut url = self.url(endpoint, path)?;
+        query(&mut url);
+        let api = &self.shared.tenant.api;
+        paging::read_all(endpoint, api.page_size as usize, api.concurrency, key, |range| {
+            let (url, parse) = (url.clone(), parse.clone());
+            async move { Ok(self.get(endpoint, url, Some(range), parse, Vec::len).await?.1) }
+        })
+        .await
+    }
+
+    fn url(&self, endpoint: Endpoint, path: &[&str]) -> Result<Url, Error> {
+        address::path(&self.shared.tenant.base_url, path)
+            .ok_or_else(|| Error::new(endpoint, Reason::Malformed).message("an id cannot be part of a path"))
+    }
+
+    /// Fetches the whole body, then parses it: a body that was cut is never mistaken for a bad one.
+    async fn get<T, P>(
+        &self,
+        endpoint: Endpoint,
+        url: Url,
+        range: Option<Range>,
+        parse: P,
+        rows: fn(&T) -> usize,
+    ) -> Result<(Bytes, T), Error>
+    where
+        T: Send + 'static,
+        P: FnOnce(&[u8], &Texts) -> Result<Parsed<T>, serde_json::Error> + Send + 'static,
+    {
+        let Answer { status, body } = self.fetch(endpoint, &url, range).await?;
+        let malformed = |message: String| {
+            Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match range {
+                Some(Range { start, .. }) => format!("in the page from row {start}: {message}"),
+                None => message,
+            })
+        };
+        let parsed = if body.len() < LARGE {
+            parse(&body, &self.texts)
+        } else {
+            let (body, texts) = (body.clone(), Arc::clone(&self.texts));
+            tokio::task::spawn_blocking(move || parse(&body, &texts))
+                .await
+                .map_err(|error| malformed("parsing was abandoned".to_owned()).caused_by(error))?
+        };
+        let parsed = parsed.map_err(|error| malformed(wire::explain(&body, &error)))?;
+        if let Some(time) = &parsed.unreadable_time
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            let tenant = &*self.shared.tenant.name;
+            tracing::warn!(tenant, endpoint = endpoint.as_str(), %time, "a time that cannot be read is left out");
+        }
+        self.note(endpoint, |met| {
+            let rows = rows(&parsed.value) as u64;
+            met.pages += 1;
+            met.rows += rows;
+            met.largest_page = met.largest_page.max(rows);
+            met.bytes += body.len() as u64;
+        });
+        if !parsed.unknown.is_empty() {
+            let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+            met.unknown.entry(endpoint).or_default().merge(parsed.unknown);
+        }
+        Ok((body, parsed.value))
+    }
+
+    /// Sends a request as often as the rules allow.
+    async fn fetch(&self, endpoint: Endpoint, url: &Url, range: Option<Range>) -> Result<Answer, Error> {
+        let mut retries = Retries::new(self.shared.tenant.api.retries);
+        let mut token = self.token(endpoint, None).await?;
+        let mut renewed = false;
+        loop {
+            let failure = match self.attempt(endpoint, url, &token, range).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if failure.error.reason == Reason::Credentials && !std::mem::replace(&mut renewed, true) {
+                // The token may have been replaced since the run began.
+                let newest = self.token(endpoint, Some(&token)).await?;
+                if newest != token {
+                    token = newest;
+                    self.shared.observer.retry(endpoint);
+                    continue;
+                }
+            }
+            match retries.after(&failure) {
+                // What cannot end in time is not begun: the error at hand says more.
+                Some(wait) if Instant::now() + wait < self.deadline && self.budget.take() => {
+                    tracing::debug!(
+                        tenant = &*self.shared.tenant.name,
+                        endpoint = endpoint.as_str(),
+                        error = %failure.error,
+                        wait_ms = wait.as_millis(),
+                        "a request is sent again"
+                    );
+                    self.shared.observer.retry(endpoint);
+                    sleep(wait).await;
+                }
+                _ => return Err(failure.error),
+            }
+        }
+    }
+
+    /// Sends a request once, when its turn has come, within the run's deadline.
+    async fn attempt(
+        &self,
+        endpoint: Endpoint,
+        url: &Url,
+        token: &HeaderValue,
+        range: Option<Range>,
+    ) -> Result<Answer, Failure> {
+        let late = || Error::new(endpoint, Reason::Deadline).message("the run took too long");
+        let permit = timeout_at(self.deadline, self.shared.permits.acquire()).await.map_err(|_| late())?;
+        let begun = Instant::now();
+        if begun >= self.deadline {
+            return Err(late().into());
+        }
+        let answer =
+            timeout_at(self.deadline, self.shared.transport.get(endpoint, url.clone(), token.clone(), range))
+                .await
+                .unwrap_or_else(|_| Err(late().into()));
+        drop(permit);
+        let elapsed = begun.elapsed();
+        let (status, reason) = match &answer {
+            Ok(answer) => (Some(answer.status), None),
+            Err(failure) => (failure.error.status, Some(failure.error.reason)),
+        };
+        let code = match (status, reason) {
+            (None, Some(reason)) => Code::Reason(reason),
+            (status, _) => Code::Status(status.unwrap_or_default()),
+        };
+        self.shared.observer.request(endpoint, code, elapsed);
+        self.note(endpoint, |met| {
+            met.requests += 1;
+            met.last_status = status;
+            met.elapsed += elapsed;
+        });
+        answer
+    }
+
+    /// The token to send. The first call reads it; so does one that brings a token that was
+    /// `refused`, unless another request has replaced it meanwhile.
+    async fn token(&self, endpoint: Endpoint, refused: Option<&HeaderValue>) -> Result<HeaderValue, Error> {
+        let mut current = self.token.lock().await;
+        if let Some(token) = &*current
+            && refused != Some(token)
+        {
+            return Ok(token.clone());
+        }
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || token::header(&shared.tenant));
+        let failed = Error::new(endpoint, Reason::Credentials);
+        let token = match timeout_at(self.deadline, read).await {
+            Ok(Ok(Ok(token))) => token,
+            Ok(Ok(Err(error))) => return Err(failed.message("there is no token to send").caused_by(error)),
+            Ok(Err(error)) => return Err(failed.message("reading the token was abandoned").caused_by(error)),
+            Err(_) => {
+                return Err(Error::new(endpoint, Reason::Deadline).message("reading the token took too long"));
+            }
+        };
+        Ok(current.insert(token).clone())
+    }
+
+    fn note(&self, endpoint: Endpoint, change: impl FnOnce(&mut Statistics)) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        change(met.statistics.entry(endpoint).or_default());
+    }
+}
+
+/// An object must be the one that was asked for.
+fn same(endpoint: Endpoint, asked: &str, given: &str) -> Result<(), Error> {
+    if given.eq_ignore_ascii_case(asked) {
+        return Ok(());
+    }
+    Err(Error::new(endpoint, Reason::Malformed).message(&format!("asked for {asked}, got {given}")))
+}

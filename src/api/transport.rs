@@ -1,0 +1,285 @@
+//! One request: GET, a bounded body, and the meaning of the status. Nothing else can be sent.
+
+use std::error::Error as StdError;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Response, Url, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+
+use super::address::{BaseUrlError, check_base_url};
+use super::error::Source;
+use super::{Endpoint, Error, Reason};
+use crate::config::Tenant;
+
+const TOKEN: HeaderName = HeaderName::from_static("private-token");
+const RANGE: HeaderName = HeaderName::from_static("ranged-data");
+
+/// Most bytes read of an answer that is an error: its message is a few sentences.
+const MAX_ERROR_BODY: u64 = 64 << 10;
+
+/// Most bytes reserved because an answer promises them; the rest is reserved as it comes.
+const MAX_RESERVE: u64 = 16 << 20;
+
+/// How long an unused connection is kept. Shorter than a minute, so that the first request of a
+/// poll does not meet a connection that a router on the way has long forgotten.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// A client cannot be made from the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("tenant {tenant}: {problem}")]
+pub struct BuildError {
+    /// The tenant's name.
+    pub tenant: Arc<str>,
+    problem: BuildProblem,
+    #[source]
+    source: Option<Source>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BuildProblem {
+    #[error("base_url {0}")]
+    BaseUrl(BaseUrlError),
+    #[error("api.ca_file {0} {1}")]
+    CaFile(String, &'static str),
+    #[error("api.proxy must be an http:// or https:// URL")]
+    Proxy,
+    #[error("TLS cannot be set up")]
+    Tls,
+}
+
+/// Which rows of a list are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub start: usize,
+    pub results: usize,
+}
+
+/// A whole answer with a status of success.
+pub(super) struct Answer {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+/// An answer that is none, and how long the server wants to be left alone.
+pub(super) struct Failure {
+    pub error: Error,
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+/// The connection pool of one tenant.
+pub(super) struct Transport {
+    http: reqwest::Client,
+    max_body: u64,
+}
+
+impl Transport {
+    pub fn new(tenant: &Tenant) -> Result<Self, BuildError> {
+        let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
+        let api = &tenant.api;
+        check_base_url(&tenant.base_url, api.allow_http)
+            .map_err(|why| error(BuildProblem::BaseUrl(why), None))?;
+        let tls = tls(tenant)?;
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("flexvm-exporter/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls)
+            // A redirect would carry the token to wherever it points.
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // Retries are counted and budgeted in `retry`, all of them.
+            .retry(reqwest::retry::never())
+            .connect_timeout(api.connect_timeout)
+            .read_timeout(api.timeout)
+            .timeout(api.timeout)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true);
+        let builder = match &api.proxy {
+            Some(url) if !matches!(url.scheme(), "http" | "https") => {
+                return Err(error(BuildProblem::Proxy, None));
+            }
+            Some(url) => builder.proxy(
+                reqwest::Proxy::all(url.clone())
+                    .map_err(|source| error(BuildProblem::Proxy, Some(source.into())))?,
+            ),
+            None => builder.no_proxy(),
+        };
+        let http = builder.build().map_err(|source| error(BuildProblem::Tls, Some(source.into())))?;
+        Ok(Self { http, max_body: api.max_body })
+    }
+
+    /// Sends one GET and reads the whole answer.
+    pub async fn get(
+        &self,
+        endpoint: Endpoint,
+        url: Url,
+        token: HeaderValue,
+        range: Option<Range>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.http.get(url).header(TOKEN, token).header("accept", "application/json");
+        if let Some(Range { start, results }) = range {
+            request = request.header(RANGE, format!("start={start},results={results}"));
+        }
+        let response = request.send().await.map_err(|source| broken(endpoint, None, source))?;
+        let status = response.status();
+        if status.is_success() {
+            let body = read(response, endpoint, self.max_body).await?;
+            return Ok(Answer { status: status.as_u16(), body });
+        }
+        Err(refused(endpoint, response, self.max_body.min(MAX_ERROR_BODY)).await)
+    }
+}
+
+/// Reads a body of at most `limit` bytes, counted after decompression, chunk by chunk.
+async fn read(mut response: Response, endpoint: Endpoint, limit: u64) -> Result<Bytes, Error> {
+    let status = Some(response.status().as_u16());
+    let too_large = || {
+        Error::new(endpoint, Reason::TooLarge)
+            .status(status)
+            .message(&format!("the body is larger than {limit} bytes"))
+    };
+    let promised = response.content_length().unwrap_or(0);
+    if promised > limit {
+        return Err(too_large());
+    }
+    let mut body = Vec::with_capacity(usize::try_from(promised.min(MAX_RESERVE)).unwrap_or(0));
+    while let Some(chunk) = response.chunk().await.map_err(|source| broken(endpoint, status, source))? {
+        if body.len() as u64 + chunk.len() as u64 > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// The error for an answer that did not come, or not whole.
+fn broken(endpoint: Endpoint, status: Option<u16>, source: reqwest::Error) -> Error {
+    // A compressed body that was cut reads as a decoding error; only one whose bytes all came is
+    // the sender's mistake.
+    let garbled = source.is_decode() && !source.is_timeout() && !cut(&source);
+    let (reason, message) = match () {
+        () if source.is_timeout() => (Reason::Timeout, ""),
+        () if garbled => (Reason::Malformed, "the body cannot be decompressed"),
+        () => (Reason::Transport, ""),
+    };
+    // The URL is told by the endpoint already, and ids in it would make every line differ.
+    Error::new(endpoint, reason).status(status).message(message).caused_by(source.without_url())
+}
+
+/// Whether a connection's end, and not the bytes themselves, is among the causes.
+fn cut(error: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| StdError::source(*error)).any(|error| {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        error.is::<hyper::Error>() || io == Some(ErrorKind::UnexpectedEof)
+    })
+}
+
+/// The error for an answer with a status that is not a success.
+async fn refused(endpoint: Endpoint, response: Response, limit: u64) -> Failure {
+    let status = response.status();
+    let reason = match status.as_u16() {
+        401 | 403 => Reason::Credentials,
+        404 => Reason::NotFound,
+        429 => Reason::RateLimited,
+        300..=399 => Reason::Redirect,
+        400..=499 => Reason::Client,
+        _ => Reason::Server,
+    };
+    let retry_after = retry_after(response.headers());
+    let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let message = match (reason, target) {
+        (Reason::Redirect, Some(target)) => format!("redirects to {target}, which is not followed"),
+        // What the body says is a courtesy: the status stands whatever becomes of it.
+        _ => {
+            read(response, endpoint, limit).await.ok().and_then(|body| api_message(&body)).unwrap_or_default()
+        }
+    };
+    let error = Error::new(endpoint, reason).status(Some(status.as_u16())).message(&message);
+    Failure { error, retry_after }
+}
+
+/// The API's own words in the body of an error; `None` for HTML and anything else.
+fn api_message(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(rename = "errorMessage", default)]
+        message: Option<String>,
+        #[serde(default)]
+        errors: Option<Vec<Detail>>,
+    }
+    #[derive(Deserialize)]
+    struct Detail {
+        #[serde(default)]
+        property: Option<String>,
+        #[serde(default)]
+        message: Option<String>,
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let details = body.errors.into_iter().flatten().filter_map(|detail| {
+        let message = detail.message.filter(|message| !message.is_empty())?;
+        Some(match detail.property.filter(|property| !property.is_empty()) {
+            Some(property) => format!("{property}: {message}"),
+            None => message,
+        })
+    });
+    let parts: Vec<_> =
+        body.message.filter(|message| !message.is_empty()).into_iter().chain(details).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// What `Retry-After` asks for: seconds, or a date that is compared with the answer's own `Date`,
+/// so that no clock but the server's matters.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wanted = text(RETRY_AFTER)?;
+    if !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(wanted.parse().unwrap_or(u64::MAX)));
+    }
+    let until = httpdate::parse_http_date(wanted).ok()?;
+    let now = httpdate::parse_http_date(text(DATE)?).ok()?;
+    Some(until.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+/// TLS with the machine's roots, or the bundled ones of Mozilla where it has none (an image made
+/// from nothing), and `api.ca_file` beside them.
+fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
+    let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    }
+    if let Some(path) = &tenant.api.ca_file {
+        let wrong = |what, source| error(BuildProblem::CaFile(path.display().to_string(), what), source);
+        let pem = std::fs::read(path).map_err(|source| wrong("cannot be read", Some(source.into())))?;
+        let mut found = 0;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|source| wrong("is not PEM", Some(source.into())))?;
+            roots.add(certificate).map_err(|source| wrong("holds a bad certificate", Some(source.into())))?;
+            found += 1;
+        }
+        if found == 0 {
+            return Err(wrong("holds no certificate", None));
+        }
+    }
+    // The provider is named here: none is installed for the process, and none needs to be.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|source| error(BuildProblem::Tls, Some(source.into())))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}

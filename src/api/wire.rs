@@ -1,0 +1,242 @@
+//! The wire's JSON, read straight into the domain. Private to `api`.
+//!
+//! Tolerant where the API is open (unknown fields and statuses, null, absent and empty text, both
+//! spellings of a name), strict where a guess would become a wrong figure (ids, counts, the times
+//! of the monthly report). Rows are converted one by one as they are parsed, so that a body and
+//! its rows never exist three times over.
+
+mod capacity;
+mod inventory;
+mod monthly;
+mod value;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+
+use self::value::Time;
+use super::unknown::UnknownFields;
+use crate::snapshot::{
+    Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
+};
+
+/// What was read from a body.
+#[derive(Debug)]
+pub(super) struct Parsed<T> {
+    pub value: T,
+    /// Fields that nobody documented.
+    pub unknown: UnknownFields,
+    /// A time that was left out because it cannot be read, in one sentence.
+    pub unreadable_time: Option<String>,
+}
+
+type Outcome<T> = Result<Parsed<T>, serde_json::Error>;
+
+/// Text and tag sets that repeat, each stored once.
+#[derive(Default)]
+pub(super) struct Texts {
+    words: Mutex<HashSet<Text>>,
+    tags: Mutex<HashSet<Arc<[Text]>>>,
+}
+
+impl Texts {
+    fn word(&self, word: &str) -> Text {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = words.get(word) {
+            return known.clone();
+        }
+        let new = Text::from(word);
+        words.insert(new.clone());
+        new
+    }
+
+    /// Sorted, distinct, without empty ones.
+    fn tags(&self, tags: &value::Tags<'_>) -> Arc<[Text]> {
+        let mut sorted: Vec<Text> =
+            tags.0.iter().filter(|tag| !tag.is_empty()).map(|tag| self.word(tag)).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut sets = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sets.get(sorted.as_slice()) {
+            return known.clone();
+        }
+        let new: Arc<[Text]> = sorted.into();
+        sets.insert(new.clone());
+        new
+    }
+}
+
+/// What the conversion of rows has at hand.
+struct Context<'a> {
+    texts: &'a Texts,
+    unreadable_time: Option<String>,
+}
+
+impl Context<'_> {
+    fn word(&self, word: &str) -> Text {
+        self.texts.word(word)
+    }
+
+    /// An optional time under either of its names. What cannot be read is left out and told.
+    fn time(&mut self, of: &fmt::Arguments<'_>, time: Time, other_name: Time) -> Option<Timestamp> {
+        match time.or(other_name) {
+            Time::At(at) => Some(at),
+            Time::Absent => None,
+            Time::Unreadable(text) => {
+                self.unreadable_time.get_or_insert_with(|| format!("{of}: {text}"));
+                None
+            }
+        }
+    }
+}
+
+/// The wire's shape of something, and how it becomes the domain's. `P` is what the row alone does
+/// not say, such as the cloud that was asked.
+trait Row<'de, P>: Deserialize<'de> {
+    type Domain;
+
+    fn convert(self, known: &P, context: &mut Context<'_>) -> Result<Self::Domain, String>;
+}
+
+/// Reads one row.
+struct One<'c, 't, P, R>(&'c mut Context<'t>, &'c P, PhantomData<R>);
+
+impl<'de, P, R: Row<'de, P>> DeserializeSeed<'de> for One<'_, '_, P, R> {
+    type Value = R::Domain;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<R::Domain, D::Error> {
+        R::deserialize(deserializer)?.convert(self.1, self.0).map_err(D::Error::custom)
+    }
+}
+
+/// Reads a list of rows; `null` is an empty one where `nullable`.
+struct Rows<'c, 't, P, R> {
+    context: &'c mut Context<'t>,
+    known: &'c P,
+    nullable: bool,
+    row: PhantomData<R>,
+}
+
+impl<'de, P, R: Row<'de, P>> DeserializeSeed<'de> for Rows<'_, '_, P, R> {
+    type Value = Vec<R::Domain>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
+    type Value = Vec<R::Domain>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        if self.nullable {
+            return Ok(Vec::new());
+        }
+        Err(E::invalid_type(serde::de::Unexpected::Unit, &self))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = list.next_element::<R>()? {
+            let converted = row.convert(self.known, self.context);
+            rows.push(converted.map_err(|what| A::Error::custom(format!("row {}: {what}", rows.len())))?);
+        }
+        Ok(rows)
+    }
+}
+
+/// Parses a whole body with `seed`, which uses `context`.
+fn read<'de, S: DeserializeSeed<'de>>(
+    body: &'de [u8],
+    unknown: &mut UnknownFields,
+    seed: S,
+) -> Result<S::Value, serde_json::Error> {
+    let mut meet = |path: serde_ignored::Path<'_>| unknown.meet(&path);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = seed.deserialize(serde_ignored::Deserializer::new(&mut json, &mut meet))?;
+    json.end()?;
+    Ok(value)
+}
+
+/// Parses a bare list.
+fn list<'de, P, R: Row<'de, P>>(body: &'de [u8], texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
+    let (mut context, mut unknown) = (Context { texts, unreadable_time: None }, UnknownFields::default());
+    let seed = Rows { context: &mut context, known, nullable: false, row: PhantomData::<R> };
+    let value = read(body, &mut unknown, seed)?;
+    Ok(Parsed { value, unknown, unreadable_time: context.unreadable_time })
+}
+
+/// Parses a bare object.
+fn object<'de, P, R: Row<'de, P>>(body: &'de [u8], texts: &Texts, known: &P) -> Outcome<R::Domain> {
+    let (mut context, mut unknown) = (Context { texts, unreadable_time: None }, UnknownFields::default());
+    let value = read(body, &mut unknown, One(&mut context, known, PhantomData::<R>))?;
+    Ok(Parsed { value, unknown, unreadable_time: context.unreadable_time })
+}
+
+pub(super) fn clouds(body: &[u8], texts: &Texts) -> Outcome<Vec<Cloud>> {
+    list::<_, inventory::CloudRow<'_>>(body, texts, &())
+}
+
+pub(super) fn cloud(body: &[u8], texts: &Texts) -> Outcome<Cloud> {
+    object::<_, inventory::CloudRow<'_>>(body, texts, &())
+}
+
+pub(super) fn nodes(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vec<Node>> {
+    list::<_, inventory::NodeRow<'_>>(body, texts, cloud_id)
+}
+
+pub(super) fn node(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Node> {
+    object::<_, inventory::NodeRow<'_>>(body, texts, cloud_id)
+}
+
+/// `asked` is the status of rows that say none.
+pub(super) fn vms(body: &[u8], texts: &Texts, cloud_id: &Text, asked: &VmStatus) -> Outcome<Vec<Vm>> {
+    list::<_, inventory::VmRow<'_>>(body, texts, &(cloud_id.clone(), Some(asked.clone())))
+}
+
+pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
+    object::<_, inventory::VmRow<'_>>(body, texts, &(cloud_id.clone(), None))
+}
+
+pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<InstanceType>> {
+    list::<_, capacity::InstanceTypeRow<'_>>(body, texts, &())
+}
+
+pub(super) fn images(body: &[u8], texts: &Texts) -> Outcome<Vec<Image>> {
+    list::<_, capacity::ImageRow<'_>>(body, texts, &())
+}
+
+pub(super) fn cloud_capacity(body: &[u8], texts: &Texts) -> Outcome<Vec<CloudCapacity>> {
+    list::<_, capacity::CloudCapacityRow<'_>>(body, texts, &())
+}
+
+pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
+    object::<_, capacity::CapacityRow<'_>>(body, texts, &())
+}
+
+pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
+    let (mut context, mut unknown) = (Context { texts, unreadable_time: None }, UnknownFields::default());
+    let value = read(body, &mut unknown, monthly::Report(&mut context))?;
+    Ok(Parsed { value, unknown, unreadable_time: context.unreadable_time })
+}
+
+/// What is wrong with a body that could not be parsed, without quoting it.
+pub(super) fn explain(body: &[u8], error: &serde_json::Error) -> String {
+    match body.trim_ascii_start() {
+        [] => "the body is empty".to_owned(),
+        [b'<', ..] => "the body is HTML or XML, not JSON".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

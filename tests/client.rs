@@ -1,0 +1,20 @@
+//! The client against servers that behave, misbehave and break off.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "client/bodies.rs"]
+mod bodies;
+#[path = "client/common.rs"]
+mod common;
+#[path = "client/credentials.rs"]
+mod credentials;
+#[path = "client/network.rs"]
+mod network;
+#[path = "client/paging.rs"]
+mod paging;
+#[path = "client/requests.rs"]
+mod requests;
+#[path = "client/retries.rs"]
+mod retries;
+#[path = "client/server.rs"]
+mod server;

@@ -1,0 +1,93 @@
+//! Whole lists over HTTP. The algorithm's own tests go through many more cases.
+
+use flexvm_exporter::api::{Endpoint, Reason};
+use flexvm_exporter::snapshot::VmStatus;
+use serde_json::{Value, json};
+
+use crate::common::{clouds, page, run, vm};
+use crate::server::{Server, json as reply, status};
+
+#[tokio::test]
+async fn whole_lists_from_servers_that_clamp() {
+    for clamp in [25, 50, 100] {
+        for total in [24, 25, 50, 99, 100, 101, 600] {
+            let rows = clouds(total);
+            let server = Server::start(move |request, _| page(request, &rows, clamp)).await;
+            let (run, _) = run(&server);
+            assert_eq!(run.clouds().await.unwrap().len(), total, "{total} by {clamp}");
+            let statistics = run.statistics()[&Endpoint::Clouds];
+            assert_eq!(statistics.largest_page, total.min(clamp) as u64);
+            assert!(statistics.rows >= total as u64);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whole_lists_from_servers_that_refuse_what_lies_behind_the_end() {
+    for code in [400, 404, 422] {
+        for total in [100, 200, 600] {
+            let rows = clouds(total);
+            let server = Server::start(move |request, _| match request.range() {
+                Some((start, _)) if start >= total => status(code, "", ""),
+                _ => page(request, &rows, 100),
+            })
+            .await;
+            assert_eq!(run(&server).0.clouds().await.unwrap().len(), total, "{total}, {code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whole_lists_from_servers_that_ignore_the_range() {
+    for total in [0, 10, 60, 100, 101, 700] {
+        let rows = Value::from(clouds(total));
+        let server = Server::start(move |_, _| reply(&rows)).await;
+        assert_eq!(run(&server).0.clouds().await.unwrap().len(), total);
+        assert!(server.count() <= 3);
+    }
+}
+
+#[tokio::test]
+async fn a_cloud_that_is_gone_is_not_found() {
+    let server = Server::start(|_, _| {
+        status(404, "", r#"{"errorCode":10001,"errorMessage":"Entity not found","errors":[]}"#)
+    })
+    .await;
+    let (run, seen) = run(&server);
+    assert_eq!(run.nodes(&"c".into()).await.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(run.vms(&"c".into(), &VmStatus::Running).await.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!((server.count(), seen.retries()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_itself_is_an_error_with_a_name() {
+    let rows = clouds(30);
+    let server = Server::start(move |request, _| {
+        let (_, results) = request.range().unwrap();
+        reply(&Value::from(&rows[..results.min(30)]))
+    })
+    .await;
+    let error = run(&server).0.clouds().await.unwrap_err();
+    assert_eq!(error.to_string(), "clouds: paging: the rows from 30 on are all known already");
+    assert_eq!(server.count(), 3);
+}
+
+#[tokio::test]
+async fn a_row_that_changes_while_it_is_read_is_there_once_as_last_read() {
+    let server = Server::start(|request, _| {
+        let (start, _) = request.range().unwrap();
+        let rows: Vec<_> = match start {
+            0 => (0..100).map(|number| vm(&format!("v-{number}"))).collect(),
+            _ => {
+                let mut moved = vm("v-99");
+                moved["status"] = json!("stopping");
+                vec![moved, vm("v-100")]
+            }
+        };
+        reply(&Value::from(rows))
+    })
+    .await;
+    let vms = run(&server).0.vms(&"c-1".into(), &VmStatus::Running).await.unwrap();
+    assert_eq!(vms.len(), 101);
+    assert_eq!((&*vms[99].id, &vms[99].status), ("v-99", &VmStatus::Stopping));
+}
