@@ -37,7 +37,10 @@ struct Scope {
 
 const ORGANISATION: Scope = Scope {
     nodes: ("flexvm_capacity_nodes", "Bare-metal nodes of the organisation."),
-    node_groups: ("flexvm_capacity_node_group_nodes", "Bare-metal nodes of the organisation by bare-metal type."),
+    node_groups: (
+        "flexvm_capacity_node_group_nodes",
+        "Bare-metal nodes of the organisation by bare-metal type.",
+    ),
     vcpus: [
         ("flexvm_capacity_vcpus", "Virtual CPUs of all nodes."),
         ("flexvm_capacity_vcpus_in_use", "Virtual CPUs taken by VMs, stopped ones included."),
@@ -45,12 +48,21 @@ const ORGANISATION: Scope = Scope {
     ],
     memory: [
         ("flexvm_capacity_memory_bytes", "Memory of all nodes in bytes; the MB of the API are read as MiB."),
-        ("flexvm_capacity_memory_in_use_bytes", "Memory taken by VMs in bytes; the MB of the API are read as MiB."),
-        ("flexvm_capacity_memory_available_bytes", "Memory that is free in bytes; the MB of the API are read as MiB."),
+        (
+            "flexvm_capacity_memory_in_use_bytes",
+            "Memory taken by VMs in bytes; the MB of the API are read as MiB.",
+        ),
+        (
+            "flexvm_capacity_memory_available_bytes",
+            "Memory that is free in bytes; the MB of the API are read as MiB.",
+        ),
     ],
     devices: [
         ("flexvm_capacity_pci_devices", "Pass-through devices of all nodes by class."),
-        ("flexvm_capacity_pci_devices_in_use", "Pass-through devices taken by VMs, stopped ones included, by class."),
+        (
+            "flexvm_capacity_pci_devices_in_use",
+            "Pass-through devices taken by VMs, stopped ones included, by class.",
+        ),
         ("flexvm_capacity_pci_devices_available", "Pass-through devices that are free by class."),
     ],
 };
@@ -64,18 +76,31 @@ const CLOUD: Scope = Scope {
         ("flexvm_cloud_vcpus_available", "Virtual CPUs of the cloud that are free."),
     ],
     memory: [
-        ("flexvm_cloud_memory_bytes", "Memory of the cloud's nodes in bytes; the MB of the API are read as MiB."),
-        ("flexvm_cloud_memory_in_use_bytes", "Memory taken by the cloud's VMs in bytes; the MB of the API are read as MiB."),
-        ("flexvm_cloud_memory_available_bytes", "Memory of the cloud that is free in bytes; the MB of the API are read as MiB."),
+        (
+            "flexvm_cloud_memory_bytes",
+            "Memory of the cloud's nodes in bytes; the MB of the API are read as MiB.",
+        ),
+        (
+            "flexvm_cloud_memory_in_use_bytes",
+            "Memory taken by the cloud's VMs in bytes; the MB of the API are read as MiB.",
+        ),
+        (
+            "flexvm_cloud_memory_available_bytes",
+            "Memory of the cloud that is free in bytes; the MB of the API are read as MiB.",
+        ),
     ],
     devices: [
         ("flexvm_cloud_pci_devices", "Pass-through devices of the cloud's nodes by class."),
-        ("flexvm_cloud_pci_devices_in_use", "Pass-through devices taken by the cloud's VMs, stopped ones included, by class."),
+        (
+            "flexvm_cloud_pci_devices_in_use",
+            "Pass-through devices taken by the cloud's VMs, stopped ones included, by class.",
+        ),
         ("flexvm_cloud_pci_devices_available", "Pass-through devices of the cloud that are free by class."),
     ],
 };
 
-const FIGURES: [Figure; 3] = [|resource| resource.total, |resource| resource.in_use, |resource| resource.available];
+const FIGURES: [Figure; 3] =
+    [|resource| resource.total, |resource| resource.in_use, |resource| resource.available];
 
 fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut Writer) {
     let mut nodes = writer.family(scope.nodes.0, scope.nodes.1);
@@ -104,7 +129,9 @@ fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut
     for ((name, help), figure) in scope.devices.into_iter().zip(FIGURES) {
         let mut family = writer.family(name, help);
         for (labels, capacity) in rows {
-            for (class, count) in merged(capacity.pci_devices.iter().map(|(class, each)| (&**class, figure(each)))) {
+            for (class, count) in
+                merged(capacity.pci_devices.iter().map(|(class, each)| (&**class, figure(each))))
+            {
                 family.sample(&with(labels, "device", class), count);
             }
         }
@@ -131,15 +158,19 @@ fn headroom(tenants: &[TenantView<'_>], writer: &mut Writer) {
         "VMs of the instance type for which the cloud has enough vCPUs, memory and devices in all; an upper bound, since what is free may be spread over nodes.",
     );
     for tenant in tenants {
-        let (Some(capacity), Some(catalogue)) = (&tenant.snapshot.capacity, &tenant.snapshot.catalogue) else {
+        let (Some(capacity), Some(catalogue)) = (&tenant.snapshot.capacity, &tenant.snapshot.catalogue)
+        else {
             continue;
         };
         let mut seen = BTreeSet::new();
         for row in capacity.data.clouds.iter().filter(|row| seen.insert(&row.cloud.id)) {
             for size in instance_types(&catalogue.data) {
                 if let Some(vms) = fits(&row.capacity, size) {
-                    let labels =
-                        [("tenant", tenant.name), ("cloud_id", &*row.cloud.id), ("instance_type", &*size.name)];
+                    let labels = [
+                        ("tenant", tenant.name),
+                        ("cloud_id", &*row.cloud.id),
+                        ("instance_type", &*size.name),
+                    ];
                     family.sample(&labels, vms);
                 }
             }

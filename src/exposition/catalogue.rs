@@ -7,7 +7,9 @@ use super::{GIB, MIB, TenantView};
 use crate::snapshot::{CatalogueData, InstanceType};
 
 pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
-    let catalogues = || tenants.iter().filter_map(|tenant| Some((tenant.name, &*tenant.snapshot.catalogue.as_ref()?.data)));
+    let catalogues = || {
+        tenants.iter().filter_map(|tenant| Some((tenant.name, &*tenant.snapshot.catalogue.as_ref()?.data)))
+    };
     let sizes: [(&'static str, &'static str, fn(&InstanceType) -> u64); 3] = [
         ("flexvm_instance_type_vcpus", "Virtual CPUs of a VM of this instance type.", |size| size.vcpus),
         (
@@ -46,7 +48,8 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
             }
         }
     }
-    let mut images = writer.family("flexvm_image_info", "Constant 1 for each image that VMs can be made from.");
+    let mut images =
+        writer.family("flexvm_image_info", "Constant 1 for each image that VMs can be made from.");
     for (tenant, catalogue) in catalogues() {
         let mut seen = BTreeSet::new();
         for image in catalogue.images.iter().filter(|image| seen.insert(&image.name)) {

@@ -31,7 +31,8 @@ pub fn inventories<'a>(tenants: &'a [TenantView<'_>]) -> impl Iterator<Item = (&
 }
 
 fn clouds(tenants: &[TenantView<'_>], writer: &mut Writer) {
-    let mut info = writer.family("flexvm_cloud_info", "Constant 1 for each cloud, with its name, site and bare-metal type.");
+    let mut info = writer
+        .family("flexvm_cloud_info", "Constant 1 for each cloud, with its name, site and bare-metal type.");
     for (tenant, data) in inventories(tenants) {
         for cloud in distinct_clouds(data) {
             let labels = [
@@ -44,7 +45,8 @@ fn clouds(tenants: &[TenantView<'_>], writer: &mut Writer) {
             info.sample(&labels, 1);
         }
     }
-    let mut created = writer.family("flexvm_cloud_created_timestamp_seconds", "When the cloud was created, Unix time.");
+    let mut created =
+        writer.family("flexvm_cloud_created_timestamp_seconds", "When the cloud was created, Unix time.");
     for (tenant, data) in inventories(tenants) {
         for cloud in distinct_clouds(data) {
             if let Some(at) = cloud.created_at {
@@ -65,7 +67,8 @@ fn distinct_nodes(data: &InventoryData) -> impl Iterator<Item = &Node> {
 }
 
 fn nodes(tenants: &[TenantView<'_>], writer: &mut Writer) {
-    let mut info = writer.family("flexvm_node_info", "Constant 1 for each bare-metal node, with its name and serial number.");
+    let mut info = writer
+        .family("flexvm_node_info", "Constant 1 for each bare-metal node, with its name and serial number.");
     for (tenant, data) in inventories(tenants) {
         for node in distinct_nodes(data) {
             let labels = [
@@ -87,8 +90,12 @@ fn nodes(tenants: &[TenantView<'_>], writer: &mut Writer) {
             let known = NODE_STATUSES.iter().copied();
             let unknown = Some(&*node.status).filter(|status| !NODE_STATUSES.contains(status));
             for each in known.chain(unknown) {
-                let labels =
-                    [("tenant", tenant), ("cloud_id", &*node.cloud_id), ("node_id", &node.id), ("status", each)];
+                let labels = [
+                    ("tenant", tenant),
+                    ("cloud_id", &*node.cloud_id),
+                    ("node_id", &node.id),
+                    ("status", each),
+                ];
                 status.sample(&labels, (each == &*node.status).into());
             }
         }
@@ -114,7 +121,8 @@ fn by_cloud(tenants: &[TenantView<'_>], writer: &mut Writer) {
             family.sample(&[("tenant", tenant), ("cloud_id", cloud_id), ("status", status.as_str())], count);
         }
     }
-    let mut family = writer.family("flexvm_cloud_instance_type_vms", "VMs of the cloud by instance type and status.");
+    let mut family =
+        writer.family("flexvm_cloud_instance_type_vms", "VMs of the cloud by instance type and status.");
     for (tenant, data) in inventories(tenants) {
         let mut counts: BTreeMap<(&str, &str, &VmStatus), u64> = BTreeMap::new();
         for vm in &data.vms {

@@ -12,7 +12,8 @@ const VALUELESS: &str = "true";
 
 pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
     let vms = || {
-        inventories(tenants).flat_map(|(tenant, data)| data.vms.iter().take(options.max_vms).map(move |vm| (tenant, vm)))
+        inventories(tenants)
+            .flat_map(|(tenant, data)| data.vms.iter().take(options.max_vms).map(move |vm| (tenant, vm)))
     };
     let mut prefix = Labels::default();
     let mut family = writer.family(
@@ -34,7 +35,8 @@ pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer)
         prefix.set(&ids(tenant, vm));
         family.prefixed(&prefix, &[("status", vm.status.as_str())], 1);
     }
-    let mut family = writer.family("flexvm_vm_created_timestamp_seconds", "When the VM was created, Unix time.");
+    let mut family =
+        writer.family("flexvm_vm_created_timestamp_seconds", "When the VM was created, Unix time.");
     for (tenant, vm) in vms() {
         if let Some(at) = vm.created_at {
             prefix.set(&ids(tenant, vm));
@@ -54,7 +56,8 @@ fn tags<'a>(vms: impl Iterator<Item = (&'a str, &'a Vm)>, options: &Metrics, wri
     );
     for (tenant, vm) in vms {
         let values: Vec<Option<String>> = options.tag_keys.iter().map(|key| value(&vm.tags, key)).collect();
-        let tags = names.iter().zip(&values).filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
+        let tags =
+            names.iter().zip(&values).filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
         let labels: Vec<_> = ids(tenant, vm).into_iter().chain(tags).collect();
         family.sample(&labels, 1);
     }
@@ -63,7 +66,9 @@ fn tags<'a>(vms: impl Iterator<Item = (&'a str, &'a Vm)>, options: &Metrics, wri
 /// The values of the tags with `key`, in their order; `None` where there is no such tag.
 fn value(tags: &[Text], key: &str) -> Option<String> {
     let values = tags.iter().map(|tag| split_tag(tag)).filter(|(name, _)| *name == key);
-    values.map(|(_, value)| value.unwrap_or(VALUELESS).to_owned()).reduce(|all, value| format!("{all};{value}"))
+    values
+        .map(|(_, value)| value.unwrap_or(VALUELESS).to_owned())
+        .reduce(|all, value| format!("{all};{value}"))
 }
 
 fn ids<'a>(tenant: &'a str, vm: &'a Vm) -> [(&'a str, &'a str); 3] {

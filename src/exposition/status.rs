@@ -23,8 +23,7 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
         let labels = [("tenant", tenant), ("month", name.as_str()), ("revision", revision.as_str())];
         reported.sample(&labels, month.reported_vm_hours * 3600);
     }
-    let mut exact =
-        writer.family("flexvm_report_vm_seconds", "Exact VM seconds of the newest closed month.");
+    let mut exact = writer.family("flexvm_report_vm_seconds", "Exact VM seconds of the newest closed month.");
     for (tenant, month) in closed() {
         let (name, revision) = (month.month.to_string(), month.revision.to_string());
         let labels = [("tenant", tenant), ("month", name.as_str()), ("revision", revision.as_str())];

@@ -54,7 +54,8 @@ pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer)
 }
 
 fn provider(tenants: &[Tenant<'_>], writer: &mut Writer) {
-    let mut family = writer.family("flexvm_usage_nodes", "Nodes in the provider's monthly report, as of its fetching.");
+    let mut family =
+        writer.family("flexvm_usage_nodes", "Nodes in the provider's monthly report, as of its fetching.");
     for tenant in tenants {
         family.sample(&[("tenant", tenant.name)], tenant.data.current.total_nodes);
     }
@@ -65,15 +66,20 @@ fn provider(tenants: &[Tenant<'_>], writer: &mut Writer) {
     for tenant in tenants {
         family.sample(&[("tenant", tenant.name)], tenant.data.current.total_active_vms);
     }
-    let mut family = writer.family("flexvm_usage_cloud_active_vms", "VMs of the cloud not deleted in the provider's monthly report, as of its fetching.");
+    let mut family = writer.family(
+        "flexvm_usage_cloud_active_vms",
+        "VMs of the cloud not deleted in the provider's monthly report, as of its fetching.",
+    );
     for tenant in tenants {
         for (cloud_id, (active, _)) in &tenant.data.current.provider_clouds {
             family.sample(&[("tenant", tenant.name), ("cloud_id", cloud_id)], *active);
         }
     }
-    let mut family = writer.family("flexvm_usage_period_start_timestamp_seconds", "First instant of the month, Unix time.");
+    let mut family = writer
+        .family("flexvm_usage_period_start_timestamp_seconds", "First instant of the month, Unix time.");
     per_period(tenants, &mut family, |usage| super::inventory::seconds(usage.period.start));
-    let mut family = writer.family("flexvm_usage_period_end_timestamp_seconds", "First instant after the month, Unix time.");
+    let mut family = writer
+        .family("flexvm_usage_period_end_timestamp_seconds", "First instant after the month, Unix time.");
     per_period(tenants, &mut family, |usage| super::inventory::seconds(usage.period.end));
     let mut family = writer.family(
         "flexvm_usage_reported_vm_seconds",
@@ -98,9 +104,15 @@ fn provider(tenants: &[Tenant<'_>], writer: &mut Writer) {
     );
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
-            for (tag, totals) in usage.provider_tags.iter().filter(|(tag, _)| tenant.chosen.tags.contains(*tag)) {
-                let labels =
-                    [("tenant", tenant.name), ("tag", tag), ("tag_key", split_tag(tag).0), ("period", period)];
+            for (tag, totals) in
+                usage.provider_tags.iter().filter(|(tag, _)| tenant.chosen.tags.contains(*tag))
+            {
+                let labels = [
+                    ("tenant", tenant.name),
+                    ("tag", tag),
+                    ("tag_key", split_tag(tag).0),
+                    ("period", period),
+                ];
                 family.sample(&labels, totals.vm_hours * 3600);
             }
         }
@@ -240,7 +252,8 @@ fn ratios(tenants: &[Tenant<'_>], writer: &mut Writer) {
     for tenant in tenants {
         let usage = &tenant.data.current;
         if let Some((elapsed, length)) = progress(usage) {
-            let projected = u128::from(usage.total.seconds.total()) * u128::from(length) / u128::from(elapsed);
+            let projected =
+                u128::from(usage.total.seconds.total()) * u128::from(length) / u128::from(elapsed);
             family.decimal(&[("tenant", tenant.name)], &projected.to_string());
         }
     }
@@ -274,8 +287,12 @@ fn costs(tenants: &[Tenant<'_>], writer: &mut Writer) {
             let Some(currency) = &usage.currency else { continue };
             for (group, sums) in &usage.groups {
                 if let Some(cost) = sums.internal_cost {
-                    let labels =
-                        [("tenant", tenant.name), ("group", group), ("period", period), ("currency", currency)];
+                    let labels = [
+                        ("tenant", tenant.name),
+                        ("group", group),
+                        ("period", period),
+                        ("currency", currency),
+                    ];
                     family.decimal(&labels, &cost.to_string());
                 }
             }
@@ -290,7 +307,8 @@ fn costs(tenants: &[Tenant<'_>], writer: &mut Writer) {
         if let (Some(cost), Some(currency), Some((elapsed, length))) =
             (usage.internal_cost, &usage.currency, progress(usage))
         {
-            let projected = cost.checked_mul(Decimal::from(length)).and_then(|cost| cost.checked_div(elapsed.into()));
+            let projected =
+                cost.checked_mul(Decimal::from(length)).and_then(|cost| cost.checked_div(elapsed.into()));
             if let Some(projected) = projected {
                 let labels = [("tenant", tenant.name), ("currency", &**currency)];
                 family.decimal(&labels, &projected.round_dp(PROJECTED_DECIMALS).to_string());

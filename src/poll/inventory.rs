@@ -77,7 +77,11 @@ async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &BTre
     let missing: Vec<&Vm> =
         before.vms.iter().filter(|vm| !now.contains_key(&vm.id) && exists(&vm.cloud_id)).collect();
     if missing.len() > MAX_LOOKUPS {
-        tracing::info!(missing = missing.len(), asked = MAX_LOOKUPS, "many VMs left the lists at once; the rest is asked for in the next polls");
+        tracing::info!(
+            missing = missing.len(),
+            asked = MAX_LOOKUPS,
+            "many VMs left the lists at once; the rest is asked for in the next polls"
+        );
     }
     let asked = missing.iter().take(MAX_LOOKUPS).map(|vm| async move {
         match run.vm(&vm.cloud_id, &vm.id).await {
