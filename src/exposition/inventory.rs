@@ -14,23 +14,28 @@ pub struct Inventory<'a> {
     pub tenant: &'a TenantView<'a>,
     clouds: Vec<&'a Cloud>,
     nodes: Vec<&'a Node>,
-    /// VMs that are not deleted, in the order of their ids.
+    /// See [`living`].
     pub vms: Vec<&'a Vm>,
 }
 
 impl<'a> Inventory<'a> {
     fn of(tenant: &'a TenantView<'a>, data: &'a InventoryData) -> Self {
-        let mut vms: Vec<&Vm> = data.vms.iter().filter(|vm| vm.status != VmStatus::Deleted).collect();
-        // They come sorted, so this only looks; but a wrong order must not decide whom `max_vms` leaves out.
-        vms.sort_by(|a, b| a.id.cmp(&b.id));
-        vms.dedup_by(|a, b| a.id == b.id);
         Self {
             tenant,
             clouds: distinct(&data.clouds, |cloud| &cloud.id).collect(),
             nodes: distinct(&data.nodes, |node| &node.id).collect(),
-            vms,
+            vms: living(data),
         }
     }
+}
+
+/// The VMs that are not deleted, each once, in the order of their ids.
+pub fn living(data: &InventoryData) -> Vec<&Vm> {
+    let mut vms: Vec<&Vm> = data.vms.iter().filter(|vm| vm.status != VmStatus::Deleted).collect();
+    // They come sorted, so this only looks; but a wrong order must not decide whom `max_vms` leaves out.
+    vms.sort_by(|a, b| a.id.cmp(&b.id));
+    vms.dedup_by(|a, b| a.id == b.id);
+    vms
 }
 
 pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {

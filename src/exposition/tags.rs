@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::TenantView;
+use super::inventory::living;
 use crate::snapshot::Text;
 
 /// The chosen tags of a tenant, and how many were left out.
@@ -19,7 +20,7 @@ pub fn choose(tenant: &TenantView<'_>, max_tags: usize) -> Chosen {
     let mut weights: BTreeMap<&Text, u64> = BTreeMap::new();
     let usage = tenant.snapshot.usage.as_ref();
     let a_vm = u64::from(usage.is_none());
-    for vm in tenant.snapshot.inventory.iter().flat_map(|section| &section.data.vms) {
+    for vm in tenant.snapshot.inventory.iter().flat_map(|section| living(&section.data)) {
         for tag in vm.tags.iter() {
             *weights.entry(tag).or_default() += a_vm;
         }
