@@ -39,7 +39,8 @@ fn what_did_not_change_is_shared_and_not_made_again() {
         let (before, after) = (first.body(None, gzip), second.body(None, gzip));
         // Capacity is empty now; the inventory was not named and stays as it was.
         assert_eq!((before.len(), after.len()), (6, 5));
-        let pointers = |pieces: &[bytes::Bytes]| pieces.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>();
+        let pointers =
+            |pieces: &[bytes::Bytes]| pieces.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>();
         let (before, after) = (pointers(&before), pointers(&after));
         assert_eq!([&before[..1], &before[2..]].concat(), after);
         // Two scrapes get the same bytes.
@@ -72,10 +73,13 @@ fn nothing_known_is_nothing_said() {
     assert!(Exposition::render(&[], &options(), None, &Part::ALL).body(None, false).is_empty());
 }
 
+/// Takes a section away.
+type Remove = fn(&mut Snapshot);
+
 #[test]
 fn a_missing_section_is_not_an_empty_one() {
     let world = World::new();
-    let sections: [(Collector, fn(&mut Snapshot)); 5] = [
+    let sections: [(Collector, Remove); 5] = [
         (Collector::Capacity, |snapshot| snapshot.capacity = None),
         (Collector::Inventory, |snapshot| snapshot.inventory = None),
         (Collector::DeletedVms, |snapshot| snapshot.deleted_vms = None),

@@ -21,7 +21,9 @@ fn past_the_cap_the_first_vms_by_id_keep_their_series() {
     vms.reverse();
     let families = rendered(&tenant(vms), &Metrics { max_vms: 4, ..options() });
     let of = |family: &str, show: &str| values(&families, family, &[], &[show]);
-    for family in ["flexvm_vm_info", "flexvm_vm_status", "flexvm_vm_created_timestamp_seconds", "flexvm_vm_tags"] {
+    for family in
+        ["flexvm_vm_info", "flexvm_vm_status", "flexvm_vm_created_timestamp_seconds", "flexvm_vm_tags"]
+    {
         let ids: Vec<_> = of(family, "vm_id").into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["v000", "v001", "v002", "v003"], "{family}");
     }
@@ -69,7 +71,8 @@ fn the_tags_with_most_seconds_are_chosen_alike_for_both_sources() {
     // By seconds of October: project:odyssey and the hostile tag 15,000 each, gpu 1, others 0.
     let families = rendered(&world.full, &Metrics { max_tags: 3, ..options() });
     let distinct = |family: &str| {
-        let mut tags: Vec<_> = values(&families, family, &[], &["tag"]).into_iter().map(|(tag, _)| tag).collect();
+        let mut tags: Vec<_> =
+            values(&families, family, &[], &["tag"]).into_iter().map(|(tag, _)| tag).collect();
         tags.sort();
         tags.dedup();
         tags

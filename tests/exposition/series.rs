@@ -85,7 +85,8 @@ fn capacity_adds_up_rows_of_one_name_and_counts_memory_in_bytes() {
 
 #[test]
 fn headroom_is_what_the_scarcest_resource_allows() {
-    let found = values(&world(), "flexvm_cloud_headroom_upper_bound_vms", &[], &["cloud_id", "instance_type"]);
+    let found =
+        values(&world(), "flexvm_cloud_headroom_upper_bound_vms", &[], &["cloud_id", "instance_type"]);
     let expected = [
         ("c1 vm.16c.gpu2", "0"), // no nvme is free
         ("c1 vm.1c.gpu2", "2"),  // five GPUs, two each
@@ -100,7 +101,10 @@ fn headroom_is_what_the_scarcest_resource_allows() {
 #[test]
 fn a_type_that_needs_nothing_has_no_headroom_but_is_in_the_catalogue() {
     let world = world();
-    assert!(values(&world, "flexvm_cloud_headroom_upper_bound_vms", &[("instance_type", "vm.nothing")], &[]).is_empty());
+    assert!(
+        values(&world, "flexvm_cloud_headroom_upper_bound_vms", &[("instance_type", "vm.nothing")], &[])
+            .is_empty()
+    );
     let of = |family: &str| values(&world, family, &[("instance_type", "vm.nothing")], &[])[0].1.clone();
     assert_eq!(of("flexvm_instance_type_vcpus"), "0");
     assert_eq!(of("flexvm_instance_type_disk_bytes"), (40_u64 << 30).to_string());
@@ -137,7 +141,8 @@ fn vms_are_counted_once_by_status_zeros_and_unknown_ones_included() {
     assert_eq!(pairs(&some), [("running", "1"), ("failed", "1"), ("hibernating", "1")]);
     // A deleted VM has no series whatever.
     assert!(!text(&World::new().tenants(), &options()).contains("\"v6\""));
-    let types = values(&world, "flexvm_cloud_instance_type_vms", &[], &["cloud_id", "instance_type", "status"]);
+    let types =
+        values(&world, "flexvm_cloud_instance_type_vms", &[], &["cloud_id", "instance_type", "status"]);
     assert_eq!(types.len(), 5);
     assert!(types.iter().all(|(_, value)| value == "1"));
 }
@@ -162,7 +167,8 @@ fn the_usage_of_both_months() {
     let of = |family: &str, show: &[&str]| values(&world, family, &[], show);
     let reported = of("flexvm_usage_reported_vm_seconds", &["period"]);
     assert_eq!(pairs(&reported), [("current", "28800"), ("previous", "0")]);
-    let by_tag = values(&world, "flexvm_usage_tag_reported_vm_seconds", &[("tag", "project:odyssey")], &["tag_key"]);
+    let by_tag =
+        values(&world, "flexvm_usage_tag_reported_vm_seconds", &[("tag", "project:odyssey")], &["tag_key"]);
     assert_eq!(pairs(&by_tag), [("project", "18000")]);
     let by_cloud = of("flexvm_usage_cloud_reported_vm_seconds", &["cloud_id", "period"]);
     assert_eq!(pairs(&by_cloud), [("c1 current", "25200"), ("gone current", "3600")]);

@@ -23,6 +23,7 @@ pub fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the sections of a snapshot are optional")]
 pub fn section<T>(data: T) -> Option<Section<T>> {
     Some(Section { at: at("2026-10-11T00:00:00Z"), data: Arc::new(data) })
 }
@@ -62,12 +63,8 @@ impl World {
 
     /// Both tenants, not in the order of their names.
     pub fn tenants(&self) -> [TenantView<'_>; 2] {
-        let full = TenantView {
-            name: "k12345",
-            snapshot: &self.full,
-            up: Some(true),
-            closed: Some(&self.closed),
-        };
+        let full =
+            TenantView { name: "k12345", snapshot: &self.full, up: Some(true), closed: Some(&self.closed) };
         [full, TenantView { name: "k00001", snapshot: &self.sparse, up: Some(false), closed: None }]
     }
 }
@@ -140,7 +137,8 @@ fn capacity() -> CapacityData {
     let c1 = of(2, resource(128, 28), resource(253_952, 200_000), resource(8, 3));
     let c2 = of(1, resource(64, 63), resource(u64::MAX, 0), resource(0, 0));
     let total = of(3, resource(192, 91), resource(380_928, 200_000), resource(8, 3));
-    let row = |id: &str, capacity: &Capacity| CloudCapacity { cloud: cloud(id, "c"), capacity: capacity.clone() };
+    let row =
+        |id: &str, capacity: &Capacity| CloudCapacity { cloud: cloud(id, "c"), capacity: capacity.clone() };
     CapacityData { total, clouds: vec![row("c1", &c1), row("c2", &c2), row("c1", &c2)] }
 }
 
@@ -195,7 +193,10 @@ pub fn october() -> PeriodUsage {
         total_nodes: 3,
         total_active_vms: 5,
         provider_clouds: BTreeMap::from([("c1".into(), (2, provider(7))), ("gone".into(), (0, provider(1)))]),
-        provider_tags: BTreeMap::from([("project:odyssey".into(), provider(5)), (HOSTILE.into(), provider(1))]),
+        provider_tags: BTreeMap::from([
+            ("project:odyssey".into(), provider(5)),
+            (HOSTILE.into(), provider(1)),
+        ]),
         total: totals(3, 8, 10_000, 20_000),
         clouds: BTreeMap::from([("c1".into(), totals(3, 8, 10_000, 20_000))]),
         tags: tags.into_iter().map(|(tag, totals)| (tag.into(), totals)).collect(),
