@@ -14,6 +14,7 @@ mod tags;
 mod usage;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -22,7 +23,8 @@ use flate2::write::GzEncoder;
 
 use self::writer::Writer;
 use crate::config::Metrics;
-use crate::snapshot::{ClosedMonth, Collector, Snapshot};
+pub use crate::snapshot::ClosedMonth;
+use crate::snapshot::{Collector, Snapshot};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -133,6 +135,18 @@ pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> 
     // The text lives until the next change: spare room would be kept for as long.
     bytes.shrink_to_fit();
     bytes
+}
+
+/// The provider's hours in seconds, the base unit of every duration.
+fn from_hours(hours: u64) -> u64 {
+    hours.saturating_mul(3600)
+}
+
+/// The first row of each key: two rows of one id would be one series twice, and that is what scrapers
+/// refuse or drop without a word.
+fn distinct<'a, T, K: Ord>(rows: &'a [T], key: impl Fn(&'a T) -> K) -> impl Iterator<Item = &'a T> {
+    let mut met = BTreeSet::new();
+    rows.iter().filter(move |row| met.insert(key(row)))
 }
 
 /// One gzip member of `plain`.

@@ -154,7 +154,7 @@ async fn close_due(
                 self_metrics.report_succeeded(&tenant, now);
             }
             Ok(Outcome::Already(_)) => {
-                tracing::info!(tenant, %month, "month found closed: another process did it")
+                tracing::info!(tenant, %month, "month found closed: another process did it");
             }
             Err(error) => return failed(error.reason(), describe(&error), attempts),
         }
@@ -182,7 +182,7 @@ fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
         }
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(tenant = closer.tenant(), error = describe(&error), "closed months cannot be read")
+            tracing::warn!(tenant = closer.tenant(), error = describe(&error), "closed months cannot be read");
         }
     }
 }

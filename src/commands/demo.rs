@@ -31,7 +31,7 @@ const FIRST_LINES: usize = 6;
 const GROUP_BY: &str = "project";
 
 pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
-    if flags.config_file.is_some() || flags.web_config.is_some() || !flags.listen.is_empty() {
+    if flags.config_file.is_some() || flags.web_config.is_some() || !flags.listen_addresses.is_empty() {
         return Err(Failure::Usage(
             "demo makes its own configuration: it takes --dir and --listen, but no --config.file, --web.config.file \
              or --web.listen-address"

@@ -21,7 +21,7 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let mut listeners = Vec::new();
     let default = vec![DEFAULT_ADDRESS.to_owned()];
-    for address in if flags.listen.is_empty() { &default } else { &flags.listen } {
+    for address in if flags.listen_addresses.is_empty() { &default } else { &flags.listen_addresses } {
         let listener = listen(address).await?;
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, telemetry_path = flags.telemetry_path, "listening");

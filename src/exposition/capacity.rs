@@ -1,10 +1,10 @@
 //! What the nodes hold, what is taken, and how many more VMs may fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::catalogue::instance_types;
 use super::writer::Writer;
-use super::{MIB, TenantView};
+use super::{MIB, TenantView, distinct};
 use crate::snapshot::{Capacity, InstanceType, Resource};
 
 /// The three figures of a resource.
@@ -16,8 +16,7 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
     for tenant in tenants {
         let Some(section) = &tenant.snapshot.capacity else { continue };
         totals.push((vec![("tenant", tenant.name)], &section.data.total));
-        let mut seen = BTreeSet::new();
-        for row in section.data.clouds.iter().filter(|row| seen.insert(&row.cloud.id)) {
+        for row in distinct(&section.data.clouds, |row| &row.cloud.id) {
             clouds.push((vec![("tenant", tenant.name), ("cloud_id", &*row.cloud.id)], &row.capacity));
         }
     }
@@ -36,43 +35,55 @@ struct Scope {
 }
 
 const ORGANISATION: Scope = Scope {
-    nodes: ("flexvm_capacity_nodes", "Bare-metal nodes of the organisation."),
+    nodes: ("flexvm_capacity_nodes", "Bare-metal nodes of the organisation as of the newest poll."),
     node_groups: (
         "flexvm_capacity_node_group_nodes",
-        "Bare-metal nodes of the organisation by bare-metal type.",
+        "Bare-metal nodes of the organisation by bare-metal type as of the newest poll.",
     ),
     vcpus: [
-        ("flexvm_capacity_vcpus", "Virtual CPUs of all nodes."),
-        ("flexvm_capacity_vcpus_in_use", "Virtual CPUs taken by VMs, stopped ones included."),
-        ("flexvm_capacity_vcpus_available", "Virtual CPUs that are free."),
+        ("flexvm_capacity_vcpus", "Virtual CPUs of the organisation's nodes."),
+        ("flexvm_capacity_vcpus_in_use", "Virtual CPUs taken by the organisation's VMs."),
+        ("flexvm_capacity_vcpus_available", "Virtual CPUs of the organisation that are free."),
     ],
     memory: [
-        ("flexvm_capacity_memory_bytes", "Memory of all nodes in bytes; the MB of the API are read as MiB."),
+        (
+            "flexvm_capacity_memory_bytes",
+            "Memory of the organisation's nodes in bytes; the MB of the API are read as MiB.",
+        ),
         (
             "flexvm_capacity_memory_in_use_bytes",
-            "Memory taken by VMs in bytes; the MB of the API are read as MiB.",
+            "Memory taken by the organisation's VMs in bytes; the MB of the API are read as MiB.",
         ),
         (
             "flexvm_capacity_memory_available_bytes",
-            "Memory that is free in bytes; the MB of the API are read as MiB.",
+            "Memory of the organisation that is free in bytes; the MB of the API are read as MiB.",
         ),
     ],
     devices: [
-        ("flexvm_capacity_pci_devices", "Pass-through devices of all nodes by class."),
+        (
+            "flexvm_capacity_pci_devices",
+            "Pass-through devices of the organisation's nodes by class, such as gpu.",
+        ),
         (
             "flexvm_capacity_pci_devices_in_use",
-            "Pass-through devices taken by VMs, stopped ones included, by class.",
+            "Pass-through devices taken by the organisation's VMs, stopped ones included, by class, such as gpu.",
         ),
-        ("flexvm_capacity_pci_devices_available", "Pass-through devices that are free by class."),
+        (
+            "flexvm_capacity_pci_devices_available",
+            "Pass-through devices of the organisation that are free, by class, such as gpu.",
+        ),
     ],
 };
 
 const CLOUD: Scope = Scope {
-    nodes: ("flexvm_cloud_nodes", "Bare-metal nodes of the cloud."),
-    node_groups: ("flexvm_cloud_node_group_nodes", "Bare-metal nodes of the cloud by bare-metal type."),
+    nodes: ("flexvm_cloud_nodes", "Bare-metal nodes of the cloud as of the newest poll."),
+    node_groups: (
+        "flexvm_cloud_node_group_nodes",
+        "Bare-metal nodes of the cloud by bare-metal type as of the newest poll.",
+    ),
     vcpus: [
         ("flexvm_cloud_vcpus", "Virtual CPUs of the cloud's nodes."),
-        ("flexvm_cloud_vcpus_in_use", "Virtual CPUs taken by the cloud's VMs, stopped ones included."),
+        ("flexvm_cloud_vcpus_in_use", "Virtual CPUs taken by the cloud's VMs."),
         ("flexvm_cloud_vcpus_available", "Virtual CPUs of the cloud that are free."),
     ],
     memory: [
@@ -90,12 +101,15 @@ const CLOUD: Scope = Scope {
         ),
     ],
     devices: [
-        ("flexvm_cloud_pci_devices", "Pass-through devices of the cloud's nodes by class."),
+        ("flexvm_cloud_pci_devices", "Pass-through devices of the cloud's nodes by class, such as gpu."),
         (
             "flexvm_cloud_pci_devices_in_use",
-            "Pass-through devices taken by the cloud's VMs, stopped ones included, by class.",
+            "Pass-through devices taken by the cloud's VMs, stopped ones included, by class, such as gpu.",
         ),
-        ("flexvm_cloud_pci_devices_available", "Pass-through devices of the cloud that are free by class."),
+        (
+            "flexvm_cloud_pci_devices_available",
+            "Pass-through devices of the cloud that are free, by class, such as gpu.",
+        ),
     ],
 };
 
@@ -123,7 +137,7 @@ fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut
     for ((name, help), figure) in scope.memory.into_iter().zip(FIGURES) {
         let mut family = writer.family(name, help);
         for (labels, capacity) in rows {
-            family.sample(labels, figure(&capacity.memory_mib) * MIB);
+            family.sample(labels, figure(&capacity.memory_mib).saturating_mul(MIB));
         }
     }
     for ((name, help), figure) in scope.devices.into_iter().zip(FIGURES) {
@@ -139,9 +153,10 @@ fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut
 }
 
 fn merged<'a>(rows: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<&'a str, u64> {
-    let mut sums = BTreeMap::new();
+    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
     for (name, count) in rows {
-        *sums.entry(name).or_default() += count;
+        let sum = sums.entry(name).or_default();
+        *sum = sum.saturating_add(count);
     }
     sums
 }
@@ -155,15 +170,15 @@ fn with<'a>(labels: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec
 fn headroom(tenants: &[TenantView<'_>], writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_cloud_headroom_upper_bound_vms",
-        "VMs of the instance type for which the cloud has enough vCPUs, memory and devices in all; an upper bound, since what is free may be spread over nodes.",
+        "VMs of the instance type that the cloud's free vCPUs, memory and devices would hold (the scarcest decides); \
+         an upper bound, since what is free may be spread over nodes.",
     );
     for tenant in tenants {
         let (Some(capacity), Some(catalogue)) = (&tenant.snapshot.capacity, &tenant.snapshot.catalogue)
         else {
             continue;
         };
-        let mut seen = BTreeSet::new();
-        for row in capacity.data.clouds.iter().filter(|row| seen.insert(&row.cloud.id)) {
+        for row in distinct(&capacity.data.clouds, |row| &row.cloud.id) {
             for size in instance_types(&catalogue.data) {
                 if let Some(vms) = fits(&row.capacity, size) {
                     let labels = [
@@ -182,7 +197,8 @@ fn headroom(tenants: &[TenantView<'_>], writer: &mut Writer) {
 /// type that needs nothing.
 fn fits(capacity: &Capacity, size: &InstanceType) -> Option<u64> {
     let available = |class: &str| -> u64 {
-        capacity.pci_devices.iter().filter(|(name, _)| **name == *class).map(|(_, each)| each.available).sum()
+        let of_class = capacity.pci_devices.iter().filter(|(name, _)| **name == *class);
+        of_class.fold(0, |sum, (_, each)| sum.saturating_add(each.available))
     };
     let devices = merged(size.pci_devices.iter().map(|(class, _)| (&**class, 1)));
     let needs = devices.into_iter().map(|(class, needed)| (available(class), needed));

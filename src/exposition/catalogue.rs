@@ -1,31 +1,31 @@
 //! VM sizes and images that can be chosen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::writer::Writer;
-use super::{GIB, MIB, TenantView};
+use super::{GIB, MIB, TenantView, distinct};
 use crate::snapshot::{CatalogueData, InstanceType};
 
+/// Name, HELP and value of a family with one series per instance type.
+type SizeFamily = (&'static str, &'static str, fn(&InstanceType) -> u64);
+
 pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
-    let catalogues = || {
-        tenants.iter().filter_map(|tenant| Some((tenant.name, &*tenant.snapshot.catalogue.as_ref()?.data)))
-    };
-    let sizes: [(&'static str, &'static str, fn(&InstanceType) -> u64); 3] = [
+    let sizes: [SizeFamily; 3] = [
         ("flexvm_instance_type_vcpus", "Virtual CPUs of a VM of this instance type.", |size| size.vcpus),
         (
             "flexvm_instance_type_memory_bytes",
             "Memory of a VM of this instance type in bytes; the MB of the API are read as MiB.",
-            |size| size.memory_mib * MIB,
+            |size| size.memory_mib.saturating_mul(MIB),
         ),
         (
             "flexvm_instance_type_disk_bytes",
             "OS disk of a VM of this instance type in bytes; the GB of the API are read as GiB.",
-            |size| size.disk_gib * GIB,
+            |size| size.disk_gib.saturating_mul(GIB),
         ),
     ];
     for (name, help, value) in sizes {
         let mut family = writer.family(name, help);
-        for (tenant, catalogue) in catalogues() {
+        for (tenant, catalogue) in catalogues(tenants) {
             for size in instance_types(catalogue) {
                 family.sample(&[("tenant", tenant), ("instance_type", &size.name)], value(size));
             }
@@ -35,7 +35,7 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
         "flexvm_instance_type_pci_devices",
         "Pass-through devices of a VM of this instance type, by class and specification.",
     );
-    for (tenant, catalogue) in catalogues() {
+    for (tenant, catalogue) in catalogues(tenants) {
         for size in instance_types(catalogue) {
             let mut counts: BTreeMap<_, u64> = BTreeMap::new();
             for device in &size.pci_devices {
@@ -48,11 +48,12 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
             }
         }
     }
-    let mut images =
-        writer.family("flexvm_image_info", "Constant 1 for each image that VMs can be made from.");
-    for (tenant, catalogue) in catalogues() {
-        let mut seen = BTreeSet::new();
-        for image in catalogue.images.iter().filter(|image| seen.insert(&image.name)) {
+    let mut images = writer.family(
+        "flexvm_image_info",
+        "Constant 1 for each image that VMs can be made from, with its operating system.",
+    );
+    for (tenant, catalogue) in catalogues(tenants) {
+        for image in distinct(&catalogue.images, |image| &image.name) {
             let labels =
                 [("tenant", tenant), ("image", &*image.name), ("os", &image.os), ("os_type", &image.os_type)];
             images.sample(&labels, 1);
@@ -60,8 +61,12 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
     }
 }
 
+/// The catalogue of each tenant that has one.
+fn catalogues<'a>(tenants: &'a [TenantView<'_>]) -> impl Iterator<Item = (&'a str, &'a CatalogueData)> {
+    tenants.iter().filter_map(|tenant| Some((tenant.name, &*tenant.snapshot.catalogue.as_ref()?.data)))
+}
+
 /// The instance types, each name once: two of one name would be the same series.
 pub fn instance_types(catalogue: &CatalogueData) -> impl Iterator<Item = &InstanceType> {
-    let mut seen = BTreeSet::new();
-    catalogue.instance_types.iter().filter(move |size| seen.insert(&size.name))
+    distinct(&catalogue.instance_types, |size| &size.name)
 }

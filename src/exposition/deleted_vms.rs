@@ -1,7 +1,7 @@
 //! How many deleted VMs each cloud still lists.
 
-use super::TenantView;
 use super::writer::Writer;
+use super::{TenantView, distinct};
 
 pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
     let mut family = writer.family(
@@ -9,7 +9,8 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
         "Deleted VMs that the API still lists for the cloud, as of the newest poll.",
     );
     for tenant in tenants {
-        for (cloud_id, vms) in tenant.snapshot.deleted_vms.iter().flat_map(|section| &section.data.clouds) {
+        let Some(section) = &tenant.snapshot.deleted_vms else { continue };
+        for (cloud_id, vms) in distinct(&section.data.clouds, |(cloud_id, _)| cloud_id) {
             family.sample(&[("tenant", tenant.name), ("cloud_id", cloud_id)], *vms);
         }
     }

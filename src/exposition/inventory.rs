@@ -1,136 +1,165 @@
-//! Clouds, nodes, and VMs by status.
+//! Clouds, nodes, and VMs by status; the series of single VMs are in `per_vm`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 
 use super::writer::Writer;
-use super::{TenantView, tags};
+use super::{TenantView, distinct, per_vm, tags};
 use crate::config::Metrics;
-use crate::snapshot::{Cloud, InventoryData, NODE_STATUSES, Node, VmStatus, split_tag};
+use crate::snapshot::{Cloud, InventoryData, NODE_STATUSES, Node, Text, Vm, VmStatus, split_tag};
+
+/// A tenant's inventory in which every id is met once, so that no series is written twice.
+pub struct Inventory<'a> {
+    pub tenant: &'a TenantView<'a>,
+    clouds: Vec<&'a Cloud>,
+    nodes: Vec<&'a Node>,
+    /// See [`living`].
+    pub vms: Vec<&'a Vm>,
+}
+
+impl<'a> Inventory<'a> {
+    fn of(tenant: &'a TenantView<'a>, data: &'a InventoryData) -> Self {
+        Self {
+            tenant,
+            clouds: distinct(&data.clouds, |cloud| &cloud.id).collect(),
+            nodes: distinct(&data.nodes, |node| &node.id).collect(),
+            vms: living(data),
+        }
+    }
+}
+
+/// The VMs that are not deleted, each once, in the order of their ids.
+pub fn living(data: &InventoryData) -> Vec<&Vm> {
+    let mut vms: Vec<&Vm> = data.vms.iter().filter(|vm| vm.status != VmStatus::Deleted).collect();
+    // They come sorted, so this only looks; but a wrong order must not decide whom `max_vms` leaves out.
+    vms.sort_by(|a, b| a.id.cmp(&b.id));
+    vms.dedup_by(|a, b| a.id == b.id);
+    vms
+}
 
 pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
-    clouds(tenants, writer);
-    nodes(tenants, writer);
-    by_cloud(tenants, writer);
-    by_tag(tenants, options, writer);
+    let inventories: Vec<_> = tenants
+        .iter()
+        .filter_map(|tenant| Some(Inventory::of(tenant, &tenant.snapshot.inventory.as_ref()?.data)))
+        .collect();
+    clouds(&inventories, writer);
+    nodes(&inventories, writer);
+    by_cloud(&inventories, writer);
+    by_tag(&inventories, options, writer);
     if options.per_vm {
-        super::per_vm::write(tenants, options, writer);
+        per_vm::write(&inventories, options, writer);
     }
     let mut omitted = writer.family(
         "flexvm_exporter_vms_omitted",
         "VMs beyond metrics.max_vms that have no series of their own; they count in all sums.",
     );
-    for (tenant, data) in inventories(tenants) {
+    for each in &inventories {
         let most = if options.per_vm { options.max_vms } else { usize::MAX };
-        omitted.sample(&[("tenant", tenant)], data.vms.len().saturating_sub(most) as u64);
+        omitted.sample(&[("tenant", each.tenant.name)], each.vms.len().saturating_sub(most) as u64);
     }
 }
 
-/// The inventory of each tenant that has one.
-pub fn inventories<'a>(tenants: &'a [TenantView<'_>]) -> impl Iterator<Item = (&'a str, &'a InventoryData)> {
-    tenants.iter().filter_map(|tenant| Some((tenant.name, &*tenant.snapshot.inventory.as_ref()?.data)))
-}
-
-fn clouds(tenants: &[TenantView<'_>], writer: &mut Writer) {
-    let mut info = writer
-        .family("flexvm_cloud_info", "Constant 1 for each cloud, with its name, site and bare-metal type.");
-    for (tenant, data) in inventories(tenants) {
-        for cloud in distinct_clouds(data) {
+fn clouds(inventories: &[Inventory<'_>], writer: &mut Writer) {
+    let mut info = writer.family(
+        "flexvm_cloud_info",
+        "Constant 1 for each cloud, with its name, site and bare-metal type; to be joined on cloud_id.",
+    );
+    for each in inventories {
+        for cloud in &each.clouds {
             let labels = [
-                ("tenant", tenant),
+                ("tenant", each.tenant.name),
                 ("cloud_id", &*cloud.id),
-                ("cloud", &cloud.name),
-                ("site", &cloud.site),
-                ("node_type", &cloud.node_type),
+                ("cloud", &*cloud.name),
+                ("site", &*cloud.site),
+                ("node_type", &*cloud.node_type),
             ];
             info.sample(&labels, 1);
         }
     }
-    let mut created =
-        writer.family("flexvm_cloud_created_timestamp_seconds", "When the cloud was created, Unix time.");
-    for (tenant, data) in inventories(tenants) {
-        for cloud in distinct_clouds(data) {
+    let mut created = writer.family(
+        "flexvm_cloud_created_timestamp_seconds",
+        "When the cloud was created, Unix time in seconds; absent where the API does not say.",
+    );
+    for each in inventories {
+        for cloud in &each.clouds {
             if let Some(at) = cloud.created_at {
-                created.sample(&[("tenant", tenant), ("cloud_id", &cloud.id)], seconds(at));
+                created.sample(&[("tenant", each.tenant.name), ("cloud_id", &*cloud.id)], seconds(at));
             }
         }
     }
 }
 
-fn distinct_clouds(data: &InventoryData) -> impl Iterator<Item = &Cloud> {
-    let mut seen = BTreeSet::new();
-    data.clouds.iter().filter(move |cloud| seen.insert(&cloud.id))
-}
-
-fn distinct_nodes(data: &InventoryData) -> impl Iterator<Item = &Node> {
-    let mut seen = BTreeSet::new();
-    data.nodes.iter().filter(move |node| seen.insert((&node.cloud_id, &node.id)))
-}
-
-fn nodes(tenants: &[TenantView<'_>], writer: &mut Writer) {
-    let mut info = writer
-        .family("flexvm_node_info", "Constant 1 for each bare-metal node, with its name and serial number.");
-    for (tenant, data) in inventories(tenants) {
-        for node in distinct_nodes(data) {
+fn nodes(inventories: &[Inventory<'_>], writer: &mut Writer) {
+    let mut info = writer.family(
+        "flexvm_node_info",
+        "Constant 1 for each bare-metal node, with its name and serial number; to be joined on node_id.",
+    );
+    for each in inventories {
+        for node in &each.nodes {
             let labels = [
-                ("tenant", tenant),
+                ("tenant", each.tenant.name),
                 ("cloud_id", &*node.cloud_id),
-                ("node_id", &node.id),
-                ("node", &node.name),
-                ("serial", &node.serial),
+                ("node_id", &*node.id),
+                ("node", &*node.name),
+                ("serial", &*node.serial),
             ];
             info.sample(&labels, 1);
         }
     }
     let mut status = writer.family(
         "flexvm_node_status",
-        "1 for the node's current status, 0 for every other that is documented; a status that is not documented shows as 1 too.",
+        "1 for the node's status as of the newest poll, 0 for every other documented one; \
+         a status that is not documented is 1 beside seven times 0.",
     );
-    for (tenant, data) in inventories(tenants) {
-        for node in distinct_nodes(data) {
-            let known = NODE_STATUSES.iter().copied();
-            let unknown = Some(&*node.status).filter(|status| !NODE_STATUSES.contains(status));
-            for each in known.chain(unknown) {
+    for each in inventories {
+        for node in &each.nodes {
+            let now = &*node.status;
+            let unknown = Some(now).filter(|now| !NODE_STATUSES.contains(now));
+            for name in NODE_STATUSES.into_iter().chain(unknown) {
                 let labels = [
-                    ("tenant", tenant),
+                    ("tenant", each.tenant.name),
                     ("cloud_id", &*node.cloud_id),
-                    ("node_id", &node.id),
-                    ("status", each),
+                    ("node_id", &*node.id),
+                    ("status", name),
                 ];
-                status.sample(&labels, (each == &*node.status).into());
+                status.sample(&labels, (name == now).into());
             }
         }
     }
 }
 
-fn by_cloud(tenants: &[TenantView<'_>], writer: &mut Writer) {
+fn by_cloud(inventories: &[Inventory<'_>], writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_cloud_vms",
-        "VMs of the cloud by status: every documented status of a VM that is not deleted, and those met that are not documented.",
+        "VMs of the cloud by status as of the newest poll: every documented status of a VM that is not deleted, \
+         0 included, and those met that are not documented.",
     );
-    for (tenant, data) in inventories(tenants) {
+    for each in inventories {
         let mut counts: BTreeMap<(&str, &VmStatus), u64> = BTreeMap::new();
-        for cloud in &data.clouds {
-            for status in &VmStatus::LIVING {
-                counts.insert((&cloud.id, status), 0);
-            }
+        for cloud in &each.clouds {
+            counts.extend(VmStatus::LIVING.iter().map(|status| ((&*cloud.id, status), 0)));
         }
-        for vm in &data.vms {
-            *counts.entry((&vm.cloud_id, &vm.status)).or_default() += 1;
+        for vm in &each.vms {
+            *counts.entry((&*vm.cloud_id, &vm.status)).or_default() += 1;
         }
         for ((cloud_id, status), count) in counts {
-            family.sample(&[("tenant", tenant), ("cloud_id", cloud_id), ("status", status.as_str())], count);
+            let labels = [("tenant", each.tenant.name), ("cloud_id", cloud_id), ("status", status.as_str())];
+            family.sample(&labels, count);
         }
     }
-    let mut family =
-        writer.family("flexvm_cloud_instance_type_vms", "VMs of the cloud by instance type and status.");
-    for (tenant, data) in inventories(tenants) {
+    let mut family = writer.family(
+        "flexvm_cloud_instance_type_vms",
+        "VMs of the cloud by instance type and status as of the newest poll; only combinations that exist.",
+    );
+    for each in inventories {
         let mut counts: BTreeMap<(&str, &str, &VmStatus), u64> = BTreeMap::new();
-        for vm in &data.vms {
-            *counts.entry((&vm.cloud_id, &vm.instance_type, &vm.status)).or_default() += 1;
+        for vm in &each.vms {
+            *counts.entry((&*vm.cloud_id, &*vm.instance_type, &vm.status)).or_default() += 1;
         }
         for ((cloud_id, instance_type, status), count) in counts {
             let labels = [
-                ("tenant", tenant),
+                ("tenant", each.tenant.name),
                 ("cloud_id", cloud_id),
                 ("instance_type", instance_type),
                 ("status", status.as_str()),
@@ -140,23 +169,23 @@ fn by_cloud(tenants: &[TenantView<'_>], writer: &mut Writer) {
     }
 }
 
-fn by_tag(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
+fn by_tag(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_tag_vms",
-        "VMs by tag and status; a VM with two tags counts under both, so tags must not be added up.",
+        "VMs by tag and status as of the newest poll; a VM with two tags counts under both, so tags must not be \
+         added up. At most metrics.max_tags tags.",
     );
-    for tenant in tenants {
-        let Some(section) = &tenant.snapshot.inventory else { continue };
-        let chosen = tags::choose(tenant, options.max_tags).tags;
-        let mut counts: BTreeMap<(&str, &VmStatus), u64> = BTreeMap::new();
-        for vm in &section.data.vms {
+    for each in inventories {
+        let chosen = tags::choose(each.tenant, options.max_tags).tags;
+        let mut counts: BTreeMap<(&Text, &VmStatus), u64> = BTreeMap::new();
+        for vm in &each.vms {
             for tag in vm.tags.iter().filter(|tag| chosen.contains(*tag)) {
                 *counts.entry((tag, &vm.status)).or_default() += 1;
             }
         }
         for ((tag, status), count) in counts {
             let labels = [
-                ("tenant", tenant.name),
+                ("tenant", each.tenant.name),
                 ("tag", tag),
                 ("tag_key", split_tag(tag).0),
                 ("status", status.as_str()),
@@ -167,6 +196,6 @@ fn by_tag(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
 }
 
 /// Unix time in whole seconds; what lies before 1970 is no date of this API.
-pub fn seconds(at: jiff::Timestamp) -> u64 {
+pub fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.as_second()).unwrap_or(0)
 }

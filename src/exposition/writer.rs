@@ -84,10 +84,11 @@ impl Family<'_> {
 pub struct Labels(Vec<u8>);
 
 impl Labels {
-    /// Writes `labels` anew, keeping the allocation.
-    pub fn set(&mut self, labels: &[(&str, &str)]) {
-        self.0.clear();
-        write_labels(&mut self.0, labels, false);
+    /// Writes `labels`.
+    pub fn of(labels: &[(&str, &str)]) -> Self {
+        let mut bytes = Vec::new();
+        write_labels(&mut bytes, labels, false);
+        Self(bytes)
     }
 }
 

@@ -245,8 +245,8 @@ fn odd(index: usize, vm: &mut NewVm) -> Fate {
         7 => ("failed-to-boot", &["project:nebula", "env:test"], Fate::Failed),
         8 => ("paused", &["project:atlas", "env:staging"], Fate::Paused),
         9 => ("stopped", &["project:atlas", "env:staging"], Fate::Stopped),
-        _ if index % 13 == 0 => return Fate::Stopped,
-        _ if index % 97 == 0 => return Fate::Failed,
+        _ if index.is_multiple_of(13) => return Fate::Stopped,
+        _ if index.is_multiple_of(97) => return Fate::Failed,
         _ => return Fate::Stays,
     };
     name.clone_into(&mut vm.name);

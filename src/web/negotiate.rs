@@ -32,7 +32,7 @@ impl Format {
                     open_metrics = open_metrics.max(range.quality);
                 }
                 "text/plain" if version.is_none_or(|version| version == "0.0.4") => {
-                    text = text.max(range.quality)
+                    text = text.max(range.quality);
                 }
                 "text/*" | "*/*" => text = text.max(range.quality),
                 _ => {}
