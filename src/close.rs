@@ -114,7 +114,7 @@ impl Closer {
     /// has no final report, oldest first.
     pub fn due(&self, now: Timestamp) -> Result<Vec<Month>, ReportError> {
         let folder = self.folder()?;
-        let mut month = self.since(folder.path(), now)?.earlier_by(self.config.report.backfill);
+        let mut month = Self::since(folder.path(), now)?.earlier_by(self.config.report.backfill);
         let mut due = Vec::new();
         while self.standing(month, now) == Standing::Ended {
             if folder.current(month)?.is_none() {
@@ -135,7 +135,7 @@ impl Closer {
     }
 
     /// The month of the first start, written down when it is not known yet.
-    fn since(&self, folder: &Path, now: Timestamp) -> Result<Month, ReportError> {
+    fn since(folder: &Path, now: Timestamp) -> Result<Month, ReportError> {
         let path = folder.join(SINCE);
         match std::fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map_err(|error| ReportError::damaged(&path, &error)),

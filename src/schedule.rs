@@ -182,7 +182,11 @@ fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
         }
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(tenant = closer.tenant(), error = describe(&error), "closed months cannot be read");
+            tracing::warn!(
+                tenant = closer.tenant(),
+                error = describe(&error),
+                "closed months cannot be read"
+            );
         }
     }
 }

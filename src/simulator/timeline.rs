@@ -36,6 +36,7 @@ macro_rules! states {
         pub(super) enum $name { $($variant),+ }
 
         impl $name {
+            #[allow(dead_code, reason = "only the states of VMs are listed")]
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
             pub const fn word(self) -> &'static str {
