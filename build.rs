@@ -6,13 +6,17 @@ fn main() {
     println!("cargo:rerun-if-env-changed=FLEXVM_REVISION");
     println!("cargo:rerun-if-changed=.git/HEAD");
     // A build without git (a source package, a container's build stage) hands the revision in.
-    let revision = std::env::var("FLEXVM_REVISION")
-        .ok()
+    let revision = variable("FLEXVM_REVISION")
         .or_else(|| output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"])));
-    let rustc = std::env::var("RUSTC").ok().and_then(|rustc| output(Command::new(rustc).arg("--version")));
+    let rustc = variable("RUSTC").and_then(|rustc| output(Command::new(rustc).arg("--version")));
     let version = rustc.as_deref().and_then(|line| line.split(' ').nth(1));
     println!("cargo:rustc-env=FLEXVM_BUILD_REVISION={}", revision.as_deref().unwrap_or("unknown"));
     println!("cargo:rustc-env=FLEXVM_BUILD_RUSTC={}", version.unwrap_or("unknown"));
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "a build has no configuration but its environment")]
+    std::env::var(name).ok()
 }
 
 fn output(command: &mut Command) -> Option<String> {

@@ -34,7 +34,7 @@ pub use error::{Error, Reason};
 pub use run::Run;
 pub use statistics::Statistics;
 pub use token::{TokenError, read_token};
-pub use transport::BuildError;
+pub use transport::{BuildError, plain_client};
 
 /// The provider's monthly report, as it came and as it is understood.
 #[derive(Clone, Debug)]

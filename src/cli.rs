@@ -24,7 +24,7 @@ pub struct Flags {
     pub config_file: Option<PathBuf>,
     /// Address to listen on, again for more [default: 0.0.0.0:10935]
     #[arg(long = "web.listen-address", global = true, value_name = "ADDR")]
-    pub listen: Vec<String>,
+    pub listen_addresses: Vec<String>,
     /// Web configuration file of the exporter toolkit
     #[arg(long = "web.config.file", global = true, value_name = "PATH")]
     pub web_config: Option<PathBuf>,

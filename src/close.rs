@@ -180,7 +180,8 @@ impl Closer {
             return self.blocking(move |_| Ok(published.copy_to(&out)?)).await;
         }
         let fetched = self.fetch(month).await?;
-        self.blocking(move |closer| Ok(crate::report::write_copy(&closer.inputs(month, &fetched), &out)?)).await
+        self.blocking(move |closer| Ok(crate::report::write_copy(&closer.inputs(month, &fetched), &out)?))
+            .await
     }
 
     /// What a report on `month` would say, without writing anything.

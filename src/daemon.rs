@@ -38,10 +38,12 @@ pub async fn run(
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let mut tasks = JoinSet::new();
     let mut closers = Vec::new();
-    let collectors = Collector::ALL.into_iter().filter(|collector| !interval(&config.poll, *collector).is_zero());
+    let collectors =
+        Collector::ALL.into_iter().filter(|collector| !interval(&config.poll, *collector).is_zero());
     for tenant in &config.tenants {
         self_metrics.add_tenant(&tenant.name, collectors.clone());
-        let observer = RequestObserver { metrics: Arc::clone(&self_metrics), tenant: Arc::clone(&tenant.name) };
+        let observer =
+            RequestObserver { metrics: Arc::clone(&self_metrics), tenant: Arc::clone(&tenant.name) };
         let client = Client::new(tenant, Arc::new(observer))?;
         closers.push(Closer::new(Arc::clone(tenant), client.clone(), clock.clone(), Arc::clone(&config)));
         let poller = Poller::new(

@@ -13,3 +13,21 @@ pub mod usage;
 pub mod api;
 
 pub mod exposition;
+pub mod self_metrics;
+pub mod store;
+
+pub mod poll;
+pub mod report;
+
+pub mod close;
+pub mod schedule;
+
+pub mod web;
+
+pub mod simulator;
+
+pub mod daemon;
+
+pub mod cli;
+pub mod commands;
+pub mod logging;

@@ -16,7 +16,8 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("flexvm_exporter", level);
+    let filter =
+        Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("flexvm_exporter", level);
     let registry = tracing_subscriber::registry();
     let writer = std::io::stderr;
     let started = match format {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{Client, Error, Reason, Run};
+use crate::api::{Client, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::period::Month;
@@ -132,7 +132,7 @@ impl Poller {
                 state.failing = true;
             }
         }
-        self.note_unknown_fields(&run, &mut state);
+        self.note_unknown_fields(collector, &run, &mut state);
         state
     }
 
@@ -145,7 +145,8 @@ impl Poller {
             }
             Collector::Inventory => {
                 let view = self.store.view();
-                let before = view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
+                let before =
+                    view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
                 let data = inventory::fetch(run, before.map(|section| &*section.data)).await?;
                 Ok(put(data, |snapshot| &mut snapshot.inventory))
             }
@@ -174,14 +175,14 @@ impl Poller {
     }
 
     /// Counts fields that nobody documented, and says each once in the log.
-    fn note_unknown_fields(&self, run: &Run, state: &mut State) {
+    fn note_unknown_fields(&self, collector: Collector, run: &Run, state: &mut State) {
         let fields = run.unknown_fields();
         for (endpoint, field) in fields.keys() {
             if state.known_unknowns.insert((*endpoint, field.clone())) {
                 tracing::info!(tenant = %self.tenant.name, endpoint = endpoint.as_str(), field, "the API sends a field that is not documented; it is ignored");
             }
         }
-        self.self_metrics.unknown_fields(&self.tenant.name, &fields);
+        self.self_metrics.unknown_fields(&self.tenant.name, collector, &fields);
     }
 }
 
@@ -227,6 +228,3 @@ pub async fn expire(store: Arc<Store>, mut shutdown: watch::Receiver<bool>) {
         }
     }
 }
-
-/// A failed run's reason for what the API said about a report.
-pub(crate) const INCONSISTENT_REPORT: Reason = Reason::Malformed;

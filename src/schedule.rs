@@ -16,7 +16,7 @@ use crate::close::Closer;
 use crate::config::schedule::Schedule;
 use crate::poll::describe;
 use crate::report::Outcome;
-use crate::self_metrics::SelfMetrics;
+use crate::self_metrics::{Difference, SelfMetrics};
 use crate::store::Store;
 
 /// The tick that makes up for what was missed.
@@ -153,14 +153,16 @@ async fn close_due(
                 tracing::info!(tenant, %month, revision = published.revision, folder = %published.dir.display(), "month closed");
                 self_metrics.report_succeeded(&tenant, now);
             }
-            Ok(Outcome::Already(_)) => tracing::info!(tenant, %month, "month found closed: another process did it"),
+            Ok(Outcome::Already(_)) => {
+                tracing::info!(tenant, %month, "month found closed: another process did it");
+            }
             Err(error) => return failed(error.reason(), describe(&error), attempts),
         }
     }
     attempts.pause = Duration::ZERO;
-    attempts.at = closer.settles_at(now).map(|at| {
-        Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()
-    });
+    attempts.at = closer
+        .settles_at(now)
+        .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default());
     show_newest(closer, store, self_metrics);
 }
 
@@ -169,11 +171,19 @@ fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
     let newest = closer.folder().and_then(|folder| folder.newest());
     match newest {
         Ok(Some(published)) => {
-            self_metrics.reconciled(closer.tenant(), &published);
+            let reconciliation = &published.manifest.reconciliation;
+            let difference = Difference {
+                month: published.month.to_string(),
+                vms: reconciliation.vms(),
+                seconds: reconciliation.largest_seconds(),
+            };
+            self_metrics.reconciled(closer.tenant(), &difference);
             store.closed(closer.tenant(), published.closed_month());
         }
         Ok(None) => {}
-        Err(error) => tracing::warn!(tenant = closer.tenant(), error = describe(&error), "closed months cannot be read"),
+        Err(error) => {
+            tracing::warn!(tenant = closer.tenant(), error = describe(&error), "closed months cannot be read");
+        }
     }
 }
 

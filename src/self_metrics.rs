@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use prometheus::core::Collector as PrometheusCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::api::{Code, Endpoint, Observer, Reason};
@@ -208,7 +208,12 @@ impl SelfMetrics {
     }
 
     /// The undocumented fields that a collector's newest run met; those of the run before go.
-    pub fn unknown_fields(&self, tenant: &str, collector: Collector, fields: &BTreeMap<(Endpoint, String), u64>) {
+    pub fn unknown_fields(
+        &self,
+        tenant: &str,
+        collector: Collector,
+        fields: &BTreeMap<(Endpoint, String), u64>,
+    ) {
         let mut state = self.state();
         let known = state.unknown.entry((tenant.to_owned(), collector)).or_default();
         for (endpoint, field) in known.iter().filter(|key| !fields.contains_key(key)) {
@@ -372,7 +377,8 @@ impl Maker<'_> {
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
-        let opts = HistogramOpts::new(format!("flexvm_exporter_{name}"), help).buckets(REQUEST_BUCKETS.to_vec());
+        let opts =
+            HistogramOpts::new(format!("flexvm_exporter_{name}"), help).buckets(REQUEST_BUCKETS.to_vec());
         self.register(HistogramVec::new(opts, labels)?)
     }
 }

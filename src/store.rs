@@ -109,7 +109,12 @@ impl Store {
         let tenants: BTreeMap<_, _> =
             tenants.iter().map(|tenant| (Arc::clone(&tenant.name), state.clone())).collect();
         let exposition = Arc::new(render(&tenants, &metrics, None, &Part::ALL));
-        Self { view: ArcSwap::from_pointee(View { tenants, exposition }), making: Mutex::new(()), metrics, poll }
+        Self {
+            view: ArcSwap::from_pointee(View { tenants, exposition }),
+            making: Mutex::new(()),
+            metrics,
+            poll,
+        }
     }
 
     /// The newest view.

@@ -52,7 +52,9 @@ impl App {
             _ => method_not_allowed("GET, HEAD"),
         };
         let response = match path {
-            _ if path == self.telemetry_path => get(&|| self.metrics(request.headers(), request.uri().query())),
+            _ if path == self.telemetry_path => {
+                get(&|| self.metrics(request.headers(), request.uri().query()))
+            }
             "/" => get(&|| reply(StatusCode::OK, HTML, landing::page(self))),
             "/-/healthy" => get(&|| reply(StatusCode::OK, TEXT, "flexvm-exporter is healthy.\n")),
             "/-/ready" => get(&|| self.ready()),
@@ -65,7 +67,8 @@ impl App {
         if self.store.ready() {
             return reply(StatusCode::OK, TEXT, "flexvm-exporter is ready.\n");
         }
-        let waiting = "Not ready: not every tenant's capacity, inventory and usage have been asked for yet.\n";
+        let waiting =
+            "Not ready: not every tenant's capacity, inventory and usage have been asked for yet.\n";
         reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, waiting)
     }
 

@@ -126,6 +126,12 @@ impl Error {
         Self { source: Some(source.into()), ..self }
     }
 
+    /// A monthly report that can be read, but not used.
+    #[must_use]
+    pub fn malformed_report(message: &str) -> Self {
+        Self::new(Endpoint::Monthly, Reason::Malformed).message(message)
+    }
+
     /// Why it failed: the value of the label `reason`.
     #[must_use]
     pub fn reason(&self) -> Reason {

@@ -283,3 +283,18 @@ fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
+
+/// A client without a token, for this program's own pages: no redirects, no proxies, and no TLS
+/// roots, so `http://` only.
+///
+/// # Errors
+/// The TLS library's or the client's.
+pub fn plain_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+    Ok(builder.redirect(redirect::Policy::none()).timeout(timeout).build()?)
+}

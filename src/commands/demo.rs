@@ -31,7 +31,7 @@ const FIRST_LINES: usize = 6;
 const GROUP_BY: &str = "project";
 
 pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
-    if flags.config_file.is_some() || flags.web_config.is_some() || !flags.listen.is_empty() {
+    if flags.config_file.is_some() || flags.web_config.is_some() || !flags.listen_addresses.is_empty() {
         return Err(Failure::Usage(
             "demo makes its own configuration: it takes --dir and --listen, but no --config.file, --web.config.file \
              or --web.listen-address"
@@ -44,10 +44,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         Some(directory) => directory.clone(),
         None => temporary_folder(&clock)?,
     };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make the folder {}", directory.display()))?;
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make the folder {}", directory.display()))?;
     let listener = listen(&arguments.listen).await?;
     let address = listener.local_addr().context("no address")?;
-    let simulator_listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the simulator")?;
+    let simulator_listener =
+        TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the simulator")?;
     let simulator_url = format!("http://{}", simulator_listener.local_addr().context("no address")?);
     let options = Options::default();
     let token = options.token.clone();

@@ -15,10 +15,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn run(flags: &Flags, arguments: &cli::Health) -> Result<(), Failure> {
     let url = match &arguments.url {
         Some(url) => url.clone(),
-        None => from_listen_address(flags.listen.first().map_or(DEFAULT_ADDRESS, String::as_str)),
+        None => from_listen_address(flags.listen_addresses.first().map_or(DEFAULT_ADDRESS, String::as_str)),
     };
-    let mut url = Url::parse(&url)
-        .map_err(|error| Failure::Usage(format!("{url:?} is not an address such as http://127.0.0.1:10935: {error}")))?;
+    let mut url = Url::parse(&url).map_err(|error| {
+        Failure::Usage(format!("{url:?} is not an address such as http://127.0.0.1:10935: {error}"))
+    })?;
     if url.path() == "/" {
         url.set_path("/-/ready");
     }

@@ -29,7 +29,11 @@ pub async fn listen(address: &str) -> Result<TcpListener, Failure> {
 }
 
 fn addresses(address: &str) -> Result<Vec<SocketAddr>, Failure> {
-    let bad = || Failure::Usage(format!("{address:?} is not an address to listen on, such as 127.0.0.1:10935 or :10935"));
+    let bad = || {
+        Failure::Usage(format!(
+            "{address:?} is not an address to listen on, such as 127.0.0.1:10935 or :10935"
+        ))
+    };
     if let Some(port) = address.strip_prefix(':') {
         let port: u16 = port.parse().map_err(|_| bad())?;
         // Where the machine has no IPv6 the second is taken.

@@ -17,7 +17,9 @@ const MOST_MONTHS: usize = 120;
 pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> {
     let months = months(&arguments.month)?;
     if arguments.restate {
-        return Err(Failure::Usage("--restate comes with a later version; a closed month stays as it is".to_owned()));
+        return Err(Failure::Usage(
+            "--restate comes with a later version; a closed month stays as it is".to_owned(),
+        ));
     }
     let config = Arc::new(serve::configuration(flags)?.config);
     let clock = Clock::system();
@@ -63,7 +65,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     Err(Failure::Failed(anyhow::anyhow!("{} of {all} reports failed", failures.len())))
 }
 
-async fn one(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> Result<(), CloseError> {
+async fn one(
+    closer: &Closer,
+    month: Month,
+    arguments: &cli::Report,
+    clock: &Clock,
+) -> Result<(), CloseError> {
     let tenant = closer.tenant();
     if arguments.dry_run {
         println!("{tenant} {month}: a dry run, nothing is written");
@@ -94,7 +101,8 @@ fn show(published: &Published) {
 
 /// `2026-10`, or `2026-08..2026-10` with both ends.
 fn months(text: &str) -> Result<Vec<Month>, Failure> {
-    let parse = |text: &str| text.parse::<Month>().map_err(|error| Failure::Usage(format!("--month: {error}")));
+    let parse =
+        |text: &str| text.parse::<Month>().map_err(|error| Failure::Usage(format!("--month: {error}")));
     let (first, last) = match text.split_once("..") {
         Some((first, last)) => (parse(first)?, parse(last)?),
         None => (parse(text)?, parse(text)?),
@@ -118,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_range_holds_both_ends() {
-        let text = |range| months(range).map(|months| months.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let text =
+            |range| months(range).map(|months| months.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(text("2025-12..2026-02").unwrap(), ["2025-12", "2026-01", "2026-02"]);
         assert_eq!(text("2026-10").unwrap(), ["2026-10"]);
         for bad in ["", "..", "2026-10..", "2026-10..2026-09", "2026-10...2026-11", "2000-01..2999-12", "x"] {

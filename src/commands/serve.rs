@@ -21,7 +21,7 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let mut listeners = Vec::new();
     let default = vec![DEFAULT_ADDRESS.to_owned()];
-    for address in if flags.listen.is_empty() { &default } else { &flags.listen } {
+    for address in if flags.listen_addresses.is_empty() { &default } else { &flags.listen_addresses } {
         let listener = listen(address).await?;
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, telemetry_path = flags.telemetry_path, "listening");
@@ -56,8 +56,8 @@ pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
         }
     };
     for tenant in &loaded.config.tenants {
-        if let Err(error) = api::check_token(tenant) {
-            problems.push(Problem::new(format!("tenant {}", tenant.name), crate::poll::describe(&error)));
+        if let Err(error) = api::read_token(tenant) {
+            problems.push(Problem::new("token", crate::poll::describe(&error)));
         }
     }
     if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
@@ -69,7 +69,12 @@ fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
     let key = format!("--web.config.file {}", path.display());
     match std::fs::read_to_string(path) {
         Err(error) => Some(Problem::new(key, format!("cannot be read: {error}"))),
-        Ok(text) if text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "{}") => {
+        Ok(text)
+            if text
+                .lines()
+                .map(str::trim)
+                .all(|line| line.is_empty() || line.starts_with('#') || line == "{}") =>
+        {
             tracing::warn!("{key} is empty: everything is served without encryption and without password");
             None
         }

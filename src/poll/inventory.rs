@@ -74,20 +74,24 @@ pub async fn unless_vanished(run: &Run, cloud_id: &Text, error: Error) -> Result
 /// they were. 404 and `deleted` are gone, and so is everything in a cloud that is gone.
 async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &BTreeMap<Text, Vm>) -> Vec<Vm> {
     let exists = |id: &Text| clouds.iter().any(|cloud| cloud.id == *id);
-    let missing: Vec<&Vm> =
-        before.vms.iter().filter(|vm| !now.contains_key(&vm.id) && exists(&vm.cloud_id)).collect();
+    let mut missing: Vec<Vm> =
+        before.vms.iter().filter(|vm| !now.contains_key(&vm.id) && exists(&vm.cloud_id)).cloned().collect();
     if missing.len() > MAX_LOOKUPS {
-        tracing::info!(missing = missing.len(), asked = MAX_LOOKUPS, "many VMs left the lists at once; the rest is asked for in the next polls");
+        tracing::info!(
+            missing = missing.len(),
+            asked = MAX_LOOKUPS,
+            "many VMs left the lists at once; the rest is asked for in the next polls"
+        );
     }
-    let asked = missing.iter().take(MAX_LOOKUPS).map(|vm| async move {
+    let unasked = missing.split_off(missing.len().min(MAX_LOOKUPS));
+    let asked = missing.into_iter().map(|vm| async move {
         match run.vm(&vm.cloud_id, &vm.id).await {
             Ok(found) if found.status == VmStatus::Deleted => None,
             Ok(found) => Some(found),
             Err(error) if error.reason() == Reason::NotFound => None,
-            Err(_) => Some((*vm).clone()),
+            Err(_) => Some(vm),
         }
     });
-    let unasked = missing.iter().skip(MAX_LOOKUPS).map(|vm| (*vm).clone());
     let found: Vec<_> = stream::iter(asked).buffer_unordered(LOOKUPS_AT_ONCE).collect().await;
     found.into_iter().flatten().chain(unasked).collect()
 }

@@ -31,7 +31,9 @@ pub async fn fetch(poller: &Poller, run: &Run, kept: &mut Option<PreviousMonth>)
     let known = kept.take().filter(|kept| kept.month == before && kept.at.elapsed() < PREVIOUS_KEPT);
     let known = match known {
         Some(known) => known,
-        None => PreviousMonth { month: before, at: Instant::now(), usage: previous(poller, run, before).await? },
+        None => {
+            PreviousMonth { month: before, at: Instant::now(), usage: previous(poller, run, before).await? }
+        }
     };
     let previous = known.usage.clone();
     *kept = Some(known);
@@ -56,6 +58,7 @@ async fn fetch_month(poller: &Poller, run: &Run, month: Month) -> Result<PeriodU
     let tenant = &poller.tenant;
     let grouping = Grouping { group_by: &tenant.group_by, tag_rules: &poller.config.report.tag_rules };
     let fetched_at = poller.clock.now();
-    usage::check(&monthly.report, month.period()).map_err(|error| Error::malformed_report(error.to_string()))?;
+    usage::check(&monthly.report, month.period())
+        .map_err(|error| Error::malformed_report(&error.to_string()))?;
     Ok(PeriodUsage::of(&monthly.report, fetched_at, &grouping, tenant.prices.as_deref(), &NoWitness))
 }

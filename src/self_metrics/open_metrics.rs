@@ -19,7 +19,13 @@ pub fn encode(families: &[MetricFamily], text: &mut String) {
         for metric in family.get_metric() {
             match family.get_field_type() {
                 MetricType::COUNTER => {
-                    sample(text, &format!("{name}_total"), metric.get_label(), None, metric.get_counter().get_value());
+                    sample(
+                        text,
+                        &format!("{name}_total"),
+                        metric.get_label(),
+                        None,
+                        metric.get_counter().get_value(),
+                    );
                 }
                 MetricType::HISTOGRAM => histogram(text, name, metric),
                 _ => sample(text, name, metric.get_label(), None, metric.get_gauge().get_value()),
@@ -35,7 +41,13 @@ fn histogram(text: &mut String, name: &str, metric: &Metric) {
     let count = histogram.get_sample_count() as f64;
     let bucket = format!("{name}_bucket");
     for each in histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite()) {
-        sample(text, &bucket, labels, Some(&format!("{:?}", each.upper_bound())), each.cumulative_count() as f64);
+        sample(
+            text,
+            &bucket,
+            labels,
+            Some(&format!("{:?}", each.upper_bound())),
+            each.cumulative_count() as f64,
+        );
     }
     sample(text, &bucket, labels, Some("+Inf"), count);
     sample(text, &format!("{name}_sum"), labels, None, histogram.get_sample_sum());

@@ -31,7 +31,9 @@ impl Format {
                 "application/openmetrics-text" if version.is_none_or(|version| version == "1.0.0") => {
                     open_metrics = open_metrics.max(range.quality);
                 }
-                "text/plain" if version.is_none_or(|version| version == "0.0.4") => text = text.max(range.quality),
+                "text/plain" if version.is_none_or(|version| version == "0.0.4") => {
+                    text = text.max(range.quality);
+                }
                 "text/*" | "*/*" => text = text.max(range.quality),
                 _ => {}
             }
@@ -142,9 +144,13 @@ mod tests {
 
     #[test]
     fn gzip_is_sent_only_where_it_is_accepted() {
-        for (header, expected) in
-            [("gzip", true), ("gzip;q=0", false), ("deflate, gzip;q=0.5", true), ("identity", false), ("*", true)]
-        {
+        for (header, expected) in [
+            ("gzip", true),
+            ("gzip;q=0", false),
+            ("deflate, gzip;q=0.5", true),
+            ("identity", false),
+            ("*", true),
+        ] {
             assert_eq!(accepts_gzip(Some(header)), expected, "{header}");
         }
         assert!(!accepts_gzip(None));
