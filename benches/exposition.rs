@@ -1,6 +1,9 @@
 //! Rendering 100,000 VMs with all their series: this crate's writer beside the `prometheus` crate's
 //! `gather` and `TextEncoder` on the same series, in one run. Prints the ratio and fails below
 //! [`AT_LEAST`].
+//!
+//! Both write into a buffer that is used again. With new memory for each body the kernel has to clear
+//! as many pages for either, which is measured too, but tells more of the machine than of the writers.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -30,26 +33,47 @@ fn main() {
     let tag_keys = TAG_KEYS.map(str::to_owned).to_vec();
     let options = Metrics { max_vms: VMS as usize, tag_keys, ..Metrics::default() };
     let registry = registry(&snapshot);
-    let ours = write_part(INVENTORY, &tenants, &options);
-    compare(&ours, &encode(&registry));
+    let write = |buffer| write_part(INVENTORY, &tenants, &options, buffer);
+    let encode = |buffer| encode(&registry, buffer);
+    let ours = write(Vec::new());
+    compare(&ours, &encode(Vec::new()));
 
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("exposition_100k_vms");
     group.sample_size(10).sampling_mode(SamplingMode::Flat).throughput(Throughput::Bytes(ours.len() as u64));
-    let writer = measure(&mut group, "writer", || write_part(INVENTORY, &tenants, &options).len());
-    let reference = measure(&mut group, "prometheus_gather_and_encode", || encode(&registry).len());
+    let writer = measure(&mut group, "writer", reusing(write));
+    let reference = measure(&mut group, "prometheus_gather_and_encode", reusing(encode));
+    let fresh_writer = measure(&mut group, "writer_new_memory", || write(Vec::new()).len());
+    let fresh_reference = measure(&mut group, "prometheus_new_memory", || encode(Vec::new()).len());
     measure(&mut group, "gzip", || gzip(&ours).len());
     measure(&mut group, "render_and_gzip", || {
         Exposition::render(&tenants, &options, None, &[INVENTORY]).body(None, true).len()
     });
     group.finish();
     criterion.final_summary();
-    if let (Some(writer), Some(reference)) = (writer, reference) {
-        let ratio = reference.as_secs_f64() / writer.as_secs_f64();
-        let packed = gzip(&ours).len();
-        println!("{} bytes, {packed} compressed; {} series of VMs", ours.len(), 4 * VMS);
-        println!("writer {writer:.1?}, prometheus {reference:.1?}: {ratio:.1} times as fast (medians)");
-        assert!(ratio >= AT_LEAST, "less than {AT_LEAST} times as fast");
+    println!("{} bytes, {} compressed; {} series of VMs", ours.len(), gzip(&ours).len(), 4 * VMS);
+    ratio("new memory each time", fresh_writer, fresh_reference);
+    let ratio = ratio("a buffer used again", writer, reference);
+    assert!(ratio.is_none_or(|ratio| ratio >= AT_LEAST), "less than {AT_LEAST} times as fast");
+}
+
+fn ratio(memory: &str, writer: Option<Duration>, reference: Option<Duration>) -> Option<f64> {
+    let (writer, reference) = (writer?, reference?);
+    let ratio = reference.as_secs_f64() / writer.as_secs_f64();
+    println!("{memory}: writer {writer:.1?}, prometheus {reference:.1?}: {ratio:.1} times as fast (medians)");
+    Some(ratio)
+}
+
+/// `work` on a buffer that keeps its memory.
+fn reusing(work: impl Fn(Vec<u8>) -> Vec<u8>) -> impl Fn() -> usize {
+    let kept = RefCell::new(Vec::new());
+    move || {
+        let mut buffer = kept.take();
+        buffer.clear();
+        buffer = work(buffer);
+        let length = buffer.len();
+        kept.replace(buffer);
+        length
     }
 }
 
@@ -77,10 +101,9 @@ fn measure(
     times.get(times.len() / 2).copied()
 }
 
-fn encode(registry: &Registry) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut bytes).expect("the families are valid");
-    bytes
+fn encode(registry: &Registry, mut buffer: Vec<u8>) -> Vec<u8> {
+    TextEncoder::new().encode(&registry.gather(), &mut buffer).expect("the families are valid");
+    buffer
 }
 
 /// Both sides must say the same of every VM, or the comparison is worth nothing.
@@ -110,6 +133,12 @@ fn snapshot() -> Snapshot {
     let text = |text: &str| Text::from(text);
     let types = ["vm.4c.8g", "vm.8c.32g", "vm.16c.64g.1gpu"].map(text);
     let (image, nodes) = (text("ubuntu-24.04-lts"), (0..200).map(uuid).collect::<Vec<_>>());
+    // Sets of tags are shared between VMs, as the client makes them.
+    let sets: Vec<Arc<[Text]>> = (0..1000)
+        .map(|number| {
+            [format!("project:p{}", number % 500), format!("team:t{}", number % 40)].map(Text::from).into()
+        })
+        .collect();
     let cloud = |number| Cloud {
         id: uuid(number),
         name: format!("build-farm-{number}").into(),
@@ -129,7 +158,7 @@ fn snapshot() -> Snapshot {
         created_at: Timestamp::from_second(1_790_000_000 + i64::from(number) * 20).ok(),
         deleted_at: None,
         ips: Box::new([]),
-        tags: [format!("project:p{}", number % 500), format!("team:t{}", number % 40)].map(Text::from).into(),
+        tags: sets[(number % 1000) as usize].clone(),
     };
     let inventory = InventoryData { vms: (0..VMS).map(vm).collect(), nodes: Vec::new(), clouds };
     let at = Timestamp::UNIX_EPOCH;
@@ -137,7 +166,9 @@ fn snapshot() -> Snapshot {
 }
 
 fn uuid(number: u32) -> Text {
-    format!("0198f3a1-7c2e-7{:03x}-8b1d-{number:012x}", number % 4096).into()
+    // Like version 7: later ones are greater, and lists come in the order of ids.
+    let (time, random) = (0x0198_f3a1_0000_u64 + u64::from(number), number.wrapping_mul(0x9e37_79b1));
+    format!("{:08x}-{:04x}-7{:03x}-8b1d-{random:012x}", time >> 16, time & 0xffff, random % 4096).into()
 }
 
 /// The same series as gauges of the `prometheus` crate, set beforehand: only gathering and encoding

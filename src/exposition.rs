@@ -6,6 +6,7 @@
 
 mod capacity;
 mod catalogue;
+mod counts;
 mod deleted_vms;
 mod inventory;
 mod per_vm;
@@ -29,8 +30,9 @@ use crate::snapshot::{Collector, Snapshot};
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Compression level: on text of this kind the next levels cost much time for little.
-const LEVEL: Compression = Compression::new(1);
+/// Compressed once per change and sent with every scrape: of 100,000 VMs, level 2 makes 30 % fewer bytes
+/// than level 1 in half as much time again.
+const LEVEL: Compression = Compression::new(2);
 
 /// A tenant as the families see it.
 #[derive(Clone, Copy, Debug)]
@@ -112,17 +114,19 @@ impl Exposition {
 }
 
 fn render_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> Rendered {
-    let plain = write_part(part, tenants, options);
+    let mut plain = write_part(part, tenants, options, Vec::new());
+    // The text lives until the next change: spare room would be kept for as long.
+    plain.shrink_to_fit();
     if plain.is_empty() {
         return Rendered::default();
     }
     Rendered { gzip: gzip(&plain).into(), plain: plain.into() }
 }
 
-/// One part as plain text, not compressed.
+/// One part as plain text behind what `buffer` holds, not compressed.
 #[must_use]
-pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> Vec<u8> {
-    let mut writer = Writer::default();
+pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics, buffer: Vec<u8>) -> Vec<u8> {
+    let mut writer = Writer::new(buffer);
     match part {
         Part::Status => status::write(tenants, &mut writer),
         Part::Collector(Collector::Capacity) => capacity::write(tenants, &mut writer),
@@ -131,10 +135,7 @@ pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> 
         Part::Collector(Collector::Usage) => usage::write(tenants, options, &mut writer),
         Part::Collector(Collector::Catalogue) => catalogue::write(tenants, &mut writer),
     }
-    let mut bytes = writer.into_bytes();
-    // The text lives until the next change: spare room would be kept for as long.
-    bytes.shrink_to_fit();
-    bytes
+    writer.into_bytes()
 }
 
 /// The provider's hours in seconds, the base unit of every duration.

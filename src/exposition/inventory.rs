@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::writer::Writer;
-use super::{TenantView, distinct, per_vm, tags};
+use super::{TenantView, counts, distinct, per_vm, tags};
 use crate::config::Metrics;
-use crate::snapshot::{Cloud, InventoryData, NODE_STATUSES, Node, Text, Vm, VmStatus, split_tag};
+use crate::snapshot::{Cloud, InventoryData, NODE_STATUSES, Node, Vm, VmStatus, split_tag};
 
 /// A tenant's inventory in which every id is met once, so that no series is written twice.
 pub struct Inventory<'a> {
@@ -16,15 +16,18 @@ pub struct Inventory<'a> {
     nodes: Vec<&'a Node>,
     /// See [`living`].
     pub vms: Vec<&'a Vm>,
+    by_type: counts::ByType<'a>,
 }
 
 impl<'a> Inventory<'a> {
     fn of(tenant: &'a TenantView<'a>, data: &'a InventoryData) -> Self {
+        let vms = living(data);
         Self {
             tenant,
             clouds: distinct(&data.clouds, |cloud| &cloud.id).collect(),
             nodes: distinct(&data.nodes, |node| &node.id).collect(),
-            vms: living(data),
+            by_type: counts::by_type(&vms),
+            vms,
         }
     }
 }
@@ -32,9 +35,11 @@ impl<'a> Inventory<'a> {
 /// The VMs that are not deleted, each once, in the order of their ids.
 pub fn living(data: &InventoryData) -> Vec<&Vm> {
     let mut vms: Vec<&Vm> = data.vms.iter().filter(|vm| vm.status != VmStatus::Deleted).collect();
-    // They come sorted, so this only looks; but a wrong order must not decide whom `max_vms` leaves out.
-    vms.sort_by(|a, b| a.id.cmp(&b.id));
-    vms.dedup_by(|a, b| a.id == b.id);
+    // They come like this; but a wrong order must not decide whom `max_vms` leaves out.
+    if !vms.is_sorted_by(|a, b| a.id < b.id) {
+        vms.sort_by(|a, b| a.id.cmp(&b.id));
+        vms.dedup_by(|a, b| a.id == b.id);
+    }
     vms
 }
 
@@ -140,8 +145,8 @@ fn by_cloud(inventories: &[Inventory<'_>], writer: &mut Writer) {
         for cloud in &each.clouds {
             counts.extend(VmStatus::LIVING.iter().map(|status| ((&*cloud.id, status), 0)));
         }
-        for vm in &each.vms {
-            *counts.entry((&*vm.cloud_id, &vm.status)).or_default() += 1;
+        for ((cloud_id, _, status), count) in &each.by_type {
+            *counts.entry((*cloud_id, *status)).or_default() += count;
         }
         for ((cloud_id, status), count) in counts {
             let labels = [("tenant", each.tenant.name), ("cloud_id", cloud_id), ("status", status.as_str())];
@@ -153,18 +158,14 @@ fn by_cloud(inventories: &[Inventory<'_>], writer: &mut Writer) {
         "VMs of the cloud by instance type and status as of the newest poll; only combinations that exist.",
     );
     for each in inventories {
-        let mut counts: BTreeMap<(&str, &str, &VmStatus), u64> = BTreeMap::new();
-        for vm in &each.vms {
-            *counts.entry((&*vm.cloud_id, &*vm.instance_type, &vm.status)).or_default() += 1;
-        }
-        for ((cloud_id, instance_type, status), count) in counts {
+        for ((cloud_id, instance_type, status), count) in &each.by_type {
             let labels = [
                 ("tenant", each.tenant.name),
                 ("cloud_id", cloud_id),
                 ("instance_type", instance_type),
                 ("status", status.as_str()),
             ];
-            family.sample(&labels, count);
+            family.sample(&labels, *count);
         }
     }
 }
@@ -176,21 +177,18 @@ fn by_tag(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writer)
          added up. At most metrics.max_tags tags.",
     );
     for each in inventories {
-        let chosen = tags::choose(each.tenant, options.max_tags).tags;
-        let mut counts: BTreeMap<(&Text, &VmStatus), u64> = BTreeMap::new();
-        for vm in &each.vms {
-            for tag in vm.tags.iter().filter(|tag| chosen.contains(*tag)) {
-                *counts.entry((tag, &vm.status)).or_default() += 1;
+        let by_tag = counts::by_tag(&each.vms);
+        let chosen = tags::choose(each.tenant, &by_tag, options.max_tags).tags;
+        for (tag, statuses) in by_tag.iter().filter(|(tag, _)| chosen.contains(**tag)) {
+            for (status, count) in statuses {
+                let labels = [
+                    ("tenant", each.tenant.name),
+                    ("tag", &***tag),
+                    ("tag_key", split_tag(tag).0),
+                    ("status", status.as_str()),
+                ];
+                family.sample(&labels, *count);
             }
-        }
-        for ((tag, status), count) in counts {
-            let labels = [
-                ("tenant", each.tenant.name),
-                ("tag", tag),
-                ("tag_key", split_tag(tag).0),
-                ("status", status.as_str()),
-            ];
-            family.sample(&labels, count);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::TenantView;
-use super::inventory::living;
+use super::counts::ByTag;
 use crate::snapshot::Text;
 
 /// The chosen tags of a tenant, and how many were left out.
@@ -14,17 +14,13 @@ pub struct Chosen {
 }
 
 /// Chooses the `max_tags` tags with most seconds of the running month; while no usage is known,
-/// those on most VMs. Ties go by name. Inventory and usage choose from the same tags, so that a tag
+/// those on most of the `vms`. Ties go by name. Inventory and usage choose from the same tags, so that a tag
 /// has series in both or in none.
-pub fn choose(tenant: &TenantView<'_>, max_tags: usize) -> Chosen {
-    let mut weights: BTreeMap<&Text, u64> = BTreeMap::new();
+pub fn choose(tenant: &TenantView<'_>, vms: &ByTag<'_>, max_tags: usize) -> Chosen {
     let usage = tenant.snapshot.usage.as_ref();
-    let a_vm = u64::from(usage.is_none());
-    for vm in tenant.snapshot.inventory.iter().flat_map(|section| living(&section.data)) {
-        for tag in vm.tags.iter() {
-            *weights.entry(tag).or_default() += a_vm;
-        }
-    }
+    let on_vms = |statuses: &BTreeMap<_, u64>| if usage.is_some() { 0 } else { statuses.values().sum() };
+    let mut weights: BTreeMap<&Text, u64> =
+        vms.iter().map(|(tag, statuses)| (*tag, on_vms(statuses))).collect();
     if let Some(usage) = usage {
         let current = &usage.data.current;
         for month in std::iter::once(current).chain(usage.data.previous.as_deref()) {

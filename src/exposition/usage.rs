@@ -4,9 +4,9 @@
 mod computed;
 mod cost;
 
-use super::inventory::seconds as unix;
+use super::inventory::{living, seconds as unix};
 use super::writer::{Family, Writer};
-use super::{TenantView, from_hours, tags};
+use super::{TenantView, counts, from_hours, tags};
 use crate::config::Metrics;
 use crate::period::seconds_between;
 use crate::snapshot::{UsageData, split_tag};
@@ -42,7 +42,9 @@ pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer)
         .iter()
         .filter_map(|view| {
             let data = &*view.snapshot.usage.as_ref()?.data;
-            Some(Tenant { name: view.name, data, chosen: tags::choose(view, options.max_tags) })
+            let vms = view.snapshot.inventory.iter().flat_map(|section| living(&section.data));
+            let by_tag = counts::by_tag(&vms.collect::<Vec<_>>());
+            Some(Tenant { name: view.name, data, chosen: tags::choose(view, &by_tag, options.max_tags) })
         })
         .collect();
     now(&tenants, writer);

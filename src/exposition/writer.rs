@@ -5,7 +5,7 @@
 //! serves both.
 
 /// The buffer that a part is rendered into.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
@@ -20,6 +20,11 @@ pub struct Family<'a> {
 }
 
 impl Writer {
+    /// Writes behind what `bytes` holds.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     /// Begins a family; everything about it must be written before the next begins.
     pub fn family(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
         debug_assert!(!help.contains(['"', '\\', '\n']), "HELP of {name}");
@@ -35,64 +40,60 @@ impl Writer {
 impl Family<'_> {
     /// A sample with a whole number.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
-        self.labelled(labels);
-        self.writer.bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        self.writer.bytes.push(b'\n');
+        let bytes = self.begin();
+        write_labels(bytes, labels, false);
+        end(bytes, value);
     }
 
     /// A sample whose value is decimal text made by this program.
     pub fn decimal(&mut self, labels: &[(&str, &str)], value: &str) {
-        self.labelled(labels);
-        self.writer.bytes.extend_from_slice(value.as_bytes());
-        self.writer.bytes.push(b'\n');
-    }
-
-    /// A sample of labels that are written already (by [`Labels`]) and more behind them.
-    pub fn prefixed(&mut self, prefix: &Labels, labels: &[(&str, &str)], value: u64) {
-        self.begin();
-        let bytes = &mut self.writer.bytes;
-        bytes.extend_from_slice(self.name.as_bytes());
-        bytes.push(b'{');
-        bytes.extend_from_slice(&prefix.0);
-        write_labels(bytes, labels, true);
+        let bytes = self.begin();
+        write_labels(bytes, labels, false);
         bytes.extend_from_slice(b"} ");
-        bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        bytes.extend_from_slice(value.as_bytes());
         bytes.push(b'\n');
     }
 
-    fn labelled(&mut self, labels: &[(&str, &str)]) {
-        self.begin();
-        let bytes = &mut self.writer.bytes;
-        bytes.extend_from_slice(self.name.as_bytes());
-        bytes.push(b'{');
-        write_labels(bytes, labels, false);
-        bytes.extend_from_slice(b"} ");
+    /// A sample of labels that [`write_labels`] wrote already, in two pieces.
+    pub fn written(&mut self, ids: &[u8], labels: &[u8], value: u64) {
+        let bytes = self.begin();
+        bytes.extend_from_slice(ids);
+        bytes.extend_from_slice(labels);
+        end(bytes, value);
     }
 
-    fn begin(&mut self) {
+    /// A sample of labels that are written already, with one of its own between them.
+    pub fn named(&mut self, ids: &[u8], label: (&str, &str), labels: &[u8], value: u64) {
+        let bytes = self.begin();
+        bytes.extend_from_slice(ids);
+        write_labels(bytes, &[label], true);
+        bytes.extend_from_slice(labels);
+        end(bytes, value);
+    }
+
+    /// Begins a line, and before the first of them the family.
+    fn begin(&mut self) -> &mut Vec<u8> {
+        let bytes = &mut self.writer.bytes;
         if !std::mem::replace(&mut self.begun, true) {
-            let bytes = &mut self.writer.bytes;
             for piece in ["# HELP ", self.name, " ", self.help, "\n# TYPE ", self.name, " gauge\n"] {
                 bytes.extend_from_slice(piece.as_bytes());
             }
         }
+        bytes.extend_from_slice(self.name.as_bytes());
+        bytes.push(b'{');
+        bytes
     }
 }
 
-/// Labels written once for the many samples that begin with them.
-#[derive(Clone, Debug, Default)]
-pub struct Labels(Vec<u8>);
-
-impl Labels {
-    /// Writes `labels`.
-    pub fn of(labels: &[(&str, &str)]) -> Self {
-        let mut bytes = Vec::new();
-        write_labels(&mut bytes, labels, false);
-        Self(bytes)
-    }
+/// Ends the labels and writes the value.
+fn end(bytes: &mut Vec<u8>, value: u64) {
+    bytes.extend_from_slice(b"} ");
+    bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    bytes.push(b'\n');
 }
 
-fn write_labels(bytes: &mut Vec<u8>, labels: &[(&str, &str)], mut behind_others: bool) {
+/// Writes labels without their braces; `behind_others` puts a comma first.
+pub fn write_labels(bytes: &mut Vec<u8>, labels: &[(&str, &str)], mut behind_others: bool) {
     for (name, value) in labels {
         if behind_others {
             bytes.push(b',');
@@ -108,6 +109,12 @@ fn write_labels(bytes: &mut Vec<u8>, labels: &[(&str, &str)], mut behind_others:
 fn write_escaped(bytes: &mut Vec<u8>, text: &str) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\n');
     let mut rest = text.as_bytes();
+    // Nearly all text needs no escape. To look at every byte without a way out is what the compiler
+    // can do many at a time.
+    if !rest.iter().fold(false, |found, byte| found | special(byte)) {
+        bytes.extend_from_slice(rest);
+        return;
+    }
     while let Some(at) = rest.iter().position(special) {
         bytes.extend_from_slice(&rest[..at]);
         bytes.push(b'\\');
