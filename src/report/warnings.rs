@@ -24,7 +24,9 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
         format!("The month had not ended when the provider was asked: usage is counted up to {fetched}.")
     });
     let repeated = inputs.monthly.vms.len() - tally.lines.len();
-    warn(repeated > 0, &|| format!("{repeated} rows repeat a VM's row word for word; each VM counts once."));
+    warn(repeated > 0, &|| {
+        format!("Rows that repeat a VM's row word for word: {repeated}. Each VM counts once.")
+    });
 
     let mut flagged: BTreeMap<Flag, u64> = BTreeMap::new();
     let (mut unknown, mut unpriced) = (BTreeSet::new(), BTreeSet::new());
@@ -38,22 +40,20 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
             }
         }
     }
+    let all = tally.lines.len();
+    let vms = |flag: Flag| flagged.get(&flag).copied().unwrap_or_default();
     for (flag, sentence) in [
-        (Flag::HoursDiffer, "have hours of the provider's that are not their exact time rounded up"),
-        (Flag::OutsidePeriod, "did not exist within the month; they have no seconds"),
-        (
-            Flag::ReleasedBeforeCreated,
-            "were released before they were created; they count as released at once",
-        ),
+        (Flag::HoursDiffer, "the provider's hours are not the exact time rounded up"),
+        (Flag::OutsidePeriod, "they did not exist within the month and have no seconds"),
+        (Flag::ReleasedBeforeCreated, "released before created, which counts as released at once"),
     ] {
-        let vms = flagged.get(&flag).copied().unwrap_or_default();
-        warn(vms > 0, &|| format!("{vms} VMs {sentence} (flag {}).", flag.as_str()));
+        warn(vms(flag) > 0, &|| format!("{} on {} of {all} VMs: {sentence}.", flag.as_str(), vms(flag)));
     }
     warn(!unknown.is_empty(), &|| {
-        let vms = flagged.get(&Flag::UnknownType).copied().unwrap_or_default();
-        let types = names(&unknown);
         format!(
-            "{vms} VMs are of types that the catalogue does not have ({types}); their vCPU, memory and GPU hours are left out."
+            "unknown_type on {} of {all} VMs: the catalogue does not have {}; vCPU, memory and GPU hours leave them out.",
+            vms(Flag::UnknownType),
+            names(&unknown)
         )
     });
     warn(inputs.prices.is_none(), &|| {
