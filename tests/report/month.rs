@@ -72,9 +72,10 @@ impl Witness for Polls {
         let mut seen = UseSeconds::default();
         match vm_id {
             "vm-01" => {
-                [(Use::Running, 2_000_000), (Use::Stopped, 600_000), (Use::Failed, 60), (Use::Other, 40)]
-                    .into_iter()
-                    .for_each(|(of, seconds)| seen.add(of, seconds))
+                seen.add(Use::Running, 2_000_000);
+                seen.add(Use::Stopped, 600_000);
+                seen.add(Use::Failed, 60);
+                seen.add(Use::Other, 40);
             }
             "vm-04" => seen.add(Use::Running, 999_999_999),
             _ => return None,
