@@ -1,8 +1,8 @@
 //! A month's usage as files that finance can sign: written whole or not at all, never changed.
 //!
 //! Comes from what `close` fetched, through the pure core of `usage`; goes to
-//! `<directory>/<tenant>/<YYYY-MM>/r01/`. One pass ([`tally`]) makes every sum; one small module
-//! writes each file; [`publish`] makes them appear at once.
+//! `<directory>/<tenant>/<YYYY-MM>/r01/`. One pass (`tally`) makes every sum; one small module
+//! writes each file; `publish` makes them appear at once.
 
 mod by_group;
 mod by_tag;

@@ -139,7 +139,7 @@ fn threads_that_race_write_one_report() {
 #[ignore = "run by other tests, as a process of its own"]
 fn child() {
     #[expect(clippy::disallowed_methods, reason = "how the parent tells it")]
-    let directory = std::env::var_os("REPORT_TEST_DIRECTORY").expect("run by other tests");
+    let Some(directory) = std::env::var_os("REPORT_TEST_DIRECTORY") else { return };
     let outcome = Folder::open(Path::new(&directory), "k12345").and_then(|it| it.publish(&odd().inputs()));
     println!();
     match outcome {
