@@ -1,0 +1,145 @@
+//! A month's usage as files that finance can sign: written whole or not at all, never changed.
+//!
+//! Comes from what `close` fetched, through the pure core of `usage`; goes to
+//! `<directory>/<tenant>/<YYYY-MM>/r01/`. One pass (`tally`) makes every sum; one small module
+//! writes each file; `publish` makes them appear at once.
+
+mod by_group;
+mod by_tag;
+mod by_vm;
+mod columns;
+mod control;
+mod decimal;
+mod error;
+mod files;
+mod index;
+mod manifest;
+mod publish;
+mod published;
+mod reconcile;
+mod storage;
+mod summary;
+mod tally;
+mod totals;
+mod warnings;
+
+pub use error::ReportError;
+pub use publish::{Folder, Outcome, write_copy};
+pub use published::{ClosedMonth, Published};
+pub use reconcile::{Compared, Differences, Ours, Provider, Rounding, Scopes};
+pub use storage::write_whole;
+pub use summary::{Summary, TagCoverage, dry_run};
+pub use totals::MonthTotals;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Prices, TagRule};
+use crate::period::Month;
+use crate::snapshot::{Cloud, InstanceType, MonthlyReport};
+use crate::usage::Witness;
+
+/// Everything that a report is made from: the same inputs make the same bytes.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// The month that was asked for.
+    pub month: Month,
+    /// What the provider answered.
+    pub monthly: &'a MonthlyReport,
+    /// The same, byte for byte.
+    pub body: &'a [u8],
+    /// The clouds that exist, for their names.
+    pub clouds: &'a [Cloud],
+    /// The catalogue, for the sizes of VMs.
+    pub instance_types: &'a [InstanceType],
+    /// The price list, if there is one.
+    pub prices: Option<&'a Prices>,
+    /// Tag keys that groups are made of; empty: the exact set of tags.
+    pub group_by: &'a [String],
+    /// Normalising of tags before they are grouped.
+    pub tag_rules: &'a [TagRule],
+    /// Whether CSV files begin with a byte-order mark.
+    pub excel_bom: bool,
+    /// When the provider answered.
+    pub fetched_at: Timestamp,
+    /// What our own polls saw.
+    pub witness: &'a dyn Witness,
+}
+
+/// Whether a report is the last word on its month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is.
+    Final,
+    /// The month goes on, or nobody closed it.
+    Provisional,
+}
+
+impl Status {
+    /// The word in the column `status`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Provisional => "provisional",
+        }
+    }
+}
+
+/// Which report on a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Revision {
+    /// Not a revision yet: replaced each time.
+    Provisional,
+    /// From 1.
+    Final(u32),
+}
+
+impl Revision {
+    fn status(self) -> Status {
+        match self {
+            Self::Provisional => Status::Provisional,
+            Self::Final(_) => Status::Final,
+        }
+    }
+
+    /// The number in the column `revision`; provisional reports have 0.
+    fn number(self) -> u32 {
+        match self {
+            Self::Provisional => 0,
+            Self::Final(number) => number,
+        }
+    }
+
+    /// Name of the folder, which is also in the files' names.
+    fn folder(self) -> String {
+        match self {
+            Self::Provisional => "provisional".to_owned(),
+            Self::Final(number) => format!("r{number:02}"),
+        }
+    }
+
+    /// The final revision that a folder of this name holds.
+    fn of_folder(name: &str) -> Option<Self> {
+        let revision = Self::Final(name.strip_prefix('r')?.parse().ok()?);
+        (revision > Self::Final(0) && revision.folder() == name).then_some(revision)
+    }
+}
+
+/// What every file of a report has in common.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    tenant: &'a str,
+    month: Month,
+    revision: Revision,
+    excel_bom: bool,
+}
+
+impl<'a> Inputs<'a> {
+    fn frame(&self, revision: Revision) -> Frame<'a> {
+        Frame { tenant: self.tenant, month: self.month, revision, excel_bom: self.excel_bom }
+    }
+}

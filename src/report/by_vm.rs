@@ -1,0 +1,79 @@
+//! `by-vm.csv`: one row a VM that the provider lists, by id. Nothing is left out; what is odd is
+//! flagged.
+
+use std::io::{self, Write};
+
+use super::Frame;
+use super::columns::{SECONDS, Table};
+use super::tally::Tally;
+use crate::period::rfc3339;
+
+const VM_COLUMNS: [&str; 14] = [
+    "vm_id",
+    "vm",
+    "cloud_id",
+    "cloud",
+    "site",
+    "instance_type",
+    "image",
+    "tags",
+    "status_at_fetch",
+    "created_at",
+    "released_at",
+    "usage_start",
+    "usage_end",
+    "vm_hours",
+];
+
+const SIZE_COLUMNS: [&str; 10] = [
+    "vcpus",
+    "memory_mib",
+    "gpus",
+    "vcpu_hours",
+    "memory_gib_hours",
+    "gpu_hours",
+    "unit_price",
+    "internal_cost",
+    "currency",
+    "flags",
+];
+
+pub fn write<W: Write>(out: W, frame: &Frame<'_>, tally: &Tally<'_>) -> io::Result<(W, u64)> {
+    let columns = VM_COLUMNS.into_iter().chain(SECONDS).chain(SIZE_COLUMNS);
+    let mut table = Table::new(out, frame, columns)?;
+    let mut flags = String::new();
+    for line in &tally.lines {
+        let (vm, names) = (line.vm, tally.names(&line.vm.cloud_id));
+        table.begin()?;
+        let place = names.site.filter(|site| !site.is_empty()).unwrap_or(&vm.site);
+        for text in [&*vm.id, &*vm.name, &*vm.cloud_id, names.name, place, &*vm.instance_type, &*vm.image] {
+            table.text(text)?;
+        }
+        table.json(&vm.tags)?;
+        table.text(vm.status.as_str())?;
+        table.number(rfc3339(vm.created_at))?;
+        table.maybe(vm.released_at.map(rfc3339))?;
+        table.number(rfc3339(line.life.start))?;
+        table.number(rfc3339(line.life.end))?;
+        table.number(vm.vm_hours)?;
+        table.seconds(&line.seconds)?;
+        let size = tally.size(line);
+        table.maybe(size.map(|size| size.vcpus))?;
+        table.maybe(size.map(|size| size.memory_mib))?;
+        table.maybe(size.map(|size| size.gpus))?;
+        table.hours(size.map(|size| size.hours(line.seconds.total())))?;
+        table.money(tally.price(line))?;
+        table.money(tally.sums_of(line).cost)?;
+        table.word(tally.currency().unwrap_or_default())?;
+        flags.clear();
+        for flag in tally.flags(line).iter() {
+            if !flags.is_empty() {
+                flags.push(';');
+            }
+            flags.push_str(flag.as_str());
+        }
+        table.word(&flags)?;
+        table.end()?;
+    }
+    table.finish()
+}

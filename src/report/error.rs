@@ -1,0 +1,96 @@
+//! Why a report could not be made, written or read.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::api::Reason;
+use crate::period::{Month, rfc3339};
+use crate::snapshot::Text;
+use crate::usage::CheckError;
+
+/// Why a report could not be made, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The provider's report is for another period, or contradicts itself.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// Two rows for one cloud say different things.
+    #[error("the report has two different rows for the cloud {0}")]
+    Clouds(Text),
+    /// The hours are more than any month can hold; sums of them could not be exact.
+    #[error("the report's VM hours sum up to {0}, which no month can hold")]
+    Hours(u128),
+    /// A month that was fetched before its end cannot be closed with what was fetched.
+    #[error("{month} had not ended when it was fetched at {}", rfc3339(*fetched_at))]
+    NotEnded {
+        /// The month.
+        month: Month,
+        /// When the provider was asked.
+        fetched_at: Timestamp,
+    },
+    /// A file or folder cannot be written or read.
+    #[error("cannot use {}", path.display())]
+    Storage {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file holds something that it should not.
+    #[error("{} is damaged: {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another process held the folder's lock for too long.
+    #[error("another process is writing to {}", .0.display())]
+    Locked(PathBuf),
+    /// There is a revision that is not one of ours, or no longer whole. It is never overwritten.
+    #[error("{} exists but is not a whole report ({problem}); move it away to have the month written", path.display())]
+    Revision {
+        /// The revision's folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file with other content stands where a copy should go.
+    #[error("{} exists with other content", .0.display())]
+    Exists(PathBuf),
+}
+
+impl ReportError {
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Check(CheckError::Period { .. }) | Self::NotEnded { .. } => Reason::Period,
+            Self::Check(CheckError::Conflicting(_)) | Self::Clouds(_) | Self::Hours(_) => {
+                Reason::Inconsistent
+            }
+            Self::Storage { .. } | Self::Damaged { .. } | Self::Locked(_) => Reason::Storage,
+            Self::Revision { .. } | Self::Exists(_) => Reason::Exists,
+        }
+    }
+
+    /// `path` cannot be written or read.
+    #[must_use]
+    pub fn storage(path: &Path, source: io::Error) -> Self {
+        Self::Storage { path: path.to_owned(), source }
+    }
+
+    /// `path` holds something that it should not.
+    #[must_use]
+    pub fn damaged(path: &Path, problem: &dyn Display) -> Self {
+        Self::Damaged { path: path.to_owned(), problem: problem.to_string() }
+    }
+
+    /// Turns an I/O error on `path` into one of these.
+    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |error| Self::storage(path, error)
+    }
+}

@@ -1,0 +1,68 @@
+//! All files of a report, into a folder that nobody sees yet.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use super::manifest::{self, FileEntry};
+use super::reconcile::Reconciliation;
+use super::storage::{self, Hashed};
+use super::tally::Tally;
+use super::{Inputs, ReportError, Revision, by_group, by_tag, by_vm, control};
+
+/// End of the manifest's name.
+pub const MANIFEST: &str = "manifest.json";
+
+/// End of the name of the list of checksums.
+pub const CHECKSUMS: &str = "SHA256SUMS";
+
+/// Writes every file of the report into `folder`, durably.
+pub fn write_all(
+    folder: &Path,
+    inputs: &Inputs<'_>,
+    revision: Revision,
+    tally: &Tally<'_>,
+) -> Result<(), ReportError> {
+    let frame = inputs.frame(revision);
+    let reconciliation = Reconciliation::new(tally, &inputs.monthly.by_tag);
+    let csv = |name: &str, write: &dyn Fn(Hashed) -> io::Result<(Hashed, u64)>| {
+        file(folder, format!("{}{name}", frame.prefix()), |out| {
+            write(out).map(|(out, rows)| (out, Some(rows)))
+        })
+    };
+    let mut entries = vec![
+        csv("by-tag.csv", &|out| by_tag::write(out, &frame, tally))?,
+        csv("by-group.csv", &|out| by_group::write(out, &frame, tally, inputs.group_by))?,
+        csv("by-vm.csv", &|out| by_vm::write(out, &frame, tally))?,
+        csv("control.csv", &|out| control::write(out, &frame, tally, &reconciliation))?,
+    ];
+    entries.push(file(folder, format!("{}provider-report.json", frame.prefix()), |mut out| {
+        out.write_all(inputs.body)?;
+        Ok((out, None))
+    })?);
+    entries.push(file(folder, format!("{}{MANIFEST}", frame.prefix()), |mut out| {
+        manifest::write(&mut out, inputs, &frame, tally, &reconciliation, &entries)?;
+        out.write_all(b"\n")?;
+        Ok((out, None))
+    })?);
+    file(folder, format!("{}{CHECKSUMS}", frame.prefix()), |mut out| {
+        for entry in &entries {
+            writeln!(out, "{}  {}", entry.sha256, entry.name)?;
+        }
+        Ok((out, None))
+    })?;
+    storage::sync_folder(folder)
+}
+
+fn file(
+    folder: &Path,
+    name: String,
+    write: impl FnOnce(Hashed) -> io::Result<(Hashed, Option<u64>)>,
+) -> Result<FileEntry, ReportError> {
+    let path = folder.join(&name);
+    let written = Hashed::create(&path).and_then(write).and_then(|(out, rows)| {
+        let (sha256, bytes) = out.finish()?;
+        Ok((sha256, bytes, rows))
+    });
+    let (sha256, bytes, rows) = written.map_err(ReportError::at(&path))?;
+    Ok(FileEntry { name, sha256, bytes, rows })
+}

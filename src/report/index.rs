@@ -1,0 +1,107 @@
+//! `index.csv` of a tenant's folder: the closed months, their current revision, totals and paths.
+//!
+//! Made anew from the manifests on disk each time, so it can be lost without loss.
+
+use std::fs;
+use std::io;
+
+use super::columns::{BOM, FRAME, MEASURES, Table};
+use super::publish::Folder;
+use super::storage::write_whole;
+use super::{Frame, Published, ReportError, Revision};
+
+/// Name of the file.
+const INDEX: &str = "index.csv";
+
+const COST_COLUMNS: [&str; 3] = ["internal_cost", "currency", "unpriced_vm_hours"];
+
+/// Columns of paths relative to the tenant's folder: the report's own, and its files by the end of
+/// their names.
+const PATH_COLUMNS: [(&str, &str); 6] = [
+    ("folder", ""),
+    ("by_tag", "by-tag.csv"),
+    ("by_group", "by-group.csv"),
+    ("by_vm", "by-vm.csv"),
+    ("control", "control.csv"),
+    ("manifest", "manifest.json"),
+];
+
+/// Writes the index. Months that are damaged are left out and logged: they have no totals.
+pub fn rewrite(folder: &Folder) -> Result<(), ReportError> {
+    let mut months = Vec::new();
+    for month in folder.list()? {
+        match month {
+            Ok(published) => months.push(published),
+            Err(error) => tracing::error!(tenant = folder.tenant(), %error, "not in the index"),
+        }
+    }
+    let path = folder.path().join(INDEX);
+    let bytes = csv(folder.tenant(), &months).map_err(ReportError::at(&path))?;
+    if fs::read(&path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    write_whole(&path, &bytes)
+}
+
+/// Whether the index lists exactly these folders.
+pub fn lists(folder: &Folder, folders: &[String]) -> bool {
+    let Ok(bytes) = fs::read(folder.path().join(INDEX)) else {
+        return folders.is_empty();
+    };
+    let mut csv = csv::Reader::from_reader(bytes.strip_prefix(BOM).unwrap_or(&bytes));
+    let Some(column) =
+        csv.headers().ok().and_then(|names| names.iter().position(|name| name == PATH_COLUMNS[0].0))
+    else {
+        return false;
+    };
+    let listed: Result<Vec<String>, csv::Error> =
+        csv.records().map(|row| Ok(row?.get(column).unwrap_or_default().to_owned())).collect();
+    listed.is_ok_and(|listed| listed == folders)
+}
+
+/// The index's bytes, with a byte-order mark if the newest month's files have one.
+fn csv(tenant: &str, months: &[Published]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if months.last().is_some_and(|newest| newest.excel_bom) {
+        bytes.extend(BOM);
+    }
+    let columns = ["month"].into_iter().chain(["vms_at_start"]).chain(MEASURES).chain(COST_COLUMNS);
+    let columns: Vec<&str> = columns.chain(PATH_COLUMNS.map(|(column, _)| column)).collect();
+    let mut table = Table::headed(bytes, FRAME.into_iter().chain(columns))?;
+    for published in months {
+        let totals = &published.totals;
+        let revision = Revision::Final(published.revision);
+        let frame = Frame { tenant, month: published.month, revision, excel_bom: false };
+        table.begin_with(&frame)?;
+        table.number(published.month)?;
+        for count in [
+            totals.vms_at_start,
+            totals.vms,
+            totals.vms_created,
+            totals.vms_released,
+            totals.vms_at_end,
+            totals.vm_hours,
+            totals.vm_seconds,
+            totals.running_seconds,
+            totals.stopped_seconds,
+            totals.failed_seconds,
+            totals.other_seconds,
+            totals.unobserved_seconds,
+        ] {
+            table.number(count)?;
+        }
+        for hours in [&totals.vcpu_hours, &totals.memory_gib_hours, &totals.gpu_hours] {
+            table.maybe(hours.as_deref())?;
+        }
+        table.money(totals.internal_cost)?;
+        table.text(totals.currency.as_deref().unwrap_or_default())?;
+        table.number(totals.unpriced_vm_hours)?;
+        let of = format!("{}/{}", published.month, revision.folder());
+        for (_, end) in PATH_COLUMNS {
+            let file = if end.is_empty() { String::new() } else { format!("/{}{end}", frame.prefix()) };
+            table.text(&format!("{of}{file}"))?;
+        }
+        table.end()?;
+    }
+    Ok(table.finish()?.0)
+}

@@ -1,0 +1,282 @@
+//! `manifest.json`: what a report was made from, by whom, with which result; and the record, on
+//! disk, that a month is closed.
+
+use std::collections::BTreeMap;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::columns::group_columns;
+use super::decimal::{Money, Share};
+use super::reconcile::{Compared, Differences, Reconciliation};
+use super::tally::Tally;
+use super::totals::MonthTotals;
+use super::{Frame, Inputs, Status, warnings};
+use crate::config::{Prices, TagRule};
+use crate::period::rfc3339;
+use crate::usage::Use;
+
+/// Version of the manifest's own shape.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A file of the report, in the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    pub name: String,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+    pub bytes: u64,
+    /// Rows below the header; none for a file that is not CSV.
+    pub rows: Option<u64>,
+}
+
+/// What is read back from a manifest.
+#[derive(Debug, Deserialize)]
+pub struct Record {
+    pub schema_version: u32,
+    pub tenant: String,
+    pub month: String,
+    pub status: Status,
+    pub revision: u32,
+    pub excel_bom: bool,
+    pub files: Vec<FileEntry>,
+    pub totals: MonthTotals,
+    pub reconciliation: RecordedReconciliation,
+    pub warnings: Vec<String>,
+}
+
+/// The part of the reconciliation that is read back.
+#[derive(Debug, Deserialize)]
+pub struct RecordedReconciliation {
+    pub total: Compared,
+    pub differences: Differences,
+}
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    schema_version: u32,
+    tenant: &'a str,
+    month: String,
+    period: PeriodJson,
+    status: Status,
+    revision: u32,
+    supersedes: Option<u32>,
+    reason: Option<&'a str>,
+    generator: Generator,
+    fetched_at: String,
+    grouping: GroupingJson<'a>,
+    tag_rules: &'a [TagRule],
+    excel_bom: bool,
+    prices: Option<PricesJson<'a>>,
+    catalogue: Catalogue<'a>,
+    files: &'a [FileEntry],
+    totals: MonthTotals,
+    reconciliation: ReconciliationJson<'a>,
+    coverage: Coverage,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PeriodJson {
+    start: String,
+    end: String,
+}
+
+#[derive(Serialize)]
+struct Generator {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct GroupingJson<'a> {
+    group_by: &'a [String],
+    columns: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PricesJson<'a> {
+    currency: &'a str,
+    vm_hour: BTreeMap<&'a str, Vec<RateJson>>,
+}
+
+#[derive(Serialize)]
+struct RateJson {
+    /// First day of the first month; none is from ever.
+    from: Option<String>,
+    price: String,
+}
+
+#[derive(Serialize)]
+struct Catalogue<'a> {
+    clouds: Vec<CloudJson<'a>>,
+    instance_types: Vec<InstanceTypeJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct CloudJson<'a> {
+    id: &'a str,
+    name: &'a str,
+    site: &'a str,
+    node_type: &'a str,
+    created_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct InstanceTypeJson<'a> {
+    name: &'a str,
+    vcpus: u64,
+    memory_mib: u64,
+    disk_gib: u64,
+    pci_devices: Vec<DeviceJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct DeviceJson<'a> {
+    class: &'a str,
+    specification: &'a str,
+}
+
+#[derive(Serialize)]
+struct Coverage {
+    vm_seconds: u64,
+    unobserved_seconds: u64,
+    /// Observed ÷ all, six decimals; none when there was nothing to observe.
+    observed_ratio: Option<String>,
+    polls: Option<u64>,
+    polls_reason: &'static str,
+}
+
+struct ReconciliationJson<'a>(&'a Reconciliation<'a>);
+
+impl Serialize for ReconciliationJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_struct("Reconciliation", 4)?;
+        all.serialize_field("differences", &self.0.differences())?;
+        all.serialize_field("total", &self.0.total())?;
+        all.serialize_field(
+            "clouds",
+            &Rows(|| self.0.clouds().map(|(cloud_id, row)| CloudRow { cloud_id, row })),
+        )?;
+        all.serialize_field("tags", &Rows(|| self.0.tags().map(|(tag, row)| TagRow { tag, row })))?;
+        all.end()
+    }
+}
+
+/// Rows written one after the other: there can be as many tags as VMs.
+struct Rows<F>(F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Rows<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+#[derive(Serialize)]
+struct CloudRow<'a> {
+    cloud_id: &'a str,
+    #[serde(flatten)]
+    row: Compared,
+}
+
+#[derive(Serialize)]
+struct TagRow<'a> {
+    tag: &'a str,
+    #[serde(flatten)]
+    row: Compared,
+}
+
+/// Writes the manifest of a report whose other files are `files`.
+pub fn write(
+    out: impl std::io::Write,
+    inputs: &Inputs<'_>,
+    frame: &Frame<'_>,
+    tally: &Tally<'_>,
+    reconciliation: &Reconciliation<'_>,
+    files: &[FileEntry],
+) -> std::io::Result<()> {
+    let period = inputs.month.period();
+    let manifest = Manifest {
+        schema_version: SCHEMA_VERSION,
+        tenant: inputs.tenant,
+        month: inputs.month.to_string(),
+        period: PeriodJson { start: rfc3339(period.start), end: rfc3339(period.end) },
+        status: frame.revision.status(),
+        revision: frame.revision.number(),
+        supersedes: None,
+        reason: None,
+        generator: Generator { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+        fetched_at: rfc3339(inputs.fetched_at),
+        grouping: GroupingJson { group_by: inputs.group_by, columns: group_columns(inputs.group_by) },
+        tag_rules: inputs.tag_rules,
+        excel_bom: inputs.excel_bom,
+        prices: inputs.prices.map(prices),
+        catalogue: catalogue(inputs),
+        files,
+        totals: MonthTotals::of(tally),
+        reconciliation: ReconciliationJson(reconciliation),
+        coverage: coverage(tally),
+        warnings: warnings::of(inputs, tally, reconciliation),
+    };
+    serde_json::to_writer_pretty(out, &manifest)?;
+    Ok(())
+}
+
+fn prices(prices: &Prices) -> PricesJson<'_> {
+    let rates = |rates: &Vec<(Option<crate::period::Month>, rust_decimal::Decimal)>| {
+        let rate = |(from, price): &(Option<crate::period::Month>, _)| RateJson {
+            from: from.map(|month| format!("{month}-01")),
+            price: Money(*price).to_string(),
+        };
+        rates.iter().map(rate).collect()
+    };
+    PricesJson {
+        currency: &prices.currency,
+        vm_hour: prices.vm_hour.iter().map(|(name, of_type)| (name.as_str(), rates(of_type))).collect(),
+    }
+}
+
+/// Clouds and instance types in the order of their keys, whatever the order they came in.
+fn catalogue<'a>(inputs: &Inputs<'a>) -> Catalogue<'a> {
+    let mut clouds: Vec<_> = inputs
+        .clouds
+        .iter()
+        .map(|cloud| CloudJson {
+            id: &cloud.id,
+            name: &cloud.name,
+            site: &cloud.site,
+            node_type: &cloud.node_type,
+            created_at: cloud.created_at.map(rfc3339),
+        })
+        .collect();
+    clouds.sort_by_key(|cloud| cloud.id);
+    let mut instance_types: Vec<_> = inputs
+        .instance_types
+        .iter()
+        .map(|of| InstanceTypeJson {
+            name: &of.name,
+            vcpus: of.vcpus,
+            memory_mib: of.memory_mib,
+            disk_gib: of.disk_gib,
+            pci_devices: of
+                .pci_devices
+                .iter()
+                .map(|(class, specification)| DeviceJson { class, specification })
+                .collect(),
+        })
+        .collect();
+    instance_types.sort_by_key(|of| of.name);
+    Catalogue { clouds, instance_types }
+}
+
+fn coverage(tally: &Tally<'_>) -> Coverage {
+    let seconds = tally.total.totals.seconds;
+    let (all, unobserved) = (seconds.total(), seconds.get(Use::Unobserved));
+    Coverage {
+        vm_seconds: all,
+        unobserved_seconds: unobserved,
+        observed_ratio: (all > 0).then(|| Share::of(all - unobserved, all).to_string()),
+        polls: None,
+        polls_reason: "no observations are kept yet",
+    }
+}

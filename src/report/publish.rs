@@ -1,0 +1,270 @@
+//! A tenant's folder of reports: how a month appears in it at once, and only once.
+//!
+//! A month is written into a temporary folder beside its place, synced, and renamed. A lock keeps
+//! processes from doing so together; without it (a file system that has none over hosts) the rename
+//! still never replaces a report.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::files::write_all;
+use super::storage::{self, NewFolder, TEMPORARY};
+use super::tally::Tally;
+use super::{Inputs, Published, ReportError, Revision, index};
+use crate::period::Month;
+
+/// Name of the file whose lock a writer holds.
+const LOCK: &str = ".lock";
+
+/// Longest wait for the lock: writing a large month takes a few seconds, and leaving the program
+/// must not take more than ten.
+const LOCK_WAIT: Duration = Duration::from_secs(8);
+
+/// How often the lock is tried.
+const LOCK_TRY: Duration = Duration::from_millis(20);
+
+/// What became of a month that was to be closed.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It was written now.
+    Written(Published),
+    /// It was there.
+    Already(Published),
+}
+
+impl Outcome {
+    /// The report, whoever wrote it.
+    #[must_use]
+    pub fn published(&self) -> &Published {
+        match self {
+            Self::Written(published) | Self::Already(published) => published,
+        }
+    }
+}
+
+/// `<directory>/<tenant>`: the reports of one tenant.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    tenant: String,
+}
+
+impl Folder {
+    /// Opens the tenant's folder, or creates it. What a crash left behind goes, and the index is put
+    /// right, unless another process is writing just now.
+    pub fn open(directory: &Path, tenant: &str) -> Result<Self, ReportError> {
+        let path = directory.join(tenant);
+        let mut parts = Path::new(tenant).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(ReportError::storage(&path, io::ErrorKind::InvalidFilename.into()));
+        }
+        storage::create_folder(&path)?;
+        let folder = Self { path, tenant: tenant.to_owned() };
+        // Whoever only reads may do so on a read-only file system: nothing here is needed for that.
+        if let Ok(Some(_lock)) = folder.try_lock()
+            && let Err(error) = folder.tidy()
+        {
+            tracing::warn!(tenant, %error, "the folder of reports cannot be put in order");
+        }
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Name of the tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The newest revision of a closed month; `None` if it is not closed. A revision whose manifest
+    /// is missing or damaged is an error: it is not for this program to judge what it was.
+    pub fn current(&self, month: Month) -> Result<Option<Published>, ReportError> {
+        self.newest_revision(month)?.map(|revision| self.read(month, revision)).transpose()
+    }
+
+    /// The newest closed month.
+    pub fn newest(&self) -> Result<Option<Published>, ReportError> {
+        for month in self.months()?.into_iter().rev() {
+            if let Some(published) = self.current(month)? {
+                return Ok(Some(published));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The current revision of every closed month, oldest first; one that is damaged is an error of
+    /// its own and hides no other.
+    pub fn list(&self) -> Result<Vec<Result<Published, ReportError>>, ReportError> {
+        let months = self.months()?;
+        Ok(months.into_iter().filter_map(|month| self.current(month).transpose()).collect())
+    }
+
+    /// Closes a month: writes its first revision, whole and durable, unless it is there already.
+    pub fn publish(&self, inputs: &Inputs<'_>) -> Result<Outcome, ReportError> {
+        let (month, fetched_at) = (inputs.month, inputs.fetched_at);
+        if fetched_at < month.period().end {
+            return Err(ReportError::NotEnded { month, fetched_at });
+        }
+        let tally = Tally::of(inputs)?;
+        let _lock = self.lock()?;
+        if let Some(published) = self.current(month)? {
+            return Ok(Outcome::Already(published));
+        }
+        let first = Revision::Final(1);
+        let (parent, target) = (self.month(month), self.month(month).join(first.folder()));
+        let written = self.write(inputs, first, &tally)?;
+        match written.publish(&target) {
+            Ok(()) => {}
+            // A process on another host, whose lock is not ours, was quicker.
+            Err(_) if target.is_dir() => {
+                return Ok(Outcome::Already(self.read(month, first)?));
+            }
+            Err(error) => return Err(ReportError::storage(&target, error)),
+        }
+        storage::sync_folder(&parent)?;
+        index::rewrite(self)?;
+        Ok(Outcome::Written(self.read(month, first)?))
+    }
+
+    /// Replaces the provisional report on a month.
+    pub fn provisional(&self, inputs: &Inputs<'_>) -> Result<Published, ReportError> {
+        let tally = Tally::of(inputs)?;
+        let _lock = self.lock()?;
+        let month = self.month(inputs.month);
+        let target = month.join(Revision::Provisional.folder());
+        let written = self.write(inputs, Revision::Provisional, &tally)?;
+        let aside = storage::temporary(&month, "replaced".as_ref());
+        match fs::rename(&target, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ReportError::storage(&target, error)),
+        }
+        if let Err(error) = written.publish(&target) {
+            // Better the old one than none.
+            let _ = fs::rename(&aside, &target);
+            return Err(ReportError::storage(&target, error));
+        }
+        storage::sync_folder(&month)?;
+        if aside.exists() {
+            fs::remove_dir_all(&aside).map_err(ReportError::at(&aside))?;
+        }
+        self.read(inputs.month, Revision::Provisional)
+    }
+
+    /// Writes all files into a temporary folder of the month's.
+    fn write(
+        &self,
+        inputs: &Inputs<'_>,
+        revision: Revision,
+        tally: &Tally<'_>,
+    ) -> Result<NewFolder, ReportError> {
+        let month = self.month(inputs.month);
+        storage::create_folder(&month)?;
+        let folder = NewFolder::create(&month, &revision.folder())?;
+        write_all(folder.path(), inputs, revision, tally)?;
+        Ok(folder)
+    }
+
+    fn read(&self, month: Month, revision: Revision) -> Result<Published, ReportError> {
+        let path = self.month(month).join(revision.folder());
+        Published::read(&path, &self.tenant, month, revision)
+            .map_err(|problem| ReportError::Revision { path, problem })
+    }
+
+    fn month(&self, month: Month) -> PathBuf {
+        self.path.join(month.to_string())
+    }
+
+    /// Months that have a folder, oldest first.
+    fn months(&self) -> Result<Vec<Month>, ReportError> {
+        Ok(storage::names(&self.path)?.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn newest_revision(&self, month: Month) -> Result<Option<Revision>, ReportError> {
+        let names = storage::names(&self.month(month))?;
+        Ok(names.iter().filter_map(|name| Revision::of_folder(name)).max())
+    }
+
+    /// Month and newest revision of every closed month, as their folder relative to this one.
+    fn revisions(&self) -> Result<Vec<String>, ReportError> {
+        let mut revisions = Vec::new();
+        for month in self.months()? {
+            if let Some(revision) = self.newest_revision(month)? {
+                revisions.push(format!("{month}/{}", revision.folder()));
+            }
+        }
+        Ok(revisions)
+    }
+
+    /// Removes what crashes left behind and repairs the index. The caller holds the lock.
+    fn tidy(&self) -> Result<(), ReportError> {
+        let months = self.months()?.into_iter().map(|month| self.month(month));
+        for folder in months.chain([self.path.clone()]) {
+            for name in storage::names(&folder)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
+                let path = folder.join(name);
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                match removed {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(ReportError::storage(&path, error));
+                    }
+                    _ => tracing::info!(path = %path.display(), "removed what was left unfinished"),
+                }
+            }
+        }
+        if index::lists(self, &self.revisions()?) { Ok(()) } else { index::rewrite(self) }
+    }
+
+    fn lock_file(&self) -> Result<(PathBuf, File), ReportError> {
+        let path = self.path.join(LOCK);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(ReportError::at(&path))?;
+        Ok((path, file))
+    }
+
+    /// The lock, if it is free. It lasts as long as the file is open.
+    fn try_lock(&self) -> Result<Option<File>, ReportError> {
+        let (path, file) = self.lock_file()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(ReportError::storage(&path, error)),
+        }
+    }
+
+    /// The lock, waited for.
+    fn lock(&self) -> Result<File, ReportError> {
+        let until = Instant::now() + LOCK_WAIT;
+        loop {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if Instant::now() >= until {
+                return Err(ReportError::Locked(self.path.clone()));
+            }
+            std::thread::sleep(LOCK_TRY);
+        }
+    }
+}
+
+/// Writes a provisional report straight into `out` and closes nothing. Files of an earlier copy are
+/// replaced, each at once.
+pub fn write_copy(inputs: &Inputs<'_>, out: &Path) -> Result<Published, ReportError> {
+    let tally = Tally::of(inputs)?;
+    storage::create_folder(out)?;
+    let folder = NewFolder::create(out, "copy")?;
+    write_all(folder.path(), inputs, Revision::Provisional, &tally)?;
+    for name in storage::names(folder.path())? {
+        let target = out.join(&name);
+        fs::rename(folder.path().join(&name), &target).map_err(ReportError::at(&target))?;
+    }
+    storage::sync_folder(out)?;
+    Published::read(out, inputs.tenant, inputs.month, Revision::Provisional)
+        .map_err(|problem| ReportError::damaged(out, &problem))
+}

@@ -1,0 +1,159 @@
+//! A report on disk, read back from its manifest.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use rust_decimal::Decimal;
+
+use super::files::{CHECKSUMS, MANIFEST};
+use super::manifest::{FileEntry, Record, SCHEMA_VERSION};
+use super::storage::{self, Hashed, NewFolder};
+use super::{Compared, Differences, Frame, MonthTotals, ReportError, Revision, Status};
+use crate::period::Month;
+use crate::snapshot::Text;
+
+/// A report on disk.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its month.
+    pub month: Month,
+    /// From 1; 0 for a provisional report.
+    pub revision: u32,
+    /// Whether it is the last word.
+    pub status: Status,
+    /// The folder that holds it.
+    pub dir: PathBuf,
+    /// Its files, in the order in which they were written.
+    pub files: Vec<PathBuf>,
+    /// What it sums up to.
+    pub totals: MonthTotals,
+    /// Its totals beside the provider's.
+    pub total: Compared,
+    /// How far our sums are from the provider's.
+    pub reconciliation: Differences,
+    /// What its manifest warns of.
+    pub warnings: Vec<String>,
+    /// Whether its CSV files begin with a byte-order mark.
+    pub(super) excel_bom: bool,
+    /// What the manifest says of the files that it lists.
+    entries: Vec<FileEntry>,
+}
+
+/// A closed month, as gauges show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedMonth {
+    /// The month.
+    pub month: Month,
+    /// Its current revision.
+    pub revision: u32,
+    /// The provider's whole hours, summed.
+    pub reported_vm_hours: u64,
+    /// Exact seconds.
+    pub vm_seconds: u64,
+    /// Cost and currency; `None` without a price list.
+    pub internal_cost: Option<(Decimal, Text)>,
+}
+
+impl Published {
+    /// Reads the report in `dir`. The error says what is wrong, for the caller to say where.
+    pub(super) fn read(dir: &Path, tenant: &str, month: Month, revision: Revision) -> Result<Self, String> {
+        let prefix = Frame { tenant, month, revision, excel_bom: false }.prefix();
+        let manifest = format!("{prefix}{MANIFEST}");
+        let bytes = fs::read(dir.join(&manifest)).map_err(|error| format!("{manifest}: {error}"))?;
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|error| format!("{manifest}: {error}"))?;
+        let ours = record.schema_version == SCHEMA_VERSION
+            && record.tenant == tenant
+            && record.month == month.to_string()
+            && record.revision == revision.number()
+            && record.status == revision.status();
+        if !ours {
+            return Err(format!("{manifest} describes something else"));
+        }
+        let listed = record.files.iter().map(|file| file.name.clone());
+        let files = listed.chain([manifest, format!("{prefix}{CHECKSUMS}")]).map(|name| dir.join(name));
+        Ok(Self {
+            month,
+            revision: record.revision,
+            status: record.status,
+            dir: dir.to_owned(),
+            files: files.collect(),
+            totals: record.totals,
+            total: record.reconciliation.total,
+            reconciliation: record.reconciliation.differences,
+            warnings: record.warnings,
+            excel_bom: record.excel_bom,
+            entries: record.files,
+        })
+    }
+
+    /// The month as gauges show it.
+    #[must_use]
+    pub fn closed_month(&self) -> ClosedMonth {
+        let (cost, currency) = (self.totals.internal_cost, self.totals.currency.as_deref());
+        ClosedMonth {
+            month: self.month,
+            revision: self.revision,
+            reported_vm_hours: self.totals.vm_hours,
+            vm_seconds: self.totals.vm_seconds,
+            internal_cost: cost.zip(currency).map(|(cost, currency)| (cost, currency.into())),
+        }
+    }
+
+    /// Copies the files into `out`, which is created if need be. Files that are there already with
+    /// the same bytes stay; if one has other bytes, nothing is copied.
+    pub fn copy_to(&self, out: &Path) -> Result<Self, ReportError> {
+        storage::create_folder(out)?;
+        let mut missing = Vec::new();
+        for file in &self.files {
+            let target = out.join(file.file_name().unwrap_or_default());
+            match same_bytes(file, &target) {
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => return Err(ReportError::Exists(target)),
+                Ok(None) => missing.push((file, target)),
+                Err(error) => return Err(ReportError::storage(&target, error)),
+            }
+        }
+        let temporary = NewFolder::create(out, "copy")?;
+        for (file, target) in &missing {
+            let name = target.file_name().unwrap_or_default();
+            self.copy(file, &temporary.path().join(name))?;
+        }
+        for (_, target) in &missing {
+            let name = target.file_name().unwrap_or_default();
+            fs::rename(temporary.path().join(name), target).map_err(ReportError::at(target))?;
+        }
+        storage::sync_folder(out)?;
+        let files = self.files.iter().map(|file| out.join(file.file_name().unwrap_or_default()));
+        Ok(Self { dir: out.to_owned(), files: files.collect(), ..self.clone() })
+    }
+
+    /// Copies one file and checks it against the manifest on the way.
+    fn copy(&self, from: &Path, to: &Path) -> Result<(), ReportError> {
+        let mut source = File::open(from).map_err(ReportError::at(from))?;
+        let copied = Hashed::create(to).and_then(|mut copy| {
+            io::copy(&mut source, &mut copy)?;
+            copy.flush()?;
+            copy.finish()
+        });
+        let (sha256, _) = copied.map_err(ReportError::at(to))?;
+        let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match self.entries.iter().find(|entry| entry.name == name) {
+            Some(entry) if entry.sha256 != sha256 => {
+                Err(ReportError::damaged(from, &"its checksum is not the manifest's"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether two files hold the same bytes; `None` if `other` does not exist.
+fn same_bytes(file: &Path, other: &Path) -> io::Result<Option<bool>> {
+    match fs::metadata(other) {
+        Ok(there) if there.len() != fs::metadata(file)?.len() => Ok(Some(false)),
+        Ok(_) => Ok(Some(fs::read(file)? == fs::read(other)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,252 @@
+//! Our sums beside the provider's own totals: in all, by cloud, by tag. Differences are reported,
+//! never adjusted. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::decimal::difference;
+use super::tally::{Sums, Tally};
+use crate::snapshot::{ProviderTotals, ReportTag};
+
+/// Seconds in an hour.
+const HOUR: i64 = 3600;
+
+/// How the provider rounded a total, if that explains its figure exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// Each VM's time up to a whole hour, then summed.
+    SumOfCeils,
+    /// Summed, then up to a whole hour (in a total over clouds also: each cloud's sum).
+    CeilOfSum,
+    /// Neither gives the provider's figure.
+    Unexplained,
+}
+
+impl Rounding {
+    /// The word in the column `rounding`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SumOfCeils => "sum_of_ceils",
+            Self::CeilOfSum => "ceil_of_sum",
+            Self::Unexplained => "unexplained",
+        }
+    }
+}
+
+/// Our figures and the provider's for the same VMs. Differences are ours − the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Ours.
+    pub ours: Ours,
+    /// The provider's; `None` if it has no row.
+    pub provider: Option<Provider>,
+}
+
+/// What we make of the provider's rows for VMs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ours {
+    /// VMs created within the period.
+    pub vms_created: u64,
+    /// VMs released within the period.
+    pub vms_released: u64,
+    /// The provider's hours of its VMs, summed.
+    pub vm_hours: u64,
+    /// Exact seconds.
+    pub vm_seconds: u64,
+    /// Each VM's seconds rounded up to hours, summed.
+    pub sum_of_ceils: u64,
+    /// All seconds, rounded up to hours once.
+    pub ceil_of_sum: u64,
+}
+
+/// The provider's own totals, and how far ours are from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// VMs created within the period.
+    pub vms_created: u64,
+    /// VMs released within the period.
+    pub vms_released: u64,
+    /// Hours.
+    pub vm_hours: u64,
+    /// How they were rounded.
+    pub rounding: Rounding,
+    /// Of the VMs created.
+    pub difference_vms_created: i64,
+    /// Of the VMs released.
+    pub difference_vms_released: i64,
+    /// The hours of its VMs, summed − its total.
+    pub difference_hours: i64,
+    /// Exact seconds − its total in seconds; rounding alone makes this negative.
+    pub difference_seconds: i64,
+    /// 0 if a rounding explains its total, else the nearer rounding − its total, in seconds.
+    pub unexplained_seconds: i64,
+}
+
+/// The differences that matter, in short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differences {
+    /// VMs created, ours − the provider's, over all clouds.
+    pub vms_created: i64,
+    /// VMs released, ours − the provider's, over all clouds.
+    pub vms_released: i64,
+    /// The largest of `difference_seconds` by absolute value; a row that the provider lacks counts as 0.
+    pub seconds: Scopes,
+    /// The largest of `unexplained_seconds` by absolute value, likewise.
+    pub unexplained_seconds: Scopes,
+}
+
+/// A signed figure by scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scopes {
+    /// Over everything.
+    pub total: i64,
+    /// The largest among clouds.
+    pub clouds: i64,
+    /// The largest among tags.
+    pub tags: i64,
+}
+
+/// A tally beside the provider's totals.
+#[derive(Debug)]
+pub struct Reconciliation<'a> {
+    tally: &'a Tally<'a>,
+    /// By raw tag; `None` where the provider has rows that differ.
+    tags: BTreeMap<&'a str, Option<ProviderTotals>>,
+}
+
+impl<'a> Reconciliation<'a> {
+    pub fn new(tally: &'a Tally<'a>, by_tag: &'a [ReportTag]) -> Self {
+        let mut tags = BTreeMap::new();
+        for row in by_tag {
+            tags.entry(&*row.tag)
+                .and_modify(|known| {
+                    if *known != Some(row.usage) {
+                        *known = None;
+                    }
+                })
+                .or_insert(Some(row.usage));
+        }
+        Self { tally, tags }
+    }
+
+    /// Everything: the provider's rows for clouds, summed.
+    pub fn total(&self) -> Compared {
+        let mut sum = ProviderTotals::default();
+        for row in self.tally.provider_clouds.values() {
+            sum.vms_created = sum.vms_created.saturating_add(row.usage.vms_created);
+            sum.vms_released = sum.vms_released.saturating_add(row.usage.vms_released);
+            sum.vm_hours = sum.vm_hours.saturating_add(row.usage.vm_hours);
+        }
+        let by_cloud = self.tally.clouds.values().map(Sums::ceil_of_sum).sum();
+        compare(&self.tally.total, Some(sum), by_cloud)
+    }
+
+    /// A cloud and its sums.
+    pub fn cloud(&self, id: &str, sums: &Sums) -> Compared {
+        let provider = self.tally.provider_clouds.get(id).map(|row| row.usage);
+        compare(sums, provider, sums.ceil_of_sum())
+    }
+
+    /// Every cloud, by id.
+    pub fn clouds(&self) -> impl Iterator<Item = (&'a str, Compared)> {
+        self.tally.clouds.iter().map(|(id, sums)| (*id, self.cloud(id, sums)))
+    }
+
+    /// Every tag that VMs or the provider's totals have, bytewise.
+    pub fn tags(&self) -> impl Iterator<Item = (&'a str, Compared)> {
+        let theirs_alone = self.tags.keys().filter(|tag| !self.tally.tags.contains_key(*tag));
+        let mut tags: Vec<&str> = self.tally.tags.keys().chain(theirs_alone).copied().collect();
+        tags.sort_unstable();
+        tags.into_iter().map(|tag| {
+            let sums = self.tally.tags.get(tag).copied().unwrap_or_default();
+            (tag, compare(&sums, self.tags.get(tag).copied().flatten(), sums.ceil_of_sum()))
+        })
+    }
+
+    /// Tags for which the provider has rows that differ; they are not compared.
+    pub fn ambiguous_tags(&self) -> impl Iterator<Item = &'a str> {
+        self.tags.iter().filter(|(_, row)| row.is_none()).map(|(tag, _)| *tag)
+    }
+
+    /// The differences in short.
+    pub fn differences(&self) -> Differences {
+        let total = self.total();
+        let mut short = Differences::default();
+        if let Some(provider) = total.provider {
+            short.vms_created = provider.difference_vms_created;
+            short.vms_released = provider.difference_vms_released;
+            short.seconds.total = provider.difference_seconds;
+            short.unexplained_seconds.total = provider.unexplained_seconds;
+        }
+        let (seconds, unexplained) = (&mut short.seconds, &mut short.unexplained_seconds);
+        for (_, cloud) in self.clouds() {
+            larger(&mut seconds.clouds, cloud.seconds());
+            larger(&mut unexplained.clouds, cloud.unexplained());
+        }
+        for (tag, compared) in self.tags() {
+            if self.tags.get(tag).is_none_or(Option::is_some) {
+                larger(&mut seconds.tags, compared.seconds());
+                larger(&mut unexplained.tags, compared.unexplained());
+            }
+        }
+        short
+    }
+}
+
+impl Compared {
+    fn seconds(&self) -> i64 {
+        self.provider.map_or_else(|| difference(self.ours.vm_seconds, 0), |theirs| theirs.difference_seconds)
+    }
+
+    fn unexplained(&self) -> i64 {
+        self.provider.map_or_else(|| difference(self.ours.vm_seconds, 0), |theirs| theirs.unexplained_seconds)
+    }
+}
+
+/// Keeps whichever is larger without its sign.
+fn larger(kept: &mut i64, other: i64) {
+    if other.unsigned_abs() > kept.unsigned_abs() {
+        *kept = other;
+    }
+}
+
+/// `parts` is the sum rounded up once for each part that the provider may have rounded by itself.
+fn compare(sums: &Sums, provider: Option<ProviderTotals>, parts: u64) -> Compared {
+    let totals = &sums.totals;
+    let ours = Ours {
+        vms_created: totals.vms_created,
+        vms_released: totals.vms_released,
+        vm_hours: totals.vm_hours,
+        vm_seconds: sums.seconds(),
+        sum_of_ceils: sums.sum_of_ceils,
+        ceil_of_sum: sums.ceil_of_sum(),
+    };
+    let provider = provider.map(|theirs| {
+        let rounding = match theirs.vm_hours {
+            hours if hours == ours.sum_of_ceils => Rounding::SumOfCeils,
+            hours if hours == ours.ceil_of_sum || hours == parts => Rounding::CeilOfSum,
+            _ => Rounding::Unexplained,
+        };
+        let away =
+            [ours.sum_of_ceils, ours.ceil_of_sum, parts].map(|hours| difference(hours, theirs.vm_hours));
+        let nearest = away.into_iter().min_by_key(|hours| hours.unsigned_abs()).unwrap_or_default();
+        Provider {
+            vms_created: theirs.vms_created,
+            vms_released: theirs.vms_released,
+            vm_hours: theirs.vm_hours,
+            rounding,
+            difference_vms_created: difference(ours.vms_created, theirs.vms_created),
+            difference_vms_released: difference(ours.vms_released, theirs.vms_released),
+            difference_hours: difference(ours.vm_hours, theirs.vm_hours),
+            difference_seconds: difference(
+                ours.vm_seconds,
+                theirs.vm_hours.saturating_mul(HOUR.unsigned_abs()),
+            ),
+            unexplained_seconds: nearest.saturating_mul(HOUR),
+        }
+    });
+    Compared { ours, provider }
+}

@@ -1,0 +1,126 @@
+//! What a report would say, for the command line: nothing is written.
+
+use std::fmt;
+
+use super::decimal::{Money, Share};
+use super::reconcile::{Compared, Differences, Reconciliation};
+use super::tally::Tally;
+use super::totals::MonthTotals;
+use super::{Inputs, ReportError, Status, warnings};
+use crate::period::Month;
+
+/// What a report would say.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The tenant.
+    pub tenant: String,
+    /// The month.
+    pub month: Month,
+    /// What the report would be.
+    pub status: Status,
+    /// What it sums up to.
+    pub totals: MonthTotals,
+    /// Its totals beside the provider's.
+    pub total: Compared,
+    /// How far our sums are from the provider's.
+    pub differences: Differences,
+    /// Which tag keys cover how much; most hours first, VMs without tags last.
+    pub coverage: Vec<TagCoverage>,
+    /// What its manifest would warn of.
+    pub warnings: Vec<String>,
+}
+
+/// How much of a month a tag key covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagCoverage {
+    /// The key; `None` for VMs without any tag.
+    pub key: Option<String>,
+    /// VMs that have it.
+    pub vms: u64,
+    /// Their hours, in the provider's words.
+    pub vm_hours: u64,
+    /// Their exact seconds.
+    pub vm_seconds: u64,
+}
+
+/// Sums a month up without writing anything.
+pub fn dry_run(inputs: &Inputs<'_>) -> Result<Summary, ReportError> {
+    let tally = Tally::of(inputs)?;
+    let reconciliation = Reconciliation::new(&tally, &inputs.monthly.by_tag);
+    let covers = |key: Option<&str>, sums: &super::tally::Sums| TagCoverage {
+        key: key.map(str::to_owned),
+        vms: sums.totals.vms,
+        vm_hours: sums.totals.vm_hours,
+        vm_seconds: sums.seconds(),
+    };
+    let keys = tally.keys();
+    let mut coverage: Vec<_> = keys.iter().map(|(key, sums)| covers(Some(key), sums)).collect();
+    coverage.sort_by(|a, b| b.vm_hours.cmp(&a.vm_hours).then_with(|| a.key.cmp(&b.key)));
+    coverage.push(covers(None, &tally.untagged));
+    let ended = inputs.fetched_at >= inputs.month.period().end;
+    Ok(Summary {
+        tenant: inputs.tenant.to_owned(),
+        month: inputs.month,
+        status: if ended { Status::Final } else { Status::Provisional },
+        totals: MonthTotals::of(&tally),
+        total: reconciliation.total(),
+        differences: reconciliation.differences(),
+        coverage,
+        warnings: warnings::of(inputs, &tally, &reconciliation),
+    })
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {} ({})", self.tenant, self.month, self.status.as_str())?;
+        write!(f, "{}", self.totals)?;
+        if let Some(theirs) = self.total.provider {
+            writeln!(
+                f,
+                "  provider's total   {} h, ours − provider's {:+} h ({})",
+                theirs.vm_hours,
+                theirs.difference_hours,
+                theirs.rounding.as_str()
+            )?;
+        }
+        writeln!(f, "  hours by tag key (a VM counts under each of its keys)")?;
+        for row in &self.coverage {
+            let share = Share::of(row.vm_hours, self.totals.vm_hours);
+            let key = row.key.as_ref().map_or_else(|| "(untagged)".to_owned(), |key| format!("{key:?}"));
+            writeln!(f, "    {key:<24} {share} of all, {} h, {} VMs", row.vm_hours, row.vms)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  note: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for MonthTotals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  VMs                {} ({} at the start + {} created − {} released = {} at the end)",
+            self.vms, self.vms_at_start, self.vms_created, self.vms_released, self.vms_at_end
+        )?;
+        writeln!(f, "  VM hours           {} h, in exact seconds {} s", self.vm_hours, self.vm_seconds)?;
+        for (name, hours) in [
+            ("vCPU hours", &self.vcpu_hours),
+            ("GiB hours", &self.memory_gib_hours),
+            ("GPU hours", &self.gpu_hours),
+        ] {
+            if let Some(hours) = hours {
+                writeln!(f, "  {name:<18} {hours}")?;
+            }
+        }
+        if let (Some(cost), Some(currency)) = (self.internal_cost, &self.currency) {
+            writeln!(
+                f,
+                "  internal cost      {} {currency}, without the {} h that have no price",
+                Money(cost),
+                self.unpriced_vm_hours
+            )?;
+        }
+        Ok(())
+    }
+}

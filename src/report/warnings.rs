@@ -1,0 +1,118 @@
+//! What a reader of the report should know, in words. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Inputs;
+use super::reconcile::{Reconciliation, Rounding};
+use super::tally::Tally;
+use crate::period::rfc3339;
+use crate::usage::Flag;
+
+/// Most names that one sentence spells out.
+const MOST_NAMES: usize = 10;
+
+/// Every sentence, in a fixed order.
+pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliation<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |holds: bool, sentence: &dyn Fn() -> String| {
+        if holds {
+            warnings.push(sentence());
+        }
+    };
+    let fetched = rfc3339(inputs.fetched_at);
+    warn(inputs.fetched_at < inputs.month.period().end, &|| {
+        format!("The month had not ended when the provider was asked: usage is counted up to {fetched}.")
+    });
+    let repeated = inputs.monthly.vms.len() - tally.lines.len();
+    warn(repeated > 0, &|| {
+        format!("Rows that repeat a VM's row word for word: {repeated}. Each VM counts once.")
+    });
+
+    let mut flagged: BTreeMap<Flag, u64> = BTreeMap::new();
+    let (mut unknown, mut unpriced) = (BTreeSet::new(), BTreeSet::new());
+    for line in &tally.lines {
+        for flag in tally.flags(line).iter() {
+            *flagged.entry(flag).or_default() += 1;
+            match flag {
+                Flag::UnknownType => drop(unknown.insert(&*line.vm.instance_type)),
+                Flag::NoPrice => drop(unpriced.insert(&*line.vm.instance_type)),
+                _ => {}
+            }
+        }
+    }
+    let all = tally.lines.len();
+    let vms = |flag: Flag| flagged.get(&flag).copied().unwrap_or_default();
+    for (flag, sentence) in [
+        (Flag::HoursDiffer, "the provider's hours are not the exact time rounded up"),
+        (Flag::OutsidePeriod, "they did not exist within the month and have no seconds"),
+        (Flag::ReleasedBeforeCreated, "released before created, which counts as released at once"),
+    ] {
+        warn(vms(flag) > 0, &|| format!("{} on {} of {all} VMs: {sentence}.", flag.as_str(), vms(flag)));
+    }
+    warn(!unknown.is_empty(), &|| {
+        format!(
+            "unknown_type on {} of {all} VMs: the catalogue does not have {}; vCPU, memory and GPU hours leave them out.",
+            vms(Flag::UnknownType),
+            names(&unknown)
+        )
+    });
+    warn(inputs.prices.is_none(), &|| {
+        "There is no price list: no internal cost is given, and all hours stand in unpriced_vm_hours."
+            .to_owned()
+    });
+    warn(!unpriced.is_empty(), &|| {
+        let (hours, types) = (tally.total.unpriced_hours, names(&unpriced));
+        format!(
+            "{hours} VM hours are of types without a price in {} ({types}); they have no internal cost.",
+            inputs.month
+        )
+    });
+
+    let with_vms = |id: &str| tally.clouds.get(id).is_some_and(|sums| sums.totals.vms > 0);
+    let rowless =
+        tally.clouds.keys().copied().filter(|id| !tally.provider_clouds.contains_key(id) && with_vms(id));
+    let rowless: BTreeSet<&str> = rowless.collect();
+    warn(!rowless.is_empty(), &|| {
+        format!("The provider's totals have no row for clouds that have VMs ({}).", names(&rowless))
+    });
+    let listed: BTreeSet<&str> = inputs.clouds.iter().map(|cloud| &*cloud.id).collect();
+    let unlisted: BTreeSet<&str> = tally.clouds.keys().copied().filter(|id| !listed.contains(id)).collect();
+    warn(!unlisted.is_empty(), &|| {
+        format!("The list of clouds does not have {}; their names are not known.", names(&unlisted))
+    });
+    let ambiguous: BTreeSet<&str> = reconciliation.ambiguous_tags().collect();
+    warn(!ambiguous.is_empty(), &|| {
+        format!(
+            "The provider's totals have rows that differ for the same tag ({}); they are not compared.",
+            names(&ambiguous)
+        )
+    });
+    let unexplained = |compared: &super::reconcile::Compared| {
+        compared.provider.is_some_and(|theirs| theirs.rounding == Rounding::Unexplained)
+    };
+    let clouds: BTreeSet<&str> =
+        reconciliation.clouds().filter(|(_, it)| unexplained(it)).map(|(id, _)| id).collect();
+    let tags: BTreeSet<&str> =
+        reconciliation.tags().filter(|(_, it)| unexplained(it)).map(|(tag, _)| tag).collect();
+    for (what, rows) in [("clouds", &clouds), ("tags", &tags)] {
+        warn(!rows.is_empty(), &|| {
+            format!("No rounding explains the provider's hours for the {what} {}.", names(rows))
+        });
+    }
+    let short = reconciliation.differences();
+    warn(short.vms_created != 0 || short.vms_released != 0, &|| {
+        format!(
+            "Our count − the provider's: {:+} VMs created, {:+} VMs released.",
+            short.vms_created, short.vms_released
+        )
+    });
+    warnings
+}
+
+fn names(of: &BTreeSet<&str>) -> String {
+    let text = of.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
+    match of.len().checked_sub(MOST_NAMES) {
+        Some(more @ 1..) => format!("{text} and {more} more"),
+        _ => text,
+    }
+}

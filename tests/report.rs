@@ -1,0 +1,14 @@
+//! A month's report as files: what they say, to the byte, and how they appear.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+#[path = "report/anything.rs"]
+mod anything;
+#[path = "report/files.rs"]
+mod files;
+#[path = "report/folder.rs"]
+mod folder;
+#[path = "report/memory.rs"]
+mod memory;
+#[path = "report/month.rs"]
+mod month;

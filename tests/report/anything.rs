@@ -1,0 +1,120 @@
+//! What the files say of made-up months: sums, identities and bytes hold for any of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use flexvm_exporter::report::Folder;
+use flexvm_exporter::snapshot::{ProviderTotals, ReportCloud};
+use proptest::prelude::*;
+
+use crate::month::{World, at, odd, vm};
+
+const TEXTS: [&str; 8] =
+    ["team:core", "team:a;b", "team", "=1", "\u{1F41D}:\"x\"", "a,b\r\n", "'", "env:prod"];
+
+prop_compose! {
+    fn any_row()(
+        cloud in 0_u8..3,
+        days in prop::array::uniform2(1_u32..30),
+        month in prop::sample::select(vec!["2026-09", "2026-10", "2026-11"]),
+        tags in prop::collection::btree_set(prop::sample::select(TEXTS.to_vec()), 0..4),
+        size in prop::sample::select(vec!["vm.4c.8g", "vm.8c.32g", "vm.gpu", "nobody.knows"]),
+        vm_hours in 0_u64..745,
+        second in 0_u32..60,
+    ) -> flexvm_exporter::snapshot::ReportVm {
+        let life = days.map(|day| format!("{month}-{day:02}T01:02:{second:02}Z"));
+        let tags: Vec<&str> = tags.into_iter().collect();
+        let mut row = vm("", &format!("cloud-{cloud}"), [&life[0], &life[1]], &tags, vm_hours);
+        row.instance_type = size.into();
+        row
+    }
+}
+
+fn world(rows: Vec<flexvm_exporter::snapshot::ReportVm>, by_key: bool, provider_hours: u64) -> World {
+    let mut world = odd();
+    world.monthly.vms = rows;
+    for (index, vm) in world.monthly.vms.iter_mut().enumerate() {
+        vm.id = format!("vm-{index:03}").into();
+    }
+    let usage = ProviderTotals { vms_created: 3, vms_released: 2, vm_hours: provider_hours };
+    world.monthly.clouds = vec![ReportCloud {
+        id: "cloud-1".into(),
+        site: "frmtl1".into(),
+        node_type: "bm".into(),
+        nodes: 1,
+        active_vms: 1,
+        usage,
+    }];
+    if !by_key {
+        world.group_by.clear();
+    }
+    world.fetched_at = at("2026-11-01T01:00:00Z");
+    world
+}
+
+/// The files of the world's month, closed in a new folder, by the ends of their names.
+fn files(world: &World) -> BTreeMap<String, Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    Folder::open(directory.path(), &world.tenant).unwrap().publish(&world.inputs()).unwrap();
+    let end =
+        |path: &Path| path.file_name().unwrap().to_str().unwrap().rsplit('_').next().unwrap().to_owned();
+    let entries = fs::read_dir(world.revision(directory.path())).unwrap().map(|it| it.unwrap().path());
+    entries.map(|path| (end(&path), fs::read(&path).unwrap())).collect()
+}
+
+fn column(bytes: &[u8], name: &str) -> Vec<i128> {
+    let mut csv = csv::Reader::from_reader(bytes);
+    let index = csv.headers().unwrap().iter().position(|column| column == name).unwrap();
+    // Decimals without their point: all have the same number of places but for money, which is not asked here.
+    let number = |cell: &str| cell.replace('.', "").parse().unwrap_or(0);
+    csv.records().map(|row| number(&row.unwrap()[index])).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn files_add_up(rows in prop::collection::vec(any_row(), 0..40), by_key: bool, hours in 0_u64..30_000) {
+        let world = world(rows, by_key, hours);
+        let files = files(&world);
+        let sum = |file: &str, name: &str| column(&files[file], name).iter().sum::<i128>();
+        for name in ["vm_hours", "vm_seconds", "unobserved_seconds", "vcpu_hours", "memory_gib_hours", "gpu_hours"] {
+            prop_assert_eq!(sum("by-group.csv", name), sum("by-vm.csv", name), "{}", name);
+        }
+        prop_assert_eq!(sum("by-group.csv", "vms"), world.monthly.vms.len() as i128);
+        let shares = sum("by-group.csv", "share_of_seconds");
+        let groups = column(&files["by-group.csv"], "vms").len() as i128;
+        prop_assert!(sum("by-vm.csv", "vm_seconds") == 0 || (shares - 1_000_000).abs() <= groups, "{}", shares);
+
+        let control = |name| column(&files["control.csv"], name);
+        let counts = ["vms_at_start", "vms_created", "vms_released", "vms_at_end"].map(control);
+        let [start, created, released, end] = &counts;
+        for (((start, created), released), end) in start.iter().zip(created).zip(released).zip(end) {
+            prop_assert_eq!(start + created - released, *end);
+        }
+        for name in ["vms_at_start", "vms_created", "vms_released", "vms_at_end", "vm_hours", "vm_seconds"] {
+            let rows = control(name);
+            let (total, clouds) = rows.split_last().unwrap();
+            prop_assert_eq!(clouds.iter().sum::<i128>(), *total, "{}", name);
+        }
+        let difference = control("vm_hours").last().unwrap() - i128::from(hours);
+        prop_assert_eq!(*control("difference_hours").last().unwrap(), difference);
+    }
+
+    #[test]
+    fn the_order_of_rows_is_not_in_the_bytes(rows in prop::collection::vec(any_row(), 1..30), turn in 0_usize..30) {
+        let straight = world(rows.clone(), true, 7);
+        let mut turned = world(rows, true, 7);
+        let middle = turn % turned.monthly.vms.len();
+        turned.monthly.vms.rotate_left(middle);
+        turned.monthly.vms.push(turned.monthly.vms[0].clone());
+        turned.monthly.vms.reverse();
+        let (mut one, mut two) = (files(&straight), files(&turned));
+        // The manifest warns of the row that is there twice; everything else is the same.
+        for file in ["manifest.json", "SHA256SUMS"] {
+            prop_assert!(one.remove(file) != two.remove(file));
+        }
+        prop_assert!(one == two);
+    }
+}

@@ -1,0 +1,396 @@
+//! What the files say: golden files, sums that add up, checks by other programs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flexvm_exporter::api::Reason;
+use flexvm_exporter::report::{Folder, Outcome, Rounding, dry_run};
+use rust_decimal::Decimal;
+
+use crate::month::{World, empty, odd};
+
+type Row = BTreeMap<String, String>;
+
+/// Closes the world's month in a new folder.
+fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = Folder::open(directory.path(), &world.tenant).unwrap();
+    let outcome = folder.publish(&world.inputs()).unwrap();
+    assert!(matches!(outcome, Outcome::Written(_)));
+    let revision = world.revision(directory.path());
+    assert_eq!(outcome.published().dir, revision);
+    (directory, revision)
+}
+
+fn file(revision: &Path, world: &World, end: &str) -> PathBuf {
+    revision.join(format!("flexvm-usage_{}_{}_r01_{end}", world.tenant, world.month))
+}
+
+fn rows(path: &Path) -> Vec<Row> {
+    let bytes = fs::read(path).unwrap();
+    let mut csv = csv::Reader::from_reader(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
+    let header: Vec<String> = csv.headers().unwrap().iter().map(str::to_owned).collect();
+    let cells = |row: csv::StringRecord| row.iter().map(str::to_owned).collect::<Vec<_>>();
+    csv.records().map(|row| header.iter().cloned().zip(cells(row.unwrap())).collect()).collect()
+}
+
+fn sum(rows: &[Row], column: &str) -> Decimal {
+    let cells = rows.iter().map(|row| &row[column]).filter(|cell| !cell.is_empty());
+    cells.map(|cell| Decimal::from_str_exact(cell).unwrap()).sum()
+}
+
+/// Compares every file of the tenant's folder with `tests/golden/report/<name>`; `UPDATE_GOLDEN=1` rewrites.
+fn assert_golden(directory: &Path, world: &World) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/report");
+    let tenant = directory.join(&world.tenant);
+    let mut paths: Vec<_> =
+        fs::read_dir(world.revision(directory)).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(paths.len(), 7, "{paths:?}");
+    paths.sort();
+    let named = paths.iter().map(|path| (path.clone(), path.file_name().unwrap().to_owned()));
+    let index = (tenant.join("index.csv"), format!("index_{}.csv", world.month).into());
+    for (path, name) in named.chain([index]) {
+        // The version of this program is not what the golden files are about.
+        let mut bytes = fs::read(&path).unwrap();
+        if let Ok(text) = String::from_utf8(bytes.clone()) {
+            bytes = text.replace(concat!("\"", env!("CARGO_PKG_VERSION"), "\""), "\"VERSION\"").into_bytes();
+        }
+        if name.to_string_lossy().ends_with("SHA256SUMS") {
+            let lines: Vec<_> = String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();
+            let other = lines.into_iter().filter(|line| !line.ends_with("manifest.json"));
+            bytes = other.map(|line| line + "\n").collect::<String>().into_bytes();
+        }
+        let kept = golden.join(name);
+        #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&kept, &bytes).unwrap();
+        }
+        let expected = fs::read(&kept).unwrap_or_default();
+        assert!(
+            expected == bytes,
+            "{} differs; UPDATE_GOLDEN=1 rewrites it. Now:\n{}",
+            kept.display(),
+            String::from_utf8_lossy(&bytes)
+        );
+    }
+}
+
+#[test]
+fn the_odd_month_is_as_expected() {
+    let world = odd();
+    let (directory, _) = closed(&world);
+    assert_golden(directory.path(), &world);
+}
+
+#[test]
+fn the_empty_month_has_headers_and_the_rows_that_are_always_there() {
+    let world = empty();
+    let (directory, revision) = closed(&world);
+    assert_golden(directory.path(), &world);
+    let by_tag = rows(&file(&revision, &world, "by-tag.csv"));
+    assert_eq!(by_tag.len(), 1);
+    assert_eq!((&*by_tag[0]["kind"], &*by_tag[0]["vm_seconds"]), ("untagged", "0"));
+    assert!(rows(&file(&revision, &world, "by-group.csv")).is_empty());
+    assert!(rows(&file(&revision, &world, "by-vm.csv")).is_empty());
+    let control = rows(&file(&revision, &world, "control.csv"));
+    assert_eq!(control.len(), 1);
+    assert_eq!(control[0]["scope"], "total");
+    for end in ["by-tag.csv", "by-group.csv", "by-vm.csv", "control.csv"] {
+        assert!(fs::read(file(&revision, &world, end)).unwrap().starts_with(b"\xef\xbb\xbftenant,"), "{end}");
+    }
+}
+
+/// Worked out with pencil and paper, not with the code under test.
+#[test]
+fn the_odd_month_sums_up_to_what_a_pencil_says() {
+    let world = odd();
+    let (_directory, revision) = closed(&world);
+    let by_vm = rows(&file(&revision, &world, "by-vm.csv"));
+    assert_eq!(by_vm.len(), 16, "one row a VM; the repeated one once");
+    let seconds: Vec<_> = by_vm.iter().map(|row| row["vm_seconds"].parse::<u64>().unwrap()).collect();
+    assert_eq!(
+        seconds,
+        [2_678_400, 1800, 1, 129_601, 3600, 5400, 1, 0, 0, 0, 300, 300, 300, 3601, 2_678_400, 0]
+    );
+    // 744 + 1 + 1 + 37 + 1 + 2 + 1 + 0 + 0 + 5 + 1 + 1 + 1 + 2 + 744 + 0
+    assert_eq!(sum(&by_vm, "vm_hours"), Decimal::from(1541));
+    // (1541 − 37 GPU − 2 unknown − 744 large) × 0.12345 + 744 × 0.21 = 758 × 0.12345 + 156.24
+    assert_eq!(sum(&by_vm, "internal_cost").to_string(), "249.81510");
+    let flags: Vec<_> = by_vm.iter().map(|row| &*row["flags"]).collect();
+    assert_eq!(
+        flags,
+        [
+            "",
+            "never_observed",
+            "never_observed",
+            "no_price",
+            "never_observed",
+            "never_observed;no_price;unknown_type",
+            "never_observed",
+            "never_observed;released_before_created;zero_length",
+            "never_observed;outside_period",
+            "hours_differ;never_observed;outside_period",
+            "never_observed",
+            "never_observed",
+            "never_observed",
+            "never_observed",
+            "never_observed",
+            "never_observed;zero_length",
+        ]
+    );
+    let of = |id: &str| by_vm.iter().find(|row| row["vm_id"] == id).unwrap();
+    let uses = ["running", "stopped", "failed", "other", "unobserved"].map(|of| format!("{of}_seconds"));
+    assert_eq!(
+        uses.clone().map(|use_| of("vm-01")[&use_].clone()),
+        ["2000000", "600000", "60", "40", "78300"]
+    );
+    assert_eq!(uses.map(|use_| of("vm-04")[&use_].clone()), ["129601", "0", "0", "0", "0"]);
+    // 16 vCPUs, 64 GiB, 2 GPUs × 36 h 1 s
+    let gpu = of("vm-04");
+    assert_eq!(
+        ["vcpu_hours", "memory_gib_hours", "gpu_hours", "gpus"].map(|column| &*gpu[column]),
+        ["576.00", "2304.02", "72.00", "2"]
+    );
+    assert_eq!(of("vm-06")["vcpus"], "");
+    assert_eq!(of("vm-06")["vm"], "'=cmd|' /C calc'!A0");
+    assert_eq!(of("vm-07")["status_at_fetch"], "'+odd");
+    assert_eq!(of("vm-07")["vm"], "\"quoted\", with comma\r\nand newline; Zoë");
+    let tags: Vec<String> = serde_json::from_str(&of("vm-07")["tags"]).unwrap();
+    assert_eq!(
+        tags,
+        ["\tt", "'quoted", "-x:+y", "=SUM(A1)", "line\nbreak", "say \"hi\", a:c,d", "team:@home"]
+    );
+
+    let control = rows(&file(&revision, &world, "control.csv"));
+    let column = |name: &str| control.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("scope"), ["cloud", "cloud", "cloud", "cloud", "total"]);
+    assert_eq!(column("vms_at_start"), ["2", "1", "0", "0", "3"]);
+    assert_eq!(column("vms_created"), ["6", "4", "1", "0", "11"]);
+    assert_eq!(column("vms_released"), ["6", "4", "1", "0", "11"]);
+    assert_eq!(column("vms_at_end"), ["2", "1", "0", "0", "3"]);
+    assert_eq!(column("provider_vm_hours"), ["787", "745", "", "", "1532"]);
+    assert_eq!(column("difference_hours"), ["5", "2", "", "", "9"]);
+    assert_eq!(column("rounding"), ["sum_of_ceils", "ceil_of_sum", "", "", "unexplained"]);
+}
+
+#[test]
+fn rows_of_additive_files_sum_to_the_totals() {
+    let world = odd();
+    let (_directory, revision) = closed(&world);
+    let manifest = fs::read(file(&revision, &world, "manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let total = |name: &str| match &manifest["totals"][name] {
+        serde_json::Value::String(text) => Decimal::from_str_exact(text).unwrap(),
+        number => Decimal::from(number.as_u64().unwrap()),
+    };
+    let by_group = rows(&file(&revision, &world, "by-group.csv"));
+    let by_vm = rows(&file(&revision, &world, "by-vm.csv"));
+    let seconds =
+        ["vm", "running", "stopped", "failed", "other", "unobserved"].map(|of| format!("{of}_seconds"));
+    let both = ["vm_hours", "vcpu_hours", "memory_gib_hours", "gpu_hours", "internal_cost"];
+    for column in both.into_iter().chain(seconds.iter().map(String::as_str)) {
+        assert_eq!(sum(&by_group, column), total(column), "by-group {column}");
+        assert_eq!(sum(&by_vm, column), total(column), "by-vm {column}");
+    }
+    for column in ["vms", "vms_created", "vms_released", "vms_at_end", "unpriced_vm_hours"] {
+        assert_eq!(sum(&by_group, column), total(column), "by-group {column}");
+    }
+    let control = rows(&file(&revision, &world, "control.csv"));
+    let (clouds, all) = control.split_at(control.len() - 1);
+    for column in ["vms_at_start", "vms_created", "vms_released", "vms_at_end", "vm_hours", "vm_seconds"] {
+        assert_eq!(sum(clouds, column), total(column), "control {column}");
+        assert_eq!(sum(all, column), total(column), "control's total {column}");
+    }
+    assert_eq!(total("vms"), Decimal::from(16));
+    assert!(by_group.iter().all(|row| row["additive"] == "true"));
+    let by_tag = rows(&file(&revision, &world, "by-tag.csv"));
+    assert!(by_tag.iter().all(|row| row["additive"] == "false"));
+    assert!(sum(&by_tag, "vm_seconds") > total("vm_seconds"), "a VM with two tags is in two rows");
+}
+
+#[test]
+fn the_same_inputs_make_the_same_bytes_whatever_their_order() {
+    let world = odd();
+    let mut shuffled = odd();
+    shuffled.monthly.vms.reverse();
+    shuffled.monthly.clouds.reverse();
+    shuffled.monthly.by_tag.reverse();
+    shuffled.clouds.reverse();
+    shuffled.instance_types.reverse();
+    let ((_first, one), (_second, two)) = (closed(&world), closed(&shuffled));
+    for path in fs::read_dir(&one).unwrap().map(|it| it.unwrap().path()) {
+        let other = two.join(path.file_name().unwrap());
+        assert!(fs::read(&path).unwrap() == fs::read(&other).unwrap(), "{}", path.display());
+    }
+}
+
+#[test]
+fn no_cell_is_run_by_a_spreadsheet() {
+    let mut world = odd();
+    // Tags become a column of their own, too.
+    world.group_by.clear();
+    let (directory, revision) = closed(&world);
+    let paths = fs::read_dir(&revision).unwrap().map(|it| it.unwrap().path());
+    let csv = paths.filter(|path| path.extension().is_some_and(|it| it == "csv"));
+    let mut guarded = 0;
+    for path in csv.chain([directory.path().join("k12345/index.csv")]) {
+        for (column, cell) in rows(&path).into_iter().flatten() {
+            let number = column == "difference_hours";
+            assert!(
+                number || !cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']),
+                "{column}: {cell:?}"
+            );
+            guarded += usize::from(cell.starts_with('\''));
+        }
+    }
+    assert!(guarded > 20, "only {guarded}");
+    let mut world = odd();
+    world.monthly.clouds[0].usage.vm_hours = 750;
+    let (_directory, revision) = closed(&world);
+    assert_eq!(
+        rows(&file(&revision, &world, "control.csv"))[1]["difference_hours"],
+        "-3",
+        "numbers are left alone"
+    );
+}
+
+#[test]
+fn the_providers_report_is_kept_byte_for_byte() {
+    let world = odd();
+    let (_directory, revision) = closed(&world);
+    assert_eq!(fs::read(file(&revision, &world, "provider-report.json")).unwrap(), world.body);
+}
+
+#[test]
+fn what_cannot_be_trusted_is_refused_and_leaves_nothing() {
+    let mut other_month = odd();
+    other_month.monthly.period = "2026-09".parse::<flexvm_exporter::period::Month>().unwrap().period();
+    let mut conflicting = odd();
+    conflicting.monthly.vms.last_mut().unwrap().vm_hours = 2;
+    let mut clouds = odd();
+    clouds.monthly.clouds.push(clouds.monthly.clouds[0].clone());
+    clouds.monthly.clouds[2].usage.vm_hours += 1;
+    let mut absurd = odd();
+    absurd.monthly.vms[0].vm_hours = u64::MAX;
+    absurd.monthly.vms[1].vm_hours = u64::MAX;
+    let mut early = odd();
+    early.fetched_at = crate::month::at("2026-10-31T23:59:59Z");
+    for (world, reason) in [
+        (other_month, Reason::Period),
+        (conflicting, Reason::Inconsistent),
+        (clouds, Reason::Inconsistent),
+        (absurd, Reason::Inconsistent),
+        (early, Reason::Period),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path(), &world.tenant).unwrap();
+        let error = folder.publish(&world.inputs()).unwrap_err();
+        assert_eq!(error.reason(), reason, "{error}");
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(names, [".lock"]);
+    }
+}
+
+#[test]
+fn a_total_is_explained_when_every_clouds_row_is() {
+    let mut world = odd();
+    world.monthly.vms.retain(|vm| &*vm.cloud_id == crate::month::B && &*vm.id != "vm-15");
+    let mut other = world.monthly.vms.clone();
+    for vm in &mut other {
+        vm.id = format!("other-{}", vm.id).into();
+        vm.cloud_id = crate::month::A.into();
+    }
+    world.monthly.vms.extend(other);
+    // Three times five minutes in each of two clouds: an hour each, half an hour in all.
+    world.monthly.clouds.iter_mut().for_each(|cloud| cloud.usage.vm_hours = 1);
+    let summary = dry_run(&world.inputs()).unwrap();
+    let theirs = summary.total.provider.unwrap();
+    assert_eq!((theirs.vm_hours, theirs.rounding), (2, Rounding::CeilOfSum));
+    assert_eq!(theirs.unexplained_seconds, 0);
+    assert_eq!(theirs.difference_seconds, 1800 - 7200);
+    assert_eq!(theirs.difference_hours, 6 - 2);
+}
+
+#[test]
+fn a_dry_run_tells_totals_coverage_and_differences() {
+    let world = odd();
+    let summary = dry_run(&world.inputs()).unwrap();
+    let keys: Vec<_> =
+        summary.coverage.iter().map(|row| (row.key.as_deref(), row.vms, row.vm_hours)).collect();
+    assert_eq!(keys[0], (Some("team"), 13, 1537));
+    assert_eq!(keys[1], (Some("env"), 1, 744));
+    assert_eq!(*keys.last().unwrap(), (None, 2, 3));
+    assert_eq!(summary.differences.vms_created, 1);
+    let text = summary.to_string();
+    for part in [
+        "k12345 2026-10 (final)",
+        "1541 h",
+        "249.8151 EUR",
+        "39 h that have no price",
+        "1532 h",
+        "+9 h (unexplained)",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+}
+
+/// Runs a program over the revision's files; says so when it is not there.
+fn outside(program: &str, arguments: &[&str], folder: &Path) -> bool {
+    match Command::new(program).args(arguments).current_dir(folder).output() {
+        Ok(output) => {
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{program}: {out}{err}");
+            true
+        }
+        Err(error) => {
+            println!("SKIPPED: {program}: {error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn checksums_hold_for_sha256sum() {
+    for world in [odd(), empty()] {
+        let (_directory, revision) = closed(&world);
+        let sums = file(&revision, &world, "SHA256SUMS");
+        assert_eq!(fs::read_to_string(&sums).unwrap().lines().count(), 6, "every other file");
+        outside("sha256sum", &["--check", "--strict", sums.to_str().unwrap()], &revision);
+    }
+}
+
+#[test]
+fn another_reader_of_csv_finds_the_same() {
+    const READ: &str = "
+import csv, decimal, glob, json, sys
+def read(end):
+    name, = glob.glob('*_' + end)
+    raw = open(name, 'rb').read()
+    assert raw.endswith(b'\\r\\n'), name
+    with open(name, newline='', encoding='utf-8-sig') as file:
+        return list(csv.DictReader(file, strict=True))
+manifest = json.load(open(glob.glob('*_manifest.json')[0]))
+totals = manifest['totals']
+vms, groups, control = read('by-vm.csv'), read('by-group.csv'), read('control.csv')
+add = lambda rows, column: sum(decimal.Decimal(row[column] or 0) for row in rows)
+for row in vms + groups + read('by-tag.csv'):
+    parts = [int(row[use + '_seconds']) for use in ('running', 'stopped', 'failed', 'other', 'unobserved')]
+    assert sum(parts) == int(row['vm_seconds']), row
+for column in ('vm_seconds', 'vm_hours', 'vcpu_hours', 'memory_gib_hours', 'gpu_hours', 'internal_cost'):
+    assert add(vms, column) == add(groups, column) == decimal.Decimal(totals[column] or 0), column
+for row in control:
+    assert int(row['vms_at_start']) + int(row['vms_created']) - int(row['vms_released']) == int(row['vms_at_end']), row
+for row in vms:
+    json.loads(row['tags'])
+for entry in manifest['files']:
+    if entry['rows'] is not None:
+        assert len(read(entry['name'].rsplit('_', 1)[1])) == entry['rows'], entry
+";
+    for world in [odd(), empty()] {
+        let (_directory, revision) = closed(&world);
+        outside("python3", &["-c", READ], &revision);
+    }
+}

@@ -1,0 +1,202 @@
+//! What usage means, over made-up months: every partition holds whatever a witness says.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+use std::collections::BTreeMap;
+
+use flexvm_exporter::config::{Prices, TagRule};
+use flexvm_exporter::period::{Month, Period};
+use flexvm_exporter::snapshot::{MonthlyReport, ReportVm, Text, VmStatus};
+use flexvm_exporter::usage::{
+    Flag, Grouping, Line, NoWitness, PeriodUsage, Totals, Use, UseSeconds, Witness, lines,
+};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+const TAGS: [&str; 9] =
+    ["team:core", "team:ci", "Team: Core ", "team", "team:", "ci", "env:prod", "a;b:c\\d", "untagged"];
+
+fn october() -> Month {
+    "2026-10".parse().unwrap()
+}
+
+/// The period's start moved by `seconds` and a part of a second.
+fn moved(seconds: i64, nanoseconds: i32) -> Timestamp {
+    october().period().start.checked_add(SignedDuration::new(seconds, nanoseconds)).unwrap()
+}
+
+/// Says anything at all of a VM, more than it lived included; always the same of the same VM.
+struct Gossip(u64);
+
+impl Witness for Gossip {
+    fn observed(&self, vm_id: &str, _: Period) -> Option<UseSeconds> {
+        let mut state = vm_id.bytes().fold(self.0, |state, byte| {
+            state.rotate_left(7) ^ u64::from(byte).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        });
+        if state.is_multiple_of(5) {
+            return None;
+        }
+        let mut seen = UseSeconds::default();
+        for of in Use::ALL {
+            seen.add(of, state % 2_000_000);
+            state = state.rotate_left(13).wrapping_mul(0xD134_2543_DE82_EF95);
+        }
+        Some(seen)
+    }
+}
+
+prop_compose! {
+    fn any_vm()(
+        id in 0_u32..400,
+        cloud in 0_u8..3,
+        size in 0_u8..3,
+        created in -2_000_000_i64..4_000_000,
+        life in prop::option::of(-5_000_i64..3_000_000),
+        nanoseconds in prop::array::uniform2(0_i32..1_000_000_000),
+        tags in prop::collection::btree_set(prop::sample::select(TAGS.to_vec()), 0..4),
+        vm_hours in 0_u64..745,
+    ) -> ReportVm {
+        ReportVm {
+            id: format!("vm-{id:03}").into(),
+            name: "agent".into(),
+            status: VmStatus::Running,
+            instance_type: format!("vm.{size}").into(),
+            image: "debian-12".into(),
+            cloud_id: format!("cloud-{cloud}").into(),
+            site: "frmtl1".into(),
+            tags: tags.into_iter().map(Text::from).collect(),
+            created_at: moved(created, nanoseconds[0]),
+            released_at: life.map(|life| moved(created + life, nanoseconds[1])),
+            vm_hours,
+        }
+    }
+}
+
+fn any_vms() -> impl Strategy<Value = Vec<ReportVm>> {
+    prop::collection::vec(any_vm(), 0..60).prop_map(|vms| {
+        // One row a VM: rows that contradict each other are refused before.
+        let by_id: BTreeMap<Text, ReportVm> = vms.into_iter().map(|vm| (vm.id.clone(), vm)).collect();
+        by_id.into_values().collect()
+    })
+}
+
+fn report(period: Period, vms: Vec<ReportVm>) -> MonthlyReport {
+    MonthlyReport { period, total_nodes: 0, total_active_vms: 0, clouds: vec![], by_tag: vec![], vms }
+}
+
+fn prices() -> Prices {
+    let price = |text: &str| vec![(None, Decimal::from_str_exact(text).unwrap())];
+    let vm_hour = [("vm.0".to_owned(), price("0.12345")), ("vm.1".to_owned(), price("0.2"))];
+    Prices { currency: "EUR".into(), vm_hour: vm_hour.into() }
+}
+
+/// What a life is, from its definition and nothing else.
+fn exact(vm: &ReportVm, period: Period, fetched_at: Timestamp) -> u64 {
+    let until = vm.released_at.unwrap_or(fetched_at).as_second().min(period.end.as_second());
+    let from = vm.created_at.as_second().max(period.start.as_second());
+    u64::try_from(until - from).unwrap_or(0)
+}
+
+fn all(lines: &[Line<'_>]) -> Totals {
+    sum(&lines.iter().map(Line::totals).collect::<Vec<_>>())
+}
+
+fn sum<'a>(parts: impl IntoIterator<Item = &'a Totals>) -> Totals {
+    let mut sum = Totals::default();
+    for part in parts {
+        sum += *part;
+    }
+    sum
+}
+
+proptest! {
+    #[test]
+    fn lines_are_partitions_whatever_a_witness_says(vms in any_vms(), seed: u64, fetched in 0_i64..3_000_000) {
+        let (period, fetched_at) = (october().period(), moved(fetched, 5));
+        let report = report(period, vms);
+        let lines = lines(&report, fetched_at, &Gossip(seed));
+        prop_assert_eq!(lines.len(), report.vms.len());
+        for line in &lines {
+            prop_assert_eq!(line.seconds.total(), exact(line.vm, period, fetched_at));
+            prop_assert_eq!(line.life.seconds(), line.seconds.total());
+            prop_assert!(period.start <= line.life.start && line.life.end <= period.end);
+            let [start, created, released, end] =
+                [line.at_start, line.created, line.released, line.at_end].map(i32::from);
+            prop_assert_eq!(start + created - released, end);
+            let flags: Vec<_> = line.flags.iter().collect();
+            let nothing = flags.contains(&Flag::ZeroLength) || flags.contains(&Flag::OutsidePeriod);
+            prop_assert_eq!(nothing, line.seconds.total() == 0);
+            prop_assert!(flags.is_sorted_by_key(|flag| flag.as_str()));
+        }
+    }
+
+    #[test]
+    fn months_partition_a_life(vm in any_vm()) {
+        // From two months before the first possible creation until after the last possible release.
+        let mut month = october().earlier_by(3);
+        let last = std::iter::successors(Some(october()), |month| Some(month.next())).nth(4).unwrap();
+        let fetched_at = last.period().end;
+        let (mut seconds, mut created, mut released, mut at_end) = (0, 0, 0, false);
+        while month <= last {
+            let report = report(month.period(), vec![vm.clone()]);
+            let line = &lines(&report, fetched_at, &NoWitness)[0];
+            prop_assert_eq!(line.at_start, at_end, "alive at the start of {} as at the end before", month);
+            at_end = line.at_end;
+            seconds += line.seconds.total();
+            created += u32::from(line.created);
+            released += u32::from(line.released);
+            month = month.next();
+        }
+        let until = vm.released_at.unwrap_or(fetched_at).as_second();
+        prop_assert_eq!(seconds, u64::try_from(until - vm.created_at.as_second()).unwrap_or(0));
+        prop_assert_eq!((created, released), (1, u32::from(vm.released_at.is_some())));
+        prop_assert_eq!(at_end, vm.released_at.is_none());
+    }
+
+    #[test]
+    fn every_additive_sum_is_the_total(vms in any_vms(), seed: u64, by_key: bool) {
+        let group_by = if by_key { vec!["team".to_owned(), "env".to_owned()] } else { vec![] };
+        let tag_rules = [TagRule {
+            key: "Team".into(),
+            rename: Some("team".into()),
+            lowercase: true,
+            trim: true,
+            values: BTreeMap::new(),
+        }];
+        let (grouping, prices) = (Grouping { group_by: &group_by, tag_rules: &tag_rules }, prices());
+        let report = report(october().period(), vms);
+        let (fetched_at, witness) = (october().period().end, Gossip(seed));
+        let usage = PeriodUsage::of(&report, fetched_at, &grouping, Some(&prices), &witness);
+        let lines = lines(&report, fetched_at, &witness);
+        let total = all(&lines);
+        prop_assert_eq!(usage.total, total);
+        prop_assert_eq!(sum(usage.groups.values().map(|group| &group.totals)), total);
+        prop_assert_eq!(sum(usage.clouds.values()), total);
+        prop_assert_eq!(sum(usage.instance_types.values()), total);
+        let cost: Decimal = usage.groups.values().filter_map(|group| group.internal_cost).sum();
+        prop_assert_eq!(usage.internal_cost, Some(cost));
+        let tagged: u64 = usage.tags.values().map(|tag| tag.vms).sum();
+        let tags: usize = report.vms.iter().map(|vm| vm.tags.len()).sum();
+        prop_assert_eq!(tagged, tags as u64, "a VM is counted under each of its tags");
+        prop_assert_eq!(usage.untagged.vms, report.vms.iter().filter(|vm| vm.tags.is_empty()).count() as u64);
+    }
+
+    #[test]
+    fn the_order_of_rows_changes_nothing(vms in any_vms(), seed: u64, turn in 0_usize..60, repeat: bool) {
+        let (period, fetched_at, witness) = (october().period(), october().period().end, Gossip(seed));
+        let straight = report(period, vms.clone());
+        let mut turned = vms;
+        if !turned.is_empty() {
+            let middle = turn % turned.len();
+            turned.rotate_left(middle);
+            if repeat {
+                turned.push(turned[0].clone());
+            }
+        }
+        turned.reverse();
+        let turned = report(period, turned);
+        let shown = |report: &MonthlyReport| format!("{:?}", lines(report, fetched_at, &witness));
+        prop_assert_eq!(shown(&straight), shown(&turned));
+    }
+}
