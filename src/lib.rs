@@ -11,3 +11,5 @@ pub mod snapshot;
 pub mod usage;
 
 pub mod api;
+
+pub mod simulator;
