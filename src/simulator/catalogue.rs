@@ -102,10 +102,10 @@ const fn size(
     id: &'static str,
     name: &'static str,
     (vcpu, memory_mb, disk_gb): (u64, u64, u64),
-    (gpu, nvme): (u64, u64),
+    (gpu, drives): (u64, u64),
     devices: &'static [(&'static str, &'static str)],
 ) -> Size {
-    Size { id, name, need: Amount { vcpu, memory_mb, gpu, nvme }, disk_gb, devices }
+    Size { id, name, need: Amount { vcpu, memory_mb, gpu, nvme: drives }, disk_gb, devices }
 }
 
 pub(super) const SIZES: [Size; 8] = [

@@ -2,8 +2,9 @@
 //!
 //! Rules from the API's documentation: half-open period, `vm_hours` rounded up for each VM, tags
 //! overlap and untagged VMs are in none, counts of active VMs and statuses are of now.
-//! Where it is silent: a VM is listed when it lived for a moment within the period, or was created
-//! in it and released in the same second; a period that has not begun lists nobody.
+//! Where it is silent: a VM is listed when it was created before the period's end and not released
+//! before its start. One released in the first second is listed with no hours, so that every release
+//! is counted in exactly one month. A period that has not begun lists nobody.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ struct Totals {
     seconds: u64,
 }
 
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 #[derive(Serialize)]
 struct Usage {
     total_vms_created: u64,
@@ -177,8 +179,7 @@ fn seconds_within(vm: &Vm, span: Span, now: Second) -> u64 {
 
 /// Whether the VM is part of the span's report.
 fn belongs(vm: &Vm, span: Span, now: Second) -> bool {
-    let began = vm.created < span.end && span.start <= now;
-    began && (vm.created >= span.start || vm.deleted.is_none_or(|at| at > span.start))
+    vm.created < span.end && span.start <= now && vm.deleted.is_none_or(|at| at >= span.start)
 }
 
 /// The report of a span at the world's time.

@@ -42,14 +42,11 @@ impl Call<'_> {
         if self.whole_list {
             return Ok(Page { start: 0, results: usize::MAX });
         }
-        let mut page = match self.range.map(parse_range) {
-            None => Page { start: 0, results: DEFAULT_RESULTS },
-            Some(Some(page)) => page,
-            Some(None) if self.operation.refuses_bad_range() => {
-                return Err(Problem::invalid("RANGED-DATA", "must read start=0,results=25"));
-            }
-            Some(None) => Page { start: 0, results: DEFAULT_RESULTS },
-        };
+        let page = self.range.map(parse_range);
+        if page == Some(None) && self.operation.refuses_bad_range() {
+            return Err(Problem::invalid("RANGED-DATA", "must read start=0,results=25"));
+        }
+        let mut page = page.flatten().unwrap_or(Page { start: 0, results: DEFAULT_RESULTS });
         page.results = page.results.min(cap.unwrap_or(usize::MAX));
         if page.start > 0 {
             let shift = isize::try_from(self.shift).unwrap_or(0);

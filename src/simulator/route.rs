@@ -72,6 +72,9 @@ pub(super) fn route<'a>(method: &str, path: &'a str) -> Route<'a> {
     use Operation as O;
     let Some(rest) = path.strip_prefix("/v3/flexVM/") else { return Route::Unknown };
     let parts: Vec<&str> = rest.split('/').collect();
+    if parts.contains(&"") {
+        return Route::Unknown;
+    }
     let (known, ids): (&[(&str, Operation)], Ids<'_>) = match parts[..] {
         ["clouds"] => (&[("GET", O::Clouds), ("POST", O::CreateCloud)], Ids::default()),
         ["clouds", cloud] => (&[("GET", O::Cloud), ("DELETE", O::DeleteCloud)], Ids { cloud, child: "" }),

@@ -245,8 +245,8 @@ fn odd(index: usize, vm: &mut NewVm) -> Fate {
         7 => ("failed-to-boot", &["project:nebula", "env:test"], Fate::Failed),
         8 => ("paused", &["project:atlas", "env:staging"], Fate::Paused),
         9 => ("stopped", &["project:atlas", "env:staging"], Fate::Stopped),
-        _ if index % 13 == 0 => return Fate::Stopped,
-        _ if index % 97 == 0 => return Fate::Failed,
+        _ if index.is_multiple_of(13) => return Fate::Stopped,
+        _ if index.is_multiple_of(97) => return Fate::Failed,
         _ => return Fate::Stays,
     };
     name.clone_into(&mut vm.name);
@@ -268,12 +268,12 @@ fn live(world: &mut World, draft: Draft) {
     match draft.fate {
         Fate::Stays => {}
         Fate::Retires(life) => world.schedule(at + life, Event::Retire(vm)),
-        Fate::Stuck => states.from_now(at, []),
-        Fate::Failed => states.from_now(at + 10, [(at + 11, VmStatus::Failed)]),
-        Fate::Paused => states.from_now(at + HOUR, [(at + HOUR, VmStatus::Paused)]),
+        Fate::Stuck => states.replace_after(at, []),
+        Fate::Failed => states.replace_after(at + 10, [(at + 11, VmStatus::Failed)]),
+        Fate::Paused => states.replace_after(at + HOUR, [(at + HOUR, VmStatus::Paused)]),
         Fate::Stopped => {
             let off = at + HOUR;
-            states.from_now(off, [(off, VmStatus::Stopping), (off + 5, VmStatus::Stopped)]);
+            states.replace_after(off, [(off, VmStatus::Stopping), (off + 5, VmStatus::Stopped)]);
         }
     }
 }

@@ -28,7 +28,7 @@ use super::{Simulator, TOKEN_HEADER};
 /// Connections at once; more wait in the system's queue.
 const MOST_CONNECTIONS: usize = 1024;
 /// A connection that sends no request for so long is closed; longer than clients keep idle ones.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+const HEADER_TIMEOUT: Duration = Duration::from_mins(2);
 /// Requests in flight get so long to end once the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// After an accept that failed, as when there are no file descriptors left.
@@ -170,7 +170,7 @@ fn deliver(answer: Answer, faults: &[FaultKind]) -> Response<Body> {
         match fault {
             FaultKind::Edit(change) => bytes = edited(&bytes, change.as_ref()),
             FaultKind::ObjectForList => {
-                bytes = edited(&bytes, |value| *value = json!({"data": value.take()}))
+                bytes = edited(&bytes, |value| *value = json!({"data": value.take()}));
             }
             _ => {}
         }

@@ -21,7 +21,7 @@ impl<S: Copy> Timeline<S> {
     }
 
     /// From `now` on, `states` come instead of whatever was still to come.
-    pub fn from_now(&mut self, now: Second, states: impl IntoIterator<Item = (Second, S)>) {
+    pub fn replace_after(&mut self, now: Second, states: impl IntoIterator<Item = (Second, S)>) {
         let kept = self.0.iter().take_while(|(since, _)| *since <= now).count().max(1);
         self.0.truncate(kept);
         self.0.extend(states);
@@ -36,8 +36,6 @@ macro_rules! states {
         pub(super) enum $name { $($variant),+ }
 
         impl $name {
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -75,7 +73,20 @@ states!(
 );
 
 impl VmStatus {
+    const ALL: [Self; 10] = [
+        Self::Provisioning,
+        Self::Created,
+        Self::Starting,
+        Self::Running,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Paused,
+        Self::Failed,
+        Self::Deleting,
+        Self::Deleted,
+    ];
+
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|status| status.word() == word)
+        Self::ALL.into_iter().find(|status| status.word() == word)
     }
 }

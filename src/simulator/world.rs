@@ -230,7 +230,9 @@ impl World {
     /// Starts a node's removal.
     pub fn remove_node(&mut self, node: usize) {
         let now = self.now;
-        self.nodes[node].states.from_now(now, [(now, NodeStatus::Deleting), (now + 10, NodeStatus::Deleted)]);
+        self.nodes[node]
+            .states
+            .replace_after(now, [(now, NodeStatus::Deleting), (now + 10, NodeStatus::Deleted)]);
     }
 
     pub fn node_status(&self, node: usize) -> NodeStatus {
@@ -317,7 +319,7 @@ impl World {
         }
         let (now, gone) = (self.now, self.now + self.random.i64(3..7));
         self.vms[vm].deleted = Some(gone);
-        self.vms[vm].states.from_now(now, [(now, VmStatus::Deleting), (gone, VmStatus::Deleted)]);
+        self.vms[vm].states.replace_after(now, [(now, VmStatus::Deleting), (gone, VmStatus::Deleted)]);
         self.schedule(gone, Event::Release(vm));
         Ok(())
     }
@@ -333,20 +335,20 @@ impl World {
     /// Switches a VM off, by way of `stopping`.
     pub fn stop_vm(&mut self, vm: usize) {
         let (now, done) = (self.now, self.now + self.random.i64(3..8));
-        self.vms[vm].states.from_now(now, [(now, VmStatus::Stopping), (done, VmStatus::Stopped)]);
+        self.vms[vm].states.replace_after(now, [(now, VmStatus::Stopping), (done, VmStatus::Stopped)]);
     }
 
     /// Switches a VM on, by way of `starting`.
     pub fn start_vm(&mut self, vm: usize) {
         let (now, done) = (self.now, self.now + self.random.i64(3..6));
-        self.vms[vm].states.from_now(now, [(now, VmStatus::Starting), (done, VmStatus::Running)]);
+        self.vms[vm].states.replace_after(now, [(now, VmStatus::Starting), (done, VmStatus::Running)]);
     }
 
     /// Switches a VM off and on.
     pub fn reboot_vm(&mut self, vm: usize) {
         let now = self.now;
         let states = [(now, VmStatus::Stopping), (now + 4, VmStatus::Starting), (now + 8, VmStatus::Running)];
-        self.vms[vm].states.from_now(now, states);
+        self.vms[vm].states.replace_after(now, states);
     }
 }
 
