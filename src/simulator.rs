@@ -4,9 +4,9 @@
 //! has months of history, and moves with the clock that is handed in: the same seed and the same
 //! times give the same bytes. It shares no types with the client, so that the two can disagree.
 //!
-//! Data goes from [`seed`] into [`world`], is changed by [`write`](mod@write) and by the world's
-//! own agenda, and leaves through [`operations`] and [`monthly`] as the JSON of [`wire`].
-//! [`server`] puts HTTP and the [`Fault`]s of tests around it.
+//! Data goes from `seed` into `world`, is changed by `write` and by the world's
+//! own agenda, and leaves through `operations` and `monthly` as the JSON of `wire`.
+//! `server` puts HTTP and the [`Fault`]s of tests around it.
 
 mod answer;
 mod catalogue;

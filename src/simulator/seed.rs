@@ -260,7 +260,11 @@ fn live(world: &mut World, draft: Draft) {
     let (cloud, size) = (draft.vm.cloud, draft.vm.size);
     let node = world.find_room(cloud, size, PATIENCE).unwrap_or_else(|| {
         let since = world.now;
-        world.add_node(cloud, Timeline::new((since, NodeStatus::Running), []))
+        let node = world.add_node(cloud, Timeline::new((since, NodeStatus::Running), []));
+        // The newest nodes have room for the next ones.
+        let cloud = &mut world.clouds[cloud];
+        cloud.cursor = cloud.nodes.len().saturating_sub(PATIENCE / 2);
+        node
     });
     let vm = world.create_vm(draft.vm, node);
     let at = draft.at;

@@ -29,8 +29,8 @@ pub(super) struct Cloud {
     pub living: BTreeSet<(u64, usize)>,
     /// Deleted VMs, in the same kind of order.
     pub gone: BTreeSet<(u64, usize)>,
-    /// Where the search for room last ended.
-    cursor: usize,
+    /// Where the next search for room begins, as a position in `nodes`.
+    pub cursor: usize,
 }
 
 impl Cloud {

@@ -14,7 +14,7 @@ const LIVING: [&str; 9] =
 /// Everything that the API tells, as text.
 fn everything(world: &World) -> String {
     let mut all = String::new();
-    let mut add = |path: &str| all.push_str(&format!("{path}: {}\n", Value::from(world.list(path))));
+    let mut add = |path: &str| all.extend([path, ": ", &Value::from(world.list(path)).to_string(), "\n"]);
     for path in ["/clouds", "/images", "/instanceTypes", "/capacity"] {
         add(path);
     }
