@@ -25,7 +25,7 @@ mod warnings;
 
 pub use error::ReportError;
 pub use publish::{Folder, Outcome, write_copy};
-pub use published::{ClosedMonth, Published};
+pub use published::Published;
 pub use reconcile::{Compared, Differences, Ours, Provider, Rounding, Scopes};
 pub use storage::write_whole;
 pub use summary::{Summary, TagCoverage, dry_run};

@@ -171,11 +171,12 @@ fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
     let newest = closer.folder().and_then(|folder| folder.newest());
     match newest {
         Ok(Some(published)) => {
-            let reconciliation = &published.manifest.reconciliation;
+            let differences = published.reconciliation;
+            let scopes = differences.seconds;
             let difference = Difference {
                 month: published.month.to_string(),
-                vms: reconciliation.vms(),
-                seconds: reconciliation.largest_seconds(),
+                vms: [("created", differences.vms_created), ("released", differences.vms_released)].into(),
+                seconds: [("total", scopes.total), ("clouds", scopes.clouds), ("tags", scopes.tags)].into(),
             };
             self_metrics.reconciled(closer.tenant(), &difference);
             store.closed(closer.tenant(), published.closed_month());

@@ -31,8 +31,8 @@ const REPORT_REASONS: [Reason; 4] = [Reason::Period, Reason::Inconsistent, Reaso
 pub struct Difference {
     /// The month, `YYYY-MM`.
     pub month: String,
-    /// Numbers of VMs that differ, by kind.
-    pub vms: BTreeMap<&'static str, u64>,
+    /// Ours − provider's in numbers of VMs, by kind: `created`, `released`.
+    pub vms: BTreeMap<&'static str, i64>,
     /// Ours − provider's in seconds, the largest absolute within `total`, `clouds` and `tags`.
     pub seconds: BTreeMap<&'static str, i64>,
 }
@@ -148,7 +148,7 @@ impl SelfMetrics {
             )?,
             difference_vms: made.int_gauges(
                 "report_difference_vms",
-                "VMs by which our counts and the provider's differ in the newest closed month.",
+                "Our number of VMs created or released minus the provider's in the newest closed month.",
                 &["tenant", "month", "kind"],
             )?,
             difference_seconds: made.int_gauges(
@@ -266,7 +266,7 @@ impl SelfMetrics {
             }
         }
         for (kind, vms) in &difference.vms {
-            self.difference_vms.with_label_values(&[tenant, &difference.month, kind]).set(signed(*vms));
+            self.difference_vms.with_label_values(&[tenant, &difference.month, kind]).set(*vms);
         }
         for (scope, seconds) in &difference.seconds {
             self.difference_seconds.with_label_values(&[tenant, &difference.month, scope]).set(*seconds);

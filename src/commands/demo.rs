@@ -121,7 +121,7 @@ async fn close_last_month(config: &Config, clock: &Clock) -> anyhow::Result<Publ
     let client = Client::new(&tenant, Arc::new(NoObserver))?;
     let closer = Closer::new(tenant, client, clock.clone(), Arc::new(config.clone()));
     let month = Month::of(clock.now()).previous();
-    Ok(closer.close(month).await?.into_published())
+    Ok(closer.close(month).await?.published().clone())
 }
 
 fn show(published: &Published) -> anyhow::Result<()> {

@@ -96,7 +96,7 @@ fn show(published: &Published) {
     for path in &published.files {
         println!("  {}", path.display());
     }
-    println!("{}", published.summary());
+    println!("{}", published.totals);
 }
 
 /// `2026-10`, or `2026-08..2026-10` with both ends.

@@ -4,14 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use rust_decimal::Decimal;
-
 use super::files::{CHECKSUMS, MANIFEST};
 use super::manifest::{FileEntry, Record, SCHEMA_VERSION};
 use super::storage::{self, Hashed, NewFolder};
 use super::{Compared, Differences, Frame, MonthTotals, ReportError, Revision, Status};
 use crate::period::Month;
-use crate::snapshot::Text;
+use crate::snapshot::ClosedMonth;
 
 /// A report on disk.
 #[derive(Clone, Debug)]
@@ -38,21 +36,6 @@ pub struct Published {
     pub(super) excel_bom: bool,
     /// What the manifest says of the files that it lists.
     entries: Vec<FileEntry>,
-}
-
-/// A closed month, as gauges show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClosedMonth {
-    /// The month.
-    pub month: Month,
-    /// Its current revision.
-    pub revision: u32,
-    /// The provider's whole hours, summed.
-    pub reported_vm_hours: u64,
-    /// Exact seconds.
-    pub vm_seconds: u64,
-    /// Cost and currency; `None` without a price list.
-    pub internal_cost: Option<(Decimal, Text)>,
 }
 
 impl Published {
