@@ -46,10 +46,10 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
         let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| &*tenant.name).collect();
         match arguments.output {
             Output::Table => {
-                println!("The configuration from {from} is fine; tenants: {}.", tenants.join(", "))
+                println!("The configuration from {from} is fine; tenants: {}.", tenants.join(", "));
             }
             Output::Json => {
-                println!("{}", serde_json::json!({"source": from, "tenants": tenants, "problems": []}))
+                println!("{}", serde_json::json!({"source": from, "tenants": tenants, "problems": []}));
             }
         }
         return Ok(());
