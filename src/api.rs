@@ -87,3 +87,12 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client").field("tenant", &self.0.tenant.name).finish_non_exhaustive()
     }
 }
+#[doc(hidden)]
+pub fn bench(pages: &[Vec<u8>]) {
+    let b = std::time::Instant::now();
+    let texts = wire::Texts::default();
+    for p in pages {
+        std::hint::black_box(wire::vms(p, &texts, &"c".into(), &crate::snapshot::VmStatus::Running).unwrap());
+    }
+    println!("vms {:?}", b.elapsed());
+}

@@ -76,13 +76,12 @@ async fn a_server_that_repeats_itself_is_an_error_with_a_name() {
 async fn a_row_that_changes_while_it_is_read_is_there_once_as_last_read() {
     let server = Server::start(|request, _| {
         let (start, _) = request.range().unwrap();
-        let rows: Vec<_> = match start {
-            0 => (0..100).map(|number| vm(&format!("v-{number}"))).collect(),
-            _ => {
-                let mut moved = vm("v-99");
-                moved["status"] = json!("stopping");
-                vec![moved, vm("v-100")]
-            }
+        let rows: Vec<_> = if start == 0 {
+            (0..100).map(|number| vm(&format!("v-{number}"))).collect()
+        } else {
+            let mut moved = vm("v-99");
+            moved["status"] = json!("stopping");
+            vec![moved, vm("v-100")]
         };
         reply(&Value::from(rows))
     })
