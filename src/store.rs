@@ -212,12 +212,13 @@ impl Store {
 }
 
 /// What shows the data of `collector`: headroom is made of capacity and catalogue, the choice of
-/// tags in the inventory of usage.
+/// tags of inventory and usage.
 fn parts_of(collector: Collector) -> Vec<Part> {
     let mut parts = vec![Part::Status, Part::Collector(collector)];
     match collector {
         Collector::Catalogue => parts.push(Part::Collector(Collector::Capacity)),
         Collector::Usage => parts.push(Part::Collector(Collector::Inventory)),
+        Collector::Inventory => parts.push(Part::Collector(Collector::Usage)),
         _ => {}
     }
     parts

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_ignored::Path;
-
 use super::error::one_line;
 
 /// Most names kept of one endpoint's answers.
@@ -20,11 +18,13 @@ const OTHERS: &str = "(others)";
 pub(super) struct UnknownFields(BTreeMap<String, u64>);
 
 impl UnknownFields {
-    /// Counts the field at `path`.
-    pub fn meet(&mut self, path: &Path<'_>) {
-        let mut name = String::new();
-        write(path, &mut name);
-        self.add(one_line(&name, MAX_NAME), 1);
+    /// Counts the field `name` of the object at `path`.
+    pub fn meet(&mut self, path: &Path<'_>, name: &str) {
+        let mut full = String::new();
+        path.write(&mut full);
+        // Enough to fill a name; a key can be as long as a body.
+        full.extend(name.chars().take(MAX_NAME + 1));
+        self.add(one_line(&full, MAX_NAME), 1);
     }
 
     /// Takes over the counts of `other`.
@@ -49,22 +49,23 @@ impl UnknownFields {
     }
 }
 
-/// The names on the way to a field, joined by dots; the places in lists are left out.
-fn write(path: &Path<'_>, name: &mut String) {
-    match path {
-        Path::Root => {}
-        Path::Map { parent, key } => {
-            write(parent, name);
-            if !name.is_empty() {
-                name.push('.');
-            }
-            // Enough to fill the name; a key can be as long as a body.
-            name.extend(key.chars().take(MAX_NAME + 1));
+/// The documented fields on the way to an object; places in lists are left out.
+#[derive(Debug, Default)]
+pub(super) struct Path<'a>(Option<(&'a Path<'a>, &'static str)>);
+
+impl Path<'_> {
+    /// The way on into the field `name`.
+    pub fn field(&self, name: &'static str) -> Path<'_> {
+        Path(Some((self, name)))
+    }
+
+    /// `a.b.`, or nothing.
+    fn write(&self, full: &mut String) {
+        if let Some((parent, name)) = self.0 {
+            parent.write(full);
+            full.push_str(name);
+            full.push('.');
         }
-        Path::Seq { parent, .. }
-        | Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => write(parent, name),
     }
 }
 
@@ -76,7 +77,7 @@ mod tests {
     fn names_are_bounded_in_number_and_length() {
         let mut fields = UnknownFields::default();
         for number in 0..1000 {
-            fields.meet(&Path::Map { parent: &Path::Root, key: format!("{number}\n{}", "x".repeat(1000)) });
+            fields.meet(&Path::default(), &format!("{number}\n{}", "x".repeat(1000)));
         }
         assert_eq!(fields.iter().count(), MAX_NAMES + 1);
         assert_eq!(fields.iter().map(|(_, count)| count).sum::<u64>(), 1000);

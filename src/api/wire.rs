@@ -8,6 +8,7 @@
 mod capacity;
 mod inventory;
 mod monthly;
+mod row;
 mod value;
 
 use std::collections::HashSet;
@@ -19,8 +20,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
+use self::row::Report;
 use self::value::Time;
-use super::unknown::UnknownFields;
+use super::unknown::{Path, UnknownFields};
 use crate::snapshot::{
     Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
 };
@@ -74,10 +76,20 @@ impl Texts {
 /// What the conversion of rows has at hand.
 struct Context<'a> {
     texts: &'a Texts,
+    unknown: UnknownFields,
     unreadable_time: Option<String>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(texts: &'a Texts) -> Self {
+        Self { texts, unknown: UnknownFields::default(), unreadable_time: None }
+    }
+
+    /// Ends the conversion.
+    fn parsed<T>(self, value: T) -> Parsed<T> {
+        Parsed { value, unknown: self.unknown, unreadable_time: self.unreadable_time }
+    }
+
     fn word(&self, word: &str) -> Text {
         self.texts.word(word)
     }
@@ -97,7 +109,7 @@ impl Context<'_> {
 
 /// The wire's shape of something, and how it becomes the domain's. `P` is what the row alone does
 /// not say, such as the cloud that was asked.
-trait Row<'de, P>: Deserialize<'de> {
+trait Row<'de, P>: Deserialize<'de> + Report {
     type Domain;
 
     fn convert(self, known: &P, context: &mut Context<'_>) -> Result<Self::Domain, String>;
@@ -110,15 +122,18 @@ impl<'de, P, R: Row<'de, P>> DeserializeSeed<'de> for One<'_, '_, P, R> {
     type Value = R::Domain;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<R::Domain, D::Error> {
-        R::deserialize(deserializer)?.convert(self.1, self.0).map_err(D::Error::custom)
+        let row = R::deserialize(deserializer)?;
+        row.report(&Path::default(), &mut self.0.unknown);
+        row.convert(self.1, self.0).map_err(D::Error::custom)
     }
 }
 
-/// Reads a list of rows; `null` is an empty one where `nullable`.
+/// Reads a list of rows; where it is the value of a field, `null` is an empty one.
 struct Rows<'c, 't, P, R> {
     context: &'c mut Context<'t>,
     known: &'c P,
-    nullable: bool,
+    /// The field that the list is in; a bare list is in none.
+    field: Option<&'static str>,
     row: PhantomData<R>,
 }
 
@@ -138,15 +153,18 @@ impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        if self.nullable {
+        if self.field.is_some() {
             return Ok(Vec::new());
         }
         Err(E::invalid_type(serde::de::Unexpected::Unit, &self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let root = Path::default();
+        let path = self.field.map_or(Path::default(), |field| root.field(field));
         let mut rows = Vec::new();
         while let Some(row) = list.next_element::<R>()? {
+            row.report(&path, &mut self.context.unknown);
             let converted = row.convert(self.known, self.context);
             rows.push(converted.map_err(|what| A::Error::custom(format!("row {}: {what}", rows.len())))?);
         }
@@ -154,32 +172,28 @@ impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
     }
 }
 
-/// Parses a whole body with `seed`, which uses `context`.
-fn read<'de, S: DeserializeSeed<'de>>(
-    body: &'de [u8],
-    unknown: &mut UnknownFields,
-    seed: S,
-) -> Result<S::Value, serde_json::Error> {
-    let mut meet = |path: serde_ignored::Path<'_>| unknown.meet(&path);
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let value = seed.deserialize(serde_ignored::Deserializer::new(&mut json, &mut meet))?;
+/// Parses a whole body with `seed`.
+fn read<'de, S: DeserializeSeed<'de>>(body: &'de [u8], seed: S) -> Result<S::Value, serde_json::Error> {
+    // Checked once here, not for each text in it.
+    let body = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
+    let mut json = serde_json::Deserializer::from_str(body);
+    let value = seed.deserialize(&mut json)?;
     json.end()?;
     Ok(value)
 }
 
 /// Parses a bare list.
 fn list<'de, P, R: Row<'de, P>>(body: &'de [u8], texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
-    let (mut context, mut unknown) = (Context { texts, unreadable_time: None }, UnknownFields::default());
-    let seed = Rows { context: &mut context, known, nullable: false, row: PhantomData::<R> };
-    let value = read(body, &mut unknown, seed)?;
-    Ok(Parsed { value, unknown, unreadable_time: context.unreadable_time })
+    let mut context = Context::new(texts);
+    let value = read(body, Rows { context: &mut context, known, field: None, row: PhantomData::<R> })?;
+    Ok(context.parsed(value))
 }
 
 /// Parses a bare object.
 fn object<'de, P, R: Row<'de, P>>(body: &'de [u8], texts: &Texts, known: &P) -> Outcome<R::Domain> {
-    let (mut context, mut unknown) = (Context { texts, unreadable_time: None }, UnknownFields::default());
-    let value = read(body, &mut unknown, One(&mut context, known, PhantomData::<R>))?;
-    Ok(Parsed { value, unknown, unreadable_time: context.unreadable_time })
+    let mut context = Context::new(texts);
+    let value = read(body, One(&mut context, known, PhantomData::<R>))?;
+    Ok(context.parsed(value))
 }
 
 pub(super) fn clouds(body: &[u8], texts: &Texts) -> Outcome<Vec<Cloud>> {
@@ -224,9 +238,9 @@ pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
 }
 
 pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
-    let (mut context, mut unknown) = (Context { texts, unreadable_time: None }, UnknownFields::default());
-    let value = read(body, &mut unknown, monthly::Report(&mut context))?;
-    Ok(Parsed { value, unknown, unreadable_time: context.unreadable_time })
+    let mut context = Context::new(texts);
+    let value = read(body, monthly::Report(&mut context))?;
+    Ok(context.parsed(value))
 }
 
 /// What is wrong with a body that could not be parsed, without quoting it.

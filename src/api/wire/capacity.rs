@@ -2,160 +2,166 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-use super::inventory::{CloudRow, present};
-use super::value::{Count, List, Skim, Str, Time};
+use super::inventory::{cloud, present};
+use super::row::row;
+use super::value::{Count, List, Str, Time};
 use super::{Context, Row};
 use crate::snapshot::{Capacity, CloudCapacity, Image, InstanceType, Resource, Text};
 
-/// Capacity of the organisation.
-#[derive(Deserialize)]
-pub(super) struct CapacityRow<'a> {
-    nodes: Count,
-    #[serde(borrow, default)]
-    node_groups: List<NodeGroup<'a>>,
-    #[serde(borrow)]
-    resources: Resources<'a>,
+row! {
+    /// Capacity of the organisation.
+    pub(super) struct CapacityRow {
+        nodes: Count = "nodes",
+        node_groups: List<NodeGroup<'a>> = "node_groups",
+        resources: Option<Resources<'a>> = "resources",
+    }
+    skip {}
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for CapacityRow<'a> {
+impl<'a> Row<'a, ()> for CapacityRow<'a> {
     type Domain = Capacity;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<Capacity, String> {
-        // A kind that comes in two rows would be two series of one name: it is added up.
-        let mut groups: BTreeMap<Text, u64> = BTreeMap::new();
-        for group in self.node_groups.0 {
-            let node_type = context.word(present(&group.instance_type, "instance_type in node_groups")?);
-            let nodes = groups.entry(node_type).or_default();
-            *nodes = nodes.saturating_add(group.quantity.0);
+        capacity(self.nodes, self.node_groups, self.resources, context)
+    }
+}
+
+fn capacity(
+    nodes: Count,
+    node_groups: List<NodeGroup<'_>>,
+    resources: Option<Resources<'_>>,
+    context: &mut Context<'_>,
+) -> Result<Capacity, String> {
+    let resources = resources.ok_or("no resources")?;
+    // A kind that comes in two rows would be two series of one name: it is added up.
+    let mut groups: BTreeMap<Text, u64> = BTreeMap::new();
+    for group in node_groups.0 {
+        let node_type = context.word(present(&group.instance_type, "instance_type in node_groups")?);
+        let sum = groups.entry(node_type).or_default();
+        *sum = sum.saturating_add(group.quantity.get("quantity in node_groups")?);
+    }
+    let mut devices: BTreeMap<Text, Resource> = BTreeMap::new();
+    for device in resources.pci_devices.0.into_iter().chain(resources.pci_devices_camel.0) {
+        let class = context.word(present(&device.kind, "type in pci_devices")?);
+        let sum = devices.entry(class).or_default();
+        let row = Amounts {
+            total: device.total,
+            in_use: device.in_use,
+            available: device.available,
+            ..Amounts::default()
         }
-        let mut devices: BTreeMap<Text, Resource> = BTreeMap::new();
-        for device in self.resources.pci_devices.0.into_iter().chain(self.resources.pci_devices_camel.0) {
-            let class = context.word(present(&device.kind, "type in pci_devices")?);
-            let sum = devices.entry(class).or_default();
-            sum.total = sum.total.saturating_add(device.total.0);
-            sum.in_use = sum.in_use.saturating_add(device.in_use.0);
-            sum.available = sum.available.saturating_add(device.available.0);
-        }
-        Ok(Capacity {
-            nodes: self.nodes.0,
-            node_groups: groups.into_iter().collect(),
-            vcpus: self.resources.vcpu.into(),
-            memory_mib: self.resources.memory.into(),
-            pci_devices: devices.into_iter().collect(),
+        .convert()?;
+        sum.total = sum.total.saturating_add(row.total);
+        sum.in_use = sum.in_use.saturating_add(row.in_use);
+        sum.available = sum.available.saturating_add(row.available);
+    }
+    Ok(Capacity {
+        nodes: nodes.get("nodes")?,
+        node_groups: groups.into_iter().collect(),
+        vcpus: resources.vcpu.ok_or("no vcpu in resources")?.convert()?,
+        memory_mib: resources.memory.ok_or("no memory in resources")?.convert()?,
+        pci_devices: devices.into_iter().collect(),
+    })
+}
+
+row! {
+    struct NodeGroup {
+        instance_type: Str<'a> = "instance_type",
+        quantity: Count = "quantity",
+    }
+    skip {}
+}
+
+row! {
+    struct Resources {
+        vcpu: Option<Amounts<'a>> = "vcpu",
+        memory: Option<Amounts<'a>> = "memory",
+        pci_devices: List<Device<'a>> = "pci_devices",
+        pci_devices_camel: List<Device<'a>> = "pciDevices",
+    }
+    skip {}
+}
+
+row! {
+    struct Amounts {
+        total: Count = "total",
+        in_use: Count = "in_use",
+        available: Count = "available",
+    }
+    skip {}
+}
+
+impl Amounts<'_> {
+    fn convert(self) -> Result<Resource, String> {
+        Ok(Resource {
+            total: self.total.get("total")?,
+            in_use: self.in_use.get("in_use")?,
+            available: self.available.get("available")?,
         })
     }
 }
 
-#[derive(Deserialize)]
-struct NodeGroup<'a> {
-    #[serde(borrow, default)]
-    instance_type: Str<'a>,
-    quantity: Count,
-}
-
-#[derive(Deserialize)]
-struct Resources<'a> {
-    vcpu: Amounts,
-    memory: Amounts,
-    #[serde(borrow, default)]
-    pci_devices: List<Device<'a>>,
-    #[serde(borrow, default, rename = "pciDevices")]
-    pci_devices_camel: List<Device<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Amounts {
-    total: Count,
-    in_use: Count,
-    available: Count,
-}
-
-impl From<Amounts> for Resource {
-    fn from(Amounts { total, in_use, available }: Amounts) -> Self {
-        Self { total: total.0, in_use: in_use.0, available: available.0 }
+row! {
+    struct Device {
+        kind: Str<'a> = "type",
+        total: Count = "total",
+        in_use: Count = "in_use",
+        available: Count = "available",
     }
+    skip {}
 }
 
-#[derive(Deserialize)]
-struct Device<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Str<'a>,
-    total: Count,
-    in_use: Count,
-    available: Count,
+row! {
+    /// A cloud with its capacity, in one flat object.
+    pub(super) struct CloudCapacityRow {
+        id: Str<'a> = "id",
+        name: Str<'a> = "name",
+        site: Str<'a> = "site",
+        instance_type: Str<'a> = "instance_type",
+        created_at: Time = "created_at",
+        created_at_camel: Time = "createdAt",
+        nodes: Count = "nodes",
+        node_groups: List<NodeGroup<'a>> = "node_groups",
+        resources: Option<Resources<'a>> = "resources",
+    }
+    skip { "description" }
 }
 
-/// A cloud with its capacity, in one flat object.
-#[derive(Deserialize)]
-pub(super) struct CloudCapacityRow<'a> {
-    #[serde(borrow, default)]
-    id: Str<'a>,
-    #[serde(borrow, default)]
-    name: Str<'a>,
-    #[serde(borrow, default)]
-    site: Str<'a>,
-    #[serde(borrow, default)]
-    instance_type: Str<'a>,
-    #[serde(default)]
-    created_at: Time,
-    #[serde(default, rename = "createdAt")]
-    created_at_camel: Time,
-    #[serde(default, rename = "description")]
-    _description: Skim,
-    nodes: Count,
-    #[serde(borrow, default)]
-    node_groups: List<NodeGroup<'a>>,
-    #[serde(borrow)]
-    resources: Resources<'a>,
-}
-
-impl<'de: 'a, 'a> Row<'de, ()> for CloudCapacityRow<'a> {
+impl<'a> Row<'a, ()> for CloudCapacityRow<'a> {
     type Domain = CloudCapacity;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<CloudCapacity, String> {
-        let cloud = CloudRow {
-            id: self.id,
-            name: self.name,
-            site: self.site,
-            instance_type: self.instance_type,
-            created_at: self.created_at,
-            created_at_camel: self.created_at_camel,
-            _description: Skim,
-        };
-        let capacity =
-            CapacityRow { nodes: self.nodes, node_groups: self.node_groups, resources: self.resources };
-        Ok(CloudCapacity { cloud: cloud.convert(&(), context)?, capacity: capacity.convert(&(), context)? })
+        let created = (self.created_at, self.created_at_camel);
+        Ok(CloudCapacity {
+            cloud: cloud([&self.id, &self.name, &self.site, &self.instance_type], created, context)?,
+            capacity: capacity(self.nodes, self.node_groups, self.resources, context)?,
+        })
     }
 }
 
-/// A VM size.
-#[derive(Deserialize)]
-pub(super) struct InstanceTypeRow<'a> {
-    #[serde(borrow, default)]
-    name: Str<'a>,
-    vcpu: Count,
-    memory: Count,
-    disk: Count,
-    #[serde(borrow, default, rename = "pciDevices")]
-    pci_devices: List<DeviceSpec<'a>>,
-    #[serde(borrow, default, rename = "pci_devices")]
-    pci_devices_snake: List<DeviceSpec<'a>>,
-    #[serde(default, rename = "id")]
-    _id: Skim,
+row! {
+    /// A VM size.
+    pub(super) struct InstanceTypeRow {
+        name: Str<'a> = "name",
+        vcpu: Count = "vcpu",
+        memory: Count = "memory",
+        disk: Count = "disk",
+        pci_devices: List<DeviceSpec<'a>> = "pciDevices",
+        pci_devices_snake: List<DeviceSpec<'a>> = "pci_devices",
+    }
+    skip { "id" }
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for InstanceTypeRow<'a> {
+impl<'a> Row<'a, ()> for InstanceTypeRow<'a> {
     type Domain = InstanceType;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<InstanceType, String> {
         let devices = if self.pci_devices.0.is_empty() { self.pci_devices_snake } else { self.pci_devices };
         Ok(InstanceType {
             name: context.word(present(&self.name, "name")?),
-            vcpus: self.vcpu.0,
-            memory_mib: self.memory.0,
-            disk_gib: self.disk.0,
+            vcpus: self.vcpu.get("vcpu")?,
+            memory_mib: self.memory.get("memory")?,
+            disk_gib: self.disk.get("disk")?,
             pci_devices: devices
                 .0
                 .iter()
@@ -165,26 +171,25 @@ impl<'de: 'a, 'a> Row<'de, ()> for InstanceTypeRow<'a> {
     }
 }
 
-#[derive(Deserialize)]
-struct DeviceSpec<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Str<'a>,
-    #[serde(borrow, default)]
-    spec: Str<'a>,
+row! {
+    struct DeviceSpec {
+        kind: Str<'a> = "type",
+        spec: Str<'a> = "spec",
+    }
+    skip {}
 }
 
-/// An image.
-#[derive(Deserialize)]
-pub(super) struct ImageRow<'a> {
-    #[serde(borrow, default)]
-    name: Str<'a>,
-    #[serde(borrow, default)]
-    os: Str<'a>,
-    #[serde(borrow, default)]
-    os_type: Str<'a>,
+row! {
+    /// An image.
+    pub(super) struct ImageRow {
+        name: Str<'a> = "name",
+        os: Str<'a> = "os",
+        os_type: Str<'a> = "os_type",
+    }
+    skip {}
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for ImageRow<'a> {
+impl<'a> Row<'a, ()> for ImageRow<'a> {
     type Domain = Image;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<Image, String> {

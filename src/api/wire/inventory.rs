@@ -1,67 +1,61 @@
 //! Clouds, nodes and VMs.
 
-use serde::Deserialize;
-
-use super::value::{Alone, Flag, List, Nested, Skim, Str, Tags, Time};
+use super::row::row;
+use super::value::{Alone, Flag, List, Nested, Str, Tags, Time};
 use super::{Context, Row};
 use crate::snapshot::{Cloud, IpAddress, Node, Text, Vm, VmStatus};
 
-/// A cloud.
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-pub(super) struct CloudRow<'a> {
-    #[serde(borrow)]
-    pub id: Str<'a>,
-    #[serde(borrow)]
-    pub name: Str<'a>,
-    #[serde(borrow)]
-    pub site: Str<'a>,
-    #[serde(borrow)]
-    pub instance_type: Str<'a>,
-    pub created_at: Time,
-    #[serde(rename = "createdAt")]
-    pub created_at_camel: Time,
-    #[serde(rename = "description")]
-    pub _description: Skim,
+row! {
+    /// A cloud.
+    pub(super) struct CloudRow {
+        id: Str<'a> = "id",
+        name: Str<'a> = "name",
+        site: Str<'a> = "site",
+        instance_type: Str<'a> = "instance_type",
+        created_at: Time = "created_at",
+        created_at_camel: Time = "createdAt",
+    }
+    skip { "description" }
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for CloudRow<'a> {
+impl<'a> Row<'a, ()> for CloudRow<'a> {
     type Domain = Cloud;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<Cloud, String> {
-        let id = present(&self.id, "id")?;
-        Ok(Cloud {
-            created_at: context.time(
-                &format_args!("cloud {id}, created_at"),
-                self.created_at,
-                self.created_at_camel,
-            ),
-            id: context.word(id),
-            name: context.word(&self.name),
-            site: context.word(&self.site),
-            node_type: context.word(&self.instance_type),
-        })
+        let created = (self.created_at, self.created_at_camel);
+        cloud([&self.id, &self.name, &self.site, &self.instance_type], created, context)
     }
 }
 
-/// A node. The cloud in it is only skimmed: it is the one that was asked.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct NodeRow<'a> {
-    #[serde(borrow)]
-    id: Str<'a>,
-    #[serde(borrow)]
-    name: Str<'a>,
-    #[serde(borrow)]
-    serial: Str<'a>,
-    #[serde(borrow)]
-    status: Str<'a>,
-    #[serde(rename = "cloud")]
-    _cloud: Nested<SkimmedCloud>,
+/// A cloud from its id, name, site and instance type, and its creation under either name.
+pub(super) fn cloud(
+    [id, name, site, node_type]: [&str; 4],
+    created: (Time, Time),
+    context: &mut Context<'_>,
+) -> Result<Cloud, String> {
+    let id = present(id, "id")?;
+    Ok(Cloud {
+        created_at: context.time(&format_args!("cloud {id}, created_at"), created.0, created.1),
+        id: context.word(id),
+        name: context.word(name),
+        site: context.word(site),
+        node_type: context.word(node_type),
+    })
 }
 
-impl<'de: 'a, 'a> Row<'de, Text> for NodeRow<'a> {
+row! {
+    /// A node. The cloud in it is only skimmed: it is the one that was asked.
+    pub(super) struct NodeRow {
+        id: Str<'a> = "id",
+        name: Str<'a> = "name",
+        serial: Str<'a> = "serial",
+        status: Str<'a> = "status",
+        cloud: Nested<SkimmedCloud<'a>> = "cloud",
+    }
+    skip {}
+}
+
+impl<'a> Row<'a, Text> for NodeRow<'a> {
     type Domain = Node;
 
     fn convert(self, cloud_id: &Text, context: &mut Context<'_>) -> Result<Node, String> {
@@ -75,40 +69,28 @@ impl<'de: 'a, 'a> Row<'de, Text> for NodeRow<'a> {
     }
 }
 
-/// A VM.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct VmRow<'a> {
-    #[serde(borrow)]
-    id: Str<'a>,
-    #[serde(borrow)]
-    name: Str<'a>,
-    #[serde(borrow)]
-    instance_type: Nested<NamedType<'a>>,
-    #[serde(borrow)]
-    image: Nested<NamedImage<'a>>,
-    #[serde(borrow)]
-    status: Str<'a>,
-    #[serde(borrow)]
-    ips: List<Ip<'a>>,
-    #[serde(borrow)]
-    node: Nested<HostNode<'a>>,
-    created_at: Time,
-    #[serde(rename = "createdAt")]
-    created_at_camel: Time,
-    deleted_at: Time,
-    #[serde(rename = "deletedAt")]
-    deleted_at_camel: Time,
-    #[serde(borrow)]
-    tags: Tags<'a>,
-    #[serde(rename = "cloud")]
-    _cloud: Nested<SkimmedCloud>,
-    #[serde(rename = "description")]
-    _description: Skim,
+row! {
+    /// A VM.
+    pub(super) struct VmRow {
+        id: Str<'a> = "id",
+        name: Str<'a> = "name",
+        instance_type: Nested<NamedType<'a>> = "instance_type",
+        image: Nested<NamedImage<'a>> = "image",
+        status: Str<'a> = "status",
+        ips: List<Ip<'a>> = "ips",
+        node: Nested<HostNode<'a>> = "node",
+        created_at: Time = "created_at",
+        created_at_camel: Time = "createdAt",
+        deleted_at: Time = "deleted_at",
+        deleted_at_camel: Time = "deletedAt",
+        tags: Tags<'a> = "tags",
+        cloud: Nested<SkimmedCloud<'a>> = "cloud",
+    }
+    skip { "description" }
 }
 
 /// Known: the cloud, and the status that was asked for, if VMs were asked for by status.
-impl<'de: 'a, 'a> Row<'de, (Text, Option<VmStatus>)> for VmRow<'a> {
+impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
     type Domain = Vm;
 
     fn convert(self, known: &(Text, Option<VmStatus>), context: &mut Context<'_>) -> Result<Vm, String> {
@@ -148,24 +130,12 @@ pub(super) fn present<'a>(text: &'a str, field: &str) -> Result<&'a str, String>
     if text.is_empty() { Err(format!("no {field}")) } else { Ok(text) }
 }
 
-/// An instance type within a VM: only its name counts here.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NamedType<'a> {
-    #[serde(borrow)]
-    name: Str<'a>,
-    #[serde(rename = "id")]
-    _id: Skim,
-    #[serde(rename = "vcpu")]
-    _vcpu: Skim,
-    #[serde(rename = "memory")]
-    _memory: Skim,
-    #[serde(rename = "disk")]
-    _disk: Skim,
-    #[serde(rename = "pciDevices")]
-    _pci_devices: Skim,
-    #[serde(rename = "pci_devices")]
-    _pci_devices_snake: Skim,
+row! {
+    /// An instance type within a VM: only its name counts here.
+    struct NamedType {
+        name: Str<'a> = "name",
+    }
+    skip { "id", "vcpu", "memory", "disk", "pciDevices", "pci_devices" }
 }
 
 impl Alone for NamedType<'_> {
@@ -174,16 +144,12 @@ impl Alone for NamedType<'_> {
     }
 }
 
-/// An image within a VM.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NamedImage<'a> {
-    #[serde(borrow)]
-    name: Str<'a>,
-    #[serde(rename = "os")]
-    _os: Skim,
-    #[serde(rename = "os_type")]
-    _os_type: Skim,
+row! {
+    /// An image within a VM.
+    struct NamedImage {
+        name: Str<'a> = "name",
+    }
+    skip { "os", "os_type" }
 }
 
 impl Alone for NamedImage<'_> {
@@ -192,20 +158,13 @@ impl Alone for NamedImage<'_> {
     }
 }
 
-/// The node that hosts a VM.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct HostNode<'a> {
-    #[serde(borrow)]
-    id: Str<'a>,
-    #[serde(rename = "name")]
-    _name: Skim,
-    #[serde(rename = "serial")]
-    _serial: Skim,
-    #[serde(rename = "status")]
-    _status: Skim,
-    #[serde(rename = "cloud")]
-    _cloud: Nested<SkimmedCloud>,
+row! {
+    /// The node that hosts a VM.
+    struct HostNode {
+        id: Str<'a> = "id",
+        cloud: Nested<SkimmedCloud<'a>> = "cloud",
+    }
+    skip { "name", "serial", "status" }
 }
 
 impl Alone for HostNode<'_> {
@@ -214,37 +173,24 @@ impl Alone for HostNode<'_> {
     }
 }
 
-/// A cloud within a node or VM.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SkimmedCloud {
-    #[serde(rename = "id")]
-    _id: Skim,
-    #[serde(rename = "name")]
-    _name: Skim,
-    #[serde(rename = "description")]
-    _description: Skim,
-    #[serde(rename = "site")]
-    _site: Skim,
-    #[serde(rename = "instance_type")]
-    _instance_type: Skim,
-    #[serde(rename = "created_at")]
-    _created_at: Skim,
-    #[serde(rename = "createdAt")]
-    _created_at_camel: Skim,
+row! {
+    /// A cloud within a node or VM.
+    struct SkimmedCloud {
+    }
+    skip { "id", "name", "description", "site", "instance_type", "created_at", "createdAt" }
 }
 
-impl Alone for SkimmedCloud {
+impl Alone for SkimmedCloud<'_> {
     fn alone(_: String) -> Self {
         Self::default()
     }
 }
 
-/// An address; written alone it is not known to be public.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Ip<'a> {
-    #[serde(borrow)]
-    address: Str<'a>,
-    public: Flag,
+row! {
+    /// An address; written alone it is not known to be public.
+    struct Ip {
+        address: Str<'a> = "address",
+        public: Flag = "public",
+    }
+    skip {}
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
+use super::super::unknown::Path;
 use super::inventory::present;
+use super::row::{Report as _, row};
 use super::value::{Count, Str, Tags, Time};
 use super::{Context, Row, Rows};
 use crate::period::Period;
@@ -37,26 +38,39 @@ impl<'de> Visitor<'de> for Report<'_, '_> {
         let (mut clouds, mut by_tag, mut vms) = (None, None, None);
         while let Some(key) = map.next_key::<Str<'de>>()? {
             match &*key {
-                "period" => once(&mut period, map.next_value::<PeriodRow>()?, "period")?,
+                "period" => {
+                    let row = map.next_value::<PeriodRow<'de>>()?;
+                    row.report(&Path::default().field("period"), &mut context.unknown);
+                    once(&mut period, row, "period")?;
+                }
                 "total_nodes" => once(&mut total_nodes, map.next_value::<Count>()?, "total_nodes")?,
                 "total_active_vms" => {
                     once(&mut total_active_vms, map.next_value::<Count>()?, "total_active_vms")?;
                 }
                 "clouds" => {
-                    once(&mut clouds, map.next_value_seed(rows::<CloudRow<'_>>(context))?, "clouds")?;
+                    once(
+                        &mut clouds,
+                        map.next_value_seed(rows::<CloudRow<'_>>(context, "clouds"))?,
+                        "clouds",
+                    )?;
                 }
-                "by_tag" => once(&mut by_tag, map.next_value_seed(rows::<TagRow<'_>>(context))?, "by_tag")?,
-                "vms" => once(&mut vms, map.next_value_seed(rows::<VmRow<'_>>(context))?, "vms")?,
-                _ => {
+                "by_tag" => {
+                    once(&mut by_tag, map.next_value_seed(rows::<TagRow<'_>>(context, "by_tag"))?, "by_tag")?;
+                }
+                "vms" => once(&mut vms, map.next_value_seed(rows::<VmRow<'_>>(context, "vms"))?, "vms")?,
+                name => {
+                    context.unknown.meet(&Path::default(), name);
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
         let missing = A::Error::missing_field;
+        let count =
+            |count: Option<Count>, field| count.unwrap_or_default().get(field).map_err(A::Error::custom);
         Ok(MonthlyReport {
             period: period.ok_or_else(|| missing("period"))?.convert().map_err(A::Error::custom)?,
-            total_nodes: total_nodes.ok_or_else(|| missing("total_nodes"))?.0,
-            total_active_vms: total_active_vms.ok_or_else(|| missing("total_active_vms"))?.0,
+            total_nodes: count(total_nodes, "total_nodes")?,
+            total_active_vms: count(total_active_vms, "total_active_vms")?,
             clouds: clouds.ok_or_else(|| missing("clouds"))?,
             by_tag: by_tag.ok_or_else(|| missing("by_tag"))?,
             vms: vms.ok_or_else(|| missing("vms"))?,
@@ -65,8 +79,8 @@ impl<'de> Visitor<'de> for Report<'_, '_> {
 }
 
 /// A list of the report; `null` is an empty one, an absent one is an error.
-fn rows<'c, 't, R>(context: &'c mut Context<'t>) -> Rows<'c, 't, (), R> {
-    Rows { context, known: &(), nullable: true, row: PhantomData }
+fn rows<'c, 't, R>(context: &'c mut Context<'t>, field: &'static str) -> Rows<'c, 't, (), R> {
+    Rows { context, known: &(), field: Some(field), row: PhantomData }
 }
 
 fn once<T, E: Error>(slot: &mut Option<T>, value: T, field: &'static str) -> Result<(), E> {
@@ -76,13 +90,15 @@ fn once<T, E: Error>(slot: &mut Option<T>, value: T, field: &'static str) -> Res
     }
 }
 
-#[derive(Deserialize)]
-struct PeriodRow {
-    start: Time,
-    end: Time,
+row! {
+    struct PeriodRow {
+        start: Time = "start",
+        end: Time = "end",
+    }
+    skip {}
 }
 
-impl PeriodRow {
+impl PeriodRow<'_> {
     fn convert(self) -> Result<Period, String> {
         let (start, end) = (needed(self.start, "period.start")?, needed(self.end, "period.end")?);
         if start <= end {
@@ -102,36 +118,38 @@ fn needed(time: Time, field: &str) -> Result<Timestamp, String> {
     }
 }
 
-#[derive(Deserialize)]
-struct CloudRow<'a> {
-    #[serde(borrow, default)]
-    id: Str<'a>,
-    #[serde(borrow, default)]
-    site: Str<'a>,
-    #[serde(borrow, default)]
-    instance_type: Str<'a>,
-    nodes: Count,
-    active_vms: Count,
-    period_usage: Usage,
+row! {
+    struct CloudRow {
+        id: Str<'a> = "id",
+        site: Str<'a> = "site",
+        instance_type: Str<'a> = "instance_type",
+        nodes: Count = "nodes",
+        active_vms: Count = "active_vms",
+        period_usage: Option<Usage<'a>> = "period_usage",
+    }
+    skip {}
 }
 
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(rename = "total_vms_created")]
-    created: Count,
-    #[serde(rename = "total_vms_released")]
-    released: Count,
-    #[serde(rename = "total_vm_hours")]
-    hours: Count,
+row! {
+    struct Usage {
+        created: Count = "total_vms_created",
+        released: Count = "total_vms_released",
+        hours: Count = "total_vm_hours",
+    }
+    skip {}
 }
 
-impl From<Usage> for ProviderTotals {
-    fn from(usage: Usage) -> Self {
-        Self { vms_created: usage.created.0, vms_released: usage.released.0, vm_hours: usage.hours.0 }
+impl Usage<'_> {
+    fn convert(self) -> Result<ProviderTotals, String> {
+        Ok(ProviderTotals {
+            vms_created: self.created.get("total_vms_created")?,
+            vms_released: self.released.get("total_vms_released")?,
+            vm_hours: self.hours.get("total_vm_hours")?,
+        })
     }
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for CloudRow<'a> {
+impl<'a> Row<'a, ()> for CloudRow<'a> {
     type Domain = ReportCloud;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<ReportCloud, String> {
@@ -139,69 +157,60 @@ impl<'de: 'a, 'a> Row<'de, ()> for CloudRow<'a> {
             id: context.word(present(&self.id, "id of a cloud")?),
             site: context.word(&self.site),
             node_type: context.word(&self.instance_type),
-            nodes: self.nodes.0,
-            active_vms: self.active_vms.0,
-            usage: self.period_usage.into(),
+            nodes: self.nodes.get("nodes")?,
+            active_vms: self.active_vms.get("active_vms")?,
+            usage: self.period_usage.ok_or("no period_usage")?.convert()?,
         })
     }
 }
 
-#[derive(Deserialize)]
-struct TagRow<'a> {
-    #[serde(borrow, default)]
-    tag: Str<'a>,
-    active_vms: Count,
-    total_vms_created: Count,
-    total_vms_released: Count,
-    total_vm_hours: Count,
+row! {
+    struct TagRow {
+        tag: Str<'a> = "tag",
+        active_vms: Count = "active_vms",
+        total_vms_created: Count = "total_vms_created",
+        total_vms_released: Count = "total_vms_released",
+        total_vm_hours: Count = "total_vm_hours",
+    }
+    skip {}
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for TagRow<'a> {
+impl<'a> Row<'a, ()> for TagRow<'a> {
     type Domain = ReportTag;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<ReportTag, String> {
         Ok(ReportTag {
             tag: context.word(present(&self.tag, "tag in by_tag")?),
-            active_vms: self.active_vms.0,
+            active_vms: self.active_vms.get("active_vms")?,
             usage: ProviderTotals {
-                vms_created: self.total_vms_created.0,
-                vms_released: self.total_vms_released.0,
-                vm_hours: self.total_vm_hours.0,
+                vms_created: self.total_vms_created.get("total_vms_created")?,
+                vms_released: self.total_vms_released.get("total_vms_released")?,
+                vm_hours: self.total_vm_hours.get("total_vm_hours")?,
             },
         })
     }
 }
 
-#[derive(Deserialize)]
-struct VmRow<'a> {
-    #[serde(borrow, default)]
-    vm_id: Str<'a>,
-    #[serde(borrow, default)]
-    name: Str<'a>,
-    #[serde(borrow, default)]
-    status: Str<'a>,
-    #[serde(borrow, default)]
-    plan: Str<'a>,
-    #[serde(borrow, default)]
-    image: Str<'a>,
-    #[serde(borrow, default)]
-    cloud_id: Str<'a>,
-    #[serde(borrow, default)]
-    site: Str<'a>,
-    #[serde(borrow, default)]
-    tags: Tags<'a>,
-    #[serde(default)]
-    created_at: Time,
-    #[serde(default, rename = "createdAt")]
-    created_at_camel: Time,
-    #[serde(default)]
-    released_at: Time,
-    #[serde(default, rename = "releasedAt")]
-    released_at_camel: Time,
-    vm_hours: Count,
+row! {
+    struct VmRow {
+        vm_id: Str<'a> = "vm_id",
+        name: Str<'a> = "name",
+        status: Str<'a> = "status",
+        plan: Str<'a> = "plan",
+        image: Str<'a> = "image",
+        cloud_id: Str<'a> = "cloud_id",
+        site: Str<'a> = "site",
+        tags: Tags<'a> = "tags",
+        created_at: Time = "created_at",
+        created_at_camel: Time = "createdAt",
+        released_at: Time = "released_at",
+        released_at_camel: Time = "releasedAt",
+        vm_hours: Count = "vm_hours",
+    }
+    skip {}
 }
 
-impl<'de: 'a, 'a> Row<'de, ()> for VmRow<'a> {
+impl<'a> Row<'a, ()> for VmRow<'a> {
     type Domain = ReportVm;
 
     fn convert(self, (): &(), context: &mut Context<'_>) -> Result<ReportVm, String> {
@@ -222,7 +231,7 @@ impl<'de: 'a, 'a> Row<'de, ()> for VmRow<'a> {
             cloud_id: context.word(&self.cloud_id),
             site: context.word(&self.site),
             tags: context.texts.tags(&self.tags),
-            vm_hours: self.vm_hours.0,
+            vm_hours: self.vm_hours.get("vm_hours").map_err(of)?,
         })
     }
 }

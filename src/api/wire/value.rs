@@ -8,9 +8,11 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::super::error::one_line;
+use super::super::unknown::{Path, UnknownFields};
+use super::row::Report;
 
 /// Text, where null, absent and empty are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,9 +49,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
     }
 }
 
-/// A whole number that is not negative; `360.0` is one, too.
+/// A whole number that is not negative, or none; `360.0` is one, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count(pub u64);
+pub(super) struct Count(Option<u64>);
+
+impl Count {
+    /// The number; an error that names `field` if there is none.
+    pub fn get(self, field: &str) -> Result<u64, String> {
+        self.0.ok_or_else(|| format!("no {field}"))
+    }
+}
 
 /// Up to here every whole number has a float of its own.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -63,12 +72,15 @@ impl<'de> Deserialize<'de> for Count {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number, not negative")
             }
+            fn visit_unit<E: Error>(self) -> Result<Count, E> {
+                Ok(Count(None))
+            }
             fn visit_u64<E: Error>(self, number: u64) -> Result<Count, E> {
-                Ok(Count(number))
+                Ok(Count(Some(number)))
             }
             fn visit_i64<E: Error>(self, number: i64) -> Result<Count, E> {
                 u64::try_from(number)
-                    .map(Count)
+                    .map(|number| Count(Some(number)))
                     .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
             }
             #[expect(
@@ -78,7 +90,7 @@ impl<'de> Deserialize<'de> for Count {
             )]
             fn visit_f64<E: Error>(self, number: f64) -> Result<Count, E> {
                 if number.fract() == 0.0 && (0.0..=EXACT).contains(&number) {
-                    return Ok(Count(number as u64));
+                    return Ok(Count(Some(number as u64)));
                 }
                 Err(E::invalid_value(Unexpected::Float(number), &self))
             }
@@ -152,12 +164,12 @@ impl<'de> Deserialize<'de> for Time {
             fn visit_f64<E: Error>(self, _: f64) -> Result<Time, E> {
                 Ok(Self::other("a number"))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Time, A::Error> {
-                SkimVisitor.visit_seq(list)?;
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Time, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Self::other("a list"))
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Time, A::Error> {
-                SkimVisitor.visit_map(map)?;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Time, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Self::other("an object"))
             }
         }
@@ -257,48 +269,21 @@ impl<'de, T: Deserialize<'de> + Alone> Deserialize<'de> for Nested<T> {
     }
 }
 
-/// A documented value that is of no use here: read past, and not taken for an unknown field.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Skim;
+impl Report for Str<'_> {}
+impl Report for Count {}
+impl Report for Time {}
+impl Report for Flag {}
 
-impl<'de> Deserialize<'de> for Skim {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SkimVisitor)
+impl<T: Report> Report for List<T> {
+    fn report(&self, path: &Path<'_>, into: &mut UnknownFields) {
+        for item in &self.0 {
+            item.report(path, into);
+        }
     }
 }
 
-struct SkimVisitor;
-
-impl<'de> Visitor<'de> for SkimVisitor {
-    type Value = Skim;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Skim, E> {
-        Ok(Skim)
-    }
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Skim, E> {
-        Ok(Skim)
-    }
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Skim, E> {
-        Ok(Skim)
-    }
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Skim, E> {
-        Ok(Skim)
-    }
-    fn visit_str<E: Error>(self, _: &str) -> Result<Skim, E> {
-        Ok(Skim)
-    }
-    fn visit_unit<E: Error>(self) -> Result<Skim, E> {
-        Ok(Skim)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Skim, A::Error> {
-        while list.next_element::<Skim>()?.is_some() {}
-        Ok(Skim)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Skim, A::Error> {
-        while map.next_entry::<Skim, Skim>()?.is_some() {}
-        Ok(Skim)
+impl<T: Report> Report for Nested<T> {
+    fn report(&self, path: &Path<'_>, into: &mut UnknownFields) {
+        self.0.report(path, into);
     }
 }

@@ -1,0 +1,100 @@
+//! How an object of the wire is read: known fields into a struct, fields of no use skipped,
+//! fields that nobody documented remembered by name.
+//!
+//! Serde's derive would either drop unknown fields or buffer every field to keep them; wrapping
+//! the deserializer to notice them tripled the time that a page of VMs takes.
+
+use super::super::unknown::{Path, UnknownFields};
+
+/// Most unknown names remembered of one object.
+const MAX_NAMES: usize = 32;
+
+/// The unknown fields of one object.
+#[derive(Debug, Default)]
+pub(super) struct Unknown(pub Vec<Box<str>>);
+
+impl Unknown {
+    #[cold]
+    pub fn meet(&mut self, name: &str) {
+        if self.0.len() < MAX_NAMES {
+            self.0.push(name.into());
+        }
+    }
+}
+
+/// Tells the unknown fields within a value.
+pub(super) trait Report {
+    fn report(&self, _path: &Path<'_>, _into: &mut UnknownFields) {}
+}
+
+impl<T: Report> Report for Option<T> {
+    fn report(&self, path: &Path<'_>, into: &mut UnknownFields) {
+        if let Some(value) = self {
+            value.report(path, into);
+        }
+    }
+}
+
+/// Declares the struct of an object: its fields with their names on the wire, and the documented
+/// names that are of no use here. Every field may be absent; of a repeated one the last counts.
+macro_rules! row {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $($field:ident: $type:ty = $key:literal,)*
+        }
+        skip { $($skip:literal),* $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        $vis struct $name<'a> {
+            $($field: $type,)*
+            unknown: $crate::api::wire::row::Unknown,
+            borrows: std::marker::PhantomData<&'a ()>,
+        }
+
+        impl<'a> serde::Deserialize<'a> for $name<'a> {
+            fn deserialize<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+                struct RowVisitor;
+                impl<'a> serde::de::Visitor<'a> for RowVisitor {
+                    type Value = $name<'a>;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'a>>(self, mut map: A) -> Result<$name<'a>, A::Error> {
+                        let mut row = $name::default();
+                        while let Some(key) = map.next_key::<$crate::api::wire::value::Str<'a>>()? {
+                            match &*key {
+                                $($key => row.$field = map.next_value()?,)*
+                                $($skip => drop(map.next_value::<serde::de::IgnoredAny>()?),)*
+                                name => {
+                                    row.unknown.meet(name);
+                                    map.next_value::<serde::de::IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok(row)
+                    }
+                }
+                deserializer.deserialize_map(RowVisitor)
+            }
+        }
+
+        impl $crate::api::wire::row::Report for $name<'_> {
+            fn report(
+                &self,
+                path: &$crate::api::unknown::Path<'_>,
+                into: &mut $crate::api::unknown::UnknownFields,
+            ) {
+                for name in &self.unknown.0 {
+                    into.meet(path, name);
+                }
+                $(self.$field.report(&path.field($key), into);)*
+            }
+        }
+    };
+}
+
+pub(super) use row;

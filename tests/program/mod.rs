@@ -1,0 +1,102 @@
+//! Programs that tests start and end, by their process id.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part; a test may panic")]
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running program; it is killed when dropped.
+pub struct Program {
+    child: Child,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Program {
+    /// Starts `command`, which listens on `address`.
+    pub fn start(mut command: Command, address: String) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        Self { child, address }
+    }
+
+    /// The exporter with a configuration file, on a free port of loopback.
+    pub fn serve(config: &Path) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = exporter();
+        command.arg("--config.file").arg(config).arg("--web.listen-address").arg(&address);
+        command.args(["--log.level", "warn"]);
+        Self::start(command, address)
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < patience, "the program does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The exporter's binary without any of its environment variables.
+pub fn exporter() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flexvm-exporter"));
+    let variables =
+        ["CONFIG_FILE", "API_TOKEN", "API_TOKEN_FILE", "API_URL", "LEDGER_URL", "REPORT_DIRECTORY"];
+    for name in variables {
+        command.env_remove(format!("FLEXVM_{name}"));
+    }
+    command
+}
+
+/// What a program that ends by itself printed.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the exporter to its end.
+pub fn run(command: &mut Command) -> Ended {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Where a tool is. Without it the test is skipped visibly, or fails if tools are required.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let mut found = String::new();
+    let which = Command::new("sh").args(["-c", &format!("command -v {name}")]).stdout(Stdio::piped()).spawn();
+    which.unwrap().stdout.take().unwrap().read_to_string(&mut found).unwrap();
+    if !found.trim().is_empty() {
+        return Some(found.trim().into());
+    }
+    #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+    let required = std::env::var_os("FLEXVM_REQUIRE_TOOLS").is_some();
+    assert!(!required, "{name} is required, but not on the PATH");
+    eprintln!("SKIPPED: {name} is not on the PATH");
+    None
+}
