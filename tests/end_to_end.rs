@@ -78,6 +78,21 @@ fn float(value: &Value) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_reads_the_simulators_world() {
     let Some(prometheus) = tool("prometheus") else { return };
+    reads_the_simulators_world(&prometheus).await;
+}
+
+/// `tests/tools/prometheus3.sh` brings it where it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_3_reads_the_simulators_world() {
+    let prometheus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/prometheus3/prometheus"));
+    if prometheus.exists() {
+        reads_the_simulators_world(prometheus).await;
+    } else {
+        eprintln!("SKIPPED: there is no Prometheus 3.x");
+    }
+}
+
+async fn reads_the_simulators_world(prometheus: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
@@ -88,7 +103,7 @@ async fn prometheus_reads_the_simulators_world() {
     tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
 
     let exporter = exporter(folder.path(), &api);
-    let (_prometheus, prometheus_url) = start_prometheus(&prometheus, folder.path(), &exporter.address);
+    let (_prometheus, prometheus_url) = start_prometheus(prometheus, folder.path(), &exporter.address);
     let http = flexvm_exporter::api::plain_client(Duration::from_secs(10)).unwrap();
     let world = World { http, api, prometheus: prometheus_url };
 
