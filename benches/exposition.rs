@@ -154,13 +154,14 @@ fn snapshot() -> Snapshot {
         instance_type: types[(number % 3) as usize].clone(),
         image: image.clone(),
         status: if number.is_multiple_of(10) { VmStatus::Stopped } else { VmStatus::Running },
+        status_since: Timestamp::from_second(1_790_000_000).ok(),
         node_id: Some(nodes[(number % 200) as usize].clone()),
         created_at: Timestamp::from_second(1_790_000_000 + i64::from(number) * 20).ok(),
         deleted_at: None,
         ips: Box::new([]),
         tags: sets[(number % 1000) as usize].clone(),
     };
-    let inventory = InventoryData { vms: (0..VMS).map(vm).collect(), nodes: Vec::new(), clouds };
+    let inventory = InventoryData { vms: (0..VMS).map(vm).collect(), clouds, ..InventoryData::default() };
     let at = Timestamp::UNIX_EPOCH;
     Snapshot { inventory: Some(Section { at, data: Arc::new(inventory) }), ..Snapshot::default() }
 }

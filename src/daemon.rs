@@ -12,6 +12,7 @@ use crate::api::Client;
 use crate::clock::Clock;
 use crate::close::Closer;
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::poll::{self, Poller};
 use crate::schedule::Worker;
 use crate::self_metrics::{RequestObserver, SelfMetrics};
@@ -35,6 +36,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
+    let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
+    self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let mut tasks = JoinSet::new();
     let mut closers = Vec::new();
@@ -50,6 +53,7 @@ pub async fn run(
             Arc::clone(tenant),
             client,
             Arc::clone(&store),
+            ledger.clone(),
             Arc::clone(&self_metrics),
             clock.clone(),
             Arc::clone(&config),

@@ -7,6 +7,8 @@ pub mod period;
 
 pub mod config;
 
+pub mod ledger;
+pub mod observe;
 pub mod snapshot;
 pub mod usage;
 

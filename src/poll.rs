@@ -16,9 +16,12 @@ use tokio::time::Instant;
 use crate::api::{Client, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
+use crate::ledger::Ledger;
 use crate::period::Month;
 use crate::self_metrics::SelfMetrics;
-use crate::snapshot::{CapacityData, CatalogueData, Collector, DeletedVmsData, Section, Snapshot, VmStatus};
+use crate::snapshot::{
+    CapacityData, CatalogueData, Collector, DeletedVmsData, InventoryData, Section, Snapshot, VmStatus,
+};
 use crate::store::{Store, interval};
 
 /// Longest time of one run, unless the interval or `metrics.stale_after` is longer: 100,000 VMs at
@@ -31,6 +34,13 @@ const JITTER: f64 = 0.05;
 /// How long after a month's beginning `usage` runs: the provider's clock may be a little behind.
 const MONTH_BEGINS: Duration = Duration::from_secs(5);
 
+/// Polls further apart than this many intervals prove nothing about the time between them.
+const OBSERVED_INTERVALS: u32 = 3;
+
+/// How long a poll waits for the ledger. Beyond it the poll is published as it is, and recorded
+/// whenever the disk lets it.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often sections are looked at that may have become stale.
 const EXPIRY_CHECK: Duration = Duration::from_secs(5);
 
@@ -40,6 +50,7 @@ pub struct Poller {
     tenant: Arc<Tenant>,
     client: Client,
     store: Arc<Store>,
+    ledger: Ledger,
     self_metrics: Arc<SelfMetrics>,
     clock: Clock,
     config: Arc<Config>,
@@ -52,11 +63,12 @@ impl Poller {
         tenant: Arc<Tenant>,
         client: Client,
         store: Arc<Store>,
+        ledger: Ledger,
         self_metrics: Arc<SelfMetrics>,
         clock: Clock,
         config: Arc<Config>,
     ) -> Self {
-        Self { tenant, client, store, self_metrics, clock, config }
+        Self { tenant, client, store, ledger, self_metrics, clock, config }
     }
 
     /// Starts a task for each collector that is switched on. They end when `shutdown` turns true
@@ -148,6 +160,7 @@ impl Poller {
                 let before =
                     view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
                 let data = inventory::fetch(run, before.map(|section| &*section.data)).await?;
+                let data = self.record(data, state).await;
                 Ok(put(data, |snapshot| &mut snapshot.inventory))
             }
             Collector::DeletedVms => {
@@ -174,6 +187,39 @@ impl Poller {
         }
     }
 
+    /// Hands a complete poll to the ledger, and notes when each VM was first seen in its status. A
+    /// ledger that cannot write, or takes too long, holds up no series.
+    async fn record(&self, data: InventoryData, state: &mut State) -> InventoryData {
+        let data = Arc::new(data);
+        let tenant = &self.tenant.name;
+        let longest_gap = interval(&self.config.poll, Collector::Inventory) * OBSERVED_INTERVALS;
+        let recorded =
+            self.ledger.observe(Arc::clone(tenant), self.clock.now(), longest_gap, Arc::clone(&data));
+        let recorded = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
+            Ok(Ok(since)) => Ok(since),
+            Ok(Err(error)) => Err(describe(&error)),
+            Err(_) => Err("the ledger takes too long".to_owned()),
+        };
+        let mut data = Arc::unwrap_or_clone(data);
+        match recorded {
+            Ok(since) => {
+                for (vm, since) in data.vms.iter_mut().zip(since) {
+                    vm.status_since = since;
+                }
+                if std::mem::take(&mut state.unrecorded) {
+                    tracing::info!(%tenant, "polls are recorded again");
+                }
+            }
+            Err(error) if std::mem::replace(&mut state.unrecorded, true) => {
+                tracing::debug!(%tenant, error, "a poll is not recorded");
+            }
+            Err(error) => {
+                tracing::error!(%tenant, error, "polls are not recorded: their time will be unobserved");
+            }
+        }
+        data
+    }
+
     /// Counts fields that nobody documented, and says each once in the log.
     fn note_unknown_fields(&self, collector: Collector, run: &Run, state: &mut State) {
         let fields = run.unknown_fields();
@@ -190,6 +236,7 @@ impl Poller {
 #[derive(Debug, Default)]
 struct State {
     failing: bool,
+    unrecorded: bool,
     known_unknowns: std::collections::BTreeSet<(crate::api::Endpoint, String)>,
     previous_month: Option<usage::PreviousMonth>,
 }

@@ -3,6 +3,7 @@
 //! `api`, `poll` and `schedule` report here; `web` renders them fresh on each scrape. The methods
 //! take typed values, so that labels come from closed sets.
 
+mod ledger;
 mod open_metrics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use prometheus::{
 };
 
 use crate::api::{Code, Endpoint, Observer, Reason};
+use crate::ledger::Ledger;
 use crate::snapshot::Collector;
 
 /// Bounds of request durations, in seconds: from a near server to the default timeout.
@@ -171,6 +173,13 @@ impl SelfMetrics {
         this.reload_successful.set(1);
         this.reload_success_time.set(now.as_second());
         Ok(this)
+    }
+
+    /// Shows the figures of the ledger from now on.
+    pub fn watch(&self, ledger: Ledger) {
+        if let Err(error) = self.registry.register(Box::new(ledger::Figures::new(ledger))) {
+            tracing::error!(%error, "the ledger has no series");
+        }
     }
 
     /// Makes the counters of a tenant start at 0, so that their first increase is seen.

@@ -132,6 +132,8 @@ pub struct Vm {
     pub image: Text,
     /// Current status.
     pub status: VmStatus,
+    /// When our polls first saw it in this status, if the ledger knows.
+    pub status_since: Option<Timestamp>,
     /// The node that hosts it, once the API knows.
     pub node_id: Option<Text>,
     /// When it was created, if the API said so.
@@ -334,6 +336,10 @@ pub struct InventoryData {
     pub nodes: Vec<Node>,
     /// Living VMs of all clouds.
     pub vms: Vec<Vm>,
+    /// Ids of those that were in no list, but answered when asked for.
+    pub by_id: Vec<Text>,
+    /// Ids of those that were in no list and could not be asked for: they are as they were before.
+    pub unresolved: Vec<Text>,
 }
 
 /// Data of the collector `deleted_vms`: how many deleted VMs each cloud still lists, by cloud id.

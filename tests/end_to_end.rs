@@ -196,7 +196,8 @@ async fn released(world: &World) -> f64 {
 fn exporter(folder: &Path, api: &str) -> Program {
     let config = format!(
         "tenants:\n  - name: e2e\n    base_url: {api}\n    token_file: {token}\npoll: {{capacity: 1s, inventory: 1s, \
-         usage: 1s, catalogue: 5s, deleted_vms: 5s}}\nreport: {{directory: {reports}, settle: 0s, backfill: 1}}\n",
+         usage: 1s, catalogue: 5s, deleted_vms: 5s}}\nreport: {{directory: {reports}, settle: 0s, backfill: 1}}\nledger: {{url: \"sqlite:{ledger}\"}}\n",
+        ledger = folder.join("ledger.db").display(),
         token = folder.join("token").display(),
         reports = folder.join("reports").display(),
     );

@@ -90,7 +90,7 @@ fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
 fn without_effect(config: &Config) -> Vec<&'static str> {
     let report = Report::default();
     [
-        ("ledger", config.ledger != Ledger::default()),
+        ("ledger.retention", config.ledger.retention != Ledger::default().retention),
         ("web.reports", config.web != Web::default()),
         ("report.watch", config.report.watch != report.watch),
         ("report.restate", config.report.restate != report.restate),

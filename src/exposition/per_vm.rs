@@ -54,6 +54,15 @@ pub fn write(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writ
             family.written(ids, &[], seconds(at));
         }
     }
+    let mut family = writer.family(
+        "flexvm_vm_status_since_timestamp_seconds",
+        "When a poll first saw the VM in its current status, Unix time in seconds; absent while the ledger does not know.",
+    );
+    for (vm, ids) in rows.iter() {
+        if let Some(at) = vm.status_since {
+            family.written(ids, &[], seconds(at));
+        }
+    }
     // Without keys there is no family of tags: it would say nothing about any VM.
     if !options.tag_keys.is_empty() {
         tags(&rows, &options.tag_keys, writer);

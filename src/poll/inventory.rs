@@ -30,9 +30,17 @@ pub async fn fetch(run: &Run, before: Option<&InventoryData>) -> Result<Inventor
         }
     }
     if let Some(before) = before {
-        for vm in missing(run, before, &data.clouds, &vms).await {
+        for missing in missing(run, before, &data.clouds, &vms).await {
+            let (vm, ids) = match missing {
+                Missing::Answered(vm) => (vm, &mut data.by_id),
+                Missing::Unresolved(vm) => (vm, &mut data.unresolved),
+                Missing::Gone => continue,
+            };
+            ids.push(vm.id.clone());
             vms.insert(vm.id.clone(), vm);
         }
+        data.by_id.sort();
+        data.unresolved.sort();
     }
     data.clouds.sort_by(|a, b| a.id.cmp(&b.id));
     data.nodes.sort_by(|a, b| (&a.cloud_id, &a.id).cmp(&(&b.cloud_id, &b.id)));
@@ -70,9 +78,24 @@ pub async fn unless_vanished(run: &Run, cloud_id: &Text, error: Error) -> Result
     }
 }
 
-/// The VMs of `before` that are in no list now, but live: asked for by id, or, if that fails, as
+/// What became of a VM that is in no list any more.
+enum Missing {
+    /// It answered.
+    Answered(Vm),
+    /// It could not be asked: it stays as it was.
+    Unresolved(Vm),
+    /// It is gone.
+    Gone,
+}
+
+/// The VMs of `before` that are in no list now: asked for by id, or, if that fails, as
 /// they were. 404 and `deleted` are gone, and so is everything in a cloud that is gone.
-async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &BTreeMap<Text, Vm>) -> Vec<Vm> {
+async fn missing(
+    run: &Run,
+    before: &InventoryData,
+    clouds: &[Cloud],
+    now: &BTreeMap<Text, Vm>,
+) -> Vec<Missing> {
     let exists = |id: &Text| clouds.iter().any(|cloud| cloud.id == *id);
     let mut missing: Vec<Vm> =
         before.vms.iter().filter(|vm| !now.contains_key(&vm.id) && exists(&vm.cloud_id)).cloned().collect();
@@ -86,12 +109,12 @@ async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &BTre
     let unasked = missing.split_off(missing.len().min(MAX_LOOKUPS));
     let asked = missing.into_iter().map(|vm| async move {
         match run.vm(&vm.cloud_id, &vm.id).await {
-            Ok(found) if found.status == VmStatus::Deleted => None,
-            Ok(found) => Some(found),
-            Err(error) if error.reason() == Reason::NotFound => None,
-            Err(_) => Some(vm),
+            Ok(found) if found.status == VmStatus::Deleted => Missing::Gone,
+            Ok(found) => Missing::Answered(found),
+            Err(error) if error.reason() == Reason::NotFound => Missing::Gone,
+            Err(_) => Missing::Unresolved(vm),
         }
     });
     let found: Vec<_> = stream::iter(asked).buffer_unordered(LOOKUPS_AT_ONCE).collect().await;
-    found.into_iter().flatten().chain(unasked).collect()
+    found.into_iter().chain(unasked.into_iter().map(Missing::Unresolved)).collect()
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Poller;
+use super::{Poller, describe};
 use crate::api::{Error, Reason, Run};
+use crate::observe::Observations;
 use crate::period::Month;
 use crate::snapshot::UsageData;
-use crate::usage::{self, Grouping, NoWitness, PeriodUsage};
+use crate::usage::{self, Grouping, PeriodUsage};
 
 /// How long the month before is kept before it is fetched again: it has ended, but the provider
 /// may still correct it.
@@ -60,5 +62,19 @@ async fn fetch_month(poller: &Poller, run: &Run, month: Month) -> Result<PeriodU
     let fetched_at = poller.clock.now();
     usage::check(&monthly.report, month.period())
         .map_err(|error| Error::malformed_report(&error.to_string()))?;
-    Ok(PeriodUsage::of(&monthly.report, fetched_at, &grouping, tenant.prices.as_deref(), &NoWitness))
+    let witness = witness(poller, month, fetched_at).await;
+    Ok(PeriodUsage::of(&monthly.report, fetched_at, &grouping, tenant.prices.as_deref(), &witness))
+}
+
+/// What our polls saw; nothing if the ledger cannot tell: figures of the provider do not depend on it.
+async fn witness(poller: &Poller, month: Month, until: Timestamp) -> Observations {
+    let (ledger, tenant) = (poller.ledger.clone(), Arc::clone(&poller.tenant.name));
+    let read = tokio::task::spawn_blocking(move || ledger.observations(&tenant, month.period(), until));
+    let error = match read.await {
+        Ok(Ok(observations)) => return observations,
+        Ok(Err(error)) => describe(&error),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(tenant = %poller.tenant.name, %month, error, "the ledger cannot be read: all time is unobserved");
+    Observations::default()
 }

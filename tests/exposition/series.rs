@@ -20,7 +20,7 @@ const FAMILIES: &str = "flexvm_up flexvm_report_reported_vm_seconds flexvm_repor
     flexvm_cloud_pci_devices_available flexvm_cloud_headroom_upper_bound_vms \
     flexvm_cloud_info flexvm_cloud_created_timestamp_seconds flexvm_node_info flexvm_node_status \
     flexvm_cloud_vms flexvm_cloud_instance_type_vms flexvm_tag_vms \
-    flexvm_vm_info flexvm_vm_status flexvm_vm_created_timestamp_seconds flexvm_vm_tags flexvm_exporter_vms_omitted \
+    flexvm_vm_info flexvm_vm_status flexvm_vm_created_timestamp_seconds flexvm_vm_status_since_timestamp_seconds flexvm_vm_tags flexvm_exporter_vms_omitted \
     flexvm_cloud_deleted_vms \
     flexvm_instance_type_vcpus flexvm_instance_type_memory_bytes flexvm_instance_type_disk_bytes \
     flexvm_instance_type_pci_devices flexvm_image_info \

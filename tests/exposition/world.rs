@@ -48,7 +48,12 @@ impl World {
         };
         let empty_cloud = Cloud { created_at: None, ..cloud("c9", "idle") };
         let sparse = Snapshot {
-            inventory: section(InventoryData { clouds: vec![empty_cloud], nodes: vec![], vms: vec![] }),
+            inventory: section(InventoryData {
+                clouds: vec![empty_cloud],
+                nodes: vec![],
+                vms: vec![],
+                ..InventoryData::default()
+            }),
             ..Snapshot::default()
         };
         let closed = ClosedMonth {
@@ -98,6 +103,7 @@ pub fn vm(id: &str, cloud_id: &str, status: &str, tags: &[&str]) -> Vm {
         image: "ubuntu-2404".into(),
         status: VmStatus::from_api(status),
         node_id: Some("n1".into()),
+        status_since: (status == "running").then(|| at("2026-10-02T00:00:00Z")),
         created_at: Some(at("2026-10-01T00:00:00.999Z")),
         deleted_at: None,
         ips: Box::new([]),
@@ -119,6 +125,7 @@ fn inventory() -> InventoryData {
         clouds: vec![cloud("c1", HOSTILE), cloud("c2", "second"), cloud("c1", "again")],
         nodes: vec![node("n1", "c1", "running"), node("n2", "c2", "melting"), node("n1", "c1", "failed")],
         vms,
+        ..InventoryData::default()
     }
 }
 

@@ -1,0 +1,295 @@
+//! The record of what our polls saw and of the months that were closed: one `SQLite` file.
+//!
+//! Polls come from `poll`, revisions from `close`; observed seconds go to `usage`. One thread
+//! writes, each poll in one transaction; readers have connections of their own and wait for nobody.
+//! Nothing that `/metrics` needs ever waits for this file.
+
+mod error;
+mod observations;
+mod open;
+mod revisions;
+mod statistics;
+
+pub use error::LedgerError;
+pub use revisions::RevisionRow;
+pub use statistics::Statistics;
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::observe::{Observations, State};
+use crate::period::{Month, Period};
+use crate::snapshot::{InventoryData, Text};
+
+/// Writes that may wait for their turn. A tenant has one poll under way at a time, so this is
+/// enough for hundreds of tenants on a disk that stands for a while.
+const WAITING: usize = 256;
+
+/// An open ledger. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Ledger(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    statistics: Arc<Statistics>,
+    /// Held as long as the ledger is open, so that no second daemon records polls.
+    _lock: Option<File>,
+}
+
+type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+
+/// What the writing thread has.
+struct Writer {
+    connection: Connection,
+    /// What was recorded, so that a poll without changes reads nothing.
+    states: HashMap<Text, State>,
+    statistics: Arc<Statistics>,
+}
+
+/// When each VM of a recorded poll was first seen in its status, in the order of the poll's VMs.
+pub type Since = Vec<Option<Timestamp>>;
+
+impl Ledger {
+    /// Opens the ledger as the daemon does: made if there is none, and for one daemon only.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let lock = open::lock_path(path);
+        let at_lock = |source| LedgerError::File { path: lock.clone(), source };
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(at_lock)?;
+        match file.try_lock() {
+            Ok(()) => Self::start(path, Some(file)),
+            Err(TryLockError::WouldBlock) => Err(LedgerError::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(at_lock(error)),
+        }
+    }
+
+    /// Opens the ledger beside a daemon that may be running: revisions are written in turns, and no
+    /// polls are recorded.
+    pub fn beside(path: &Path) -> Result<Self, LedgerError> {
+        Self::start(path, None)
+    }
+
+    fn start(path: &Path, lock: Option<File>) -> Result<Self, LedgerError> {
+        let connection = open::writer(path)?;
+        let statistics = Arc::new(Statistics::new(path));
+        let (jobs, waiting) = sync_channel(WAITING);
+        let writer = Writer { connection, states: HashMap::new(), statistics: Arc::clone(&statistics) };
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || work(writer, waiting))
+            .map_err(|source| LedgerError::File { path: path.to_owned(), source })?;
+        let (path, jobs, thread) = (path.to_owned(), Some(jobs), Some(thread));
+        Ok(Self(Arc::new(Shared { path, jobs, thread, statistics, _lock: lock })))
+    }
+
+    /// Figures about the ledger.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.0.statistics
+    }
+
+    /// Records a complete poll of the inventory made at `at`; `longest_gap` is the longest time
+    /// between two polls that counts as observed.
+    ///
+    /// A poll that is not later than the newest recorded one is not recorded: the clock was set
+    /// back, and counting that time again would count it double.
+    pub async fn observe(
+        &self,
+        tenant: Text,
+        at: Timestamp,
+        longest_gap: Duration,
+        data: Arc<InventoryData>,
+    ) -> Result<Since, LedgerError> {
+        let result = self
+            .run(move |writer| {
+                let recorded = writer.observe(&tenant, at, longest_gap, &data);
+                // The caller's is the only one again when it learns of the result.
+                drop(data);
+                recorded
+            })
+            .await;
+        if let Err(error) = &result {
+            self.0.statistics.failed(error);
+        }
+        result
+    }
+
+    /// What polls up to `until` prove of the VMs that lived in `period`. Blocks.
+    pub fn observations(
+        &self,
+        tenant: &str,
+        period: Period,
+        until: Timestamp,
+    ) -> Result<Observations, LedgerError> {
+        let mut connection = open::reader(&self.0.path)?;
+        // One transaction: polls and events of one moment.
+        let transaction = connection.transaction()?;
+        match observations::known_tenant(&transaction, tenant)? {
+            Some(tenant) => observations::observations(&transaction, tenant, period, until),
+            None => Ok(Observations::default()),
+        }
+    }
+
+    /// The month of the tenant's first start; `or` is recorded if there was none.
+    pub fn since(&self, tenant: &str, or: Month) -> Result<Month, LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| revisions::since(transaction, &tenant, or))
+        })
+    }
+
+    /// The newest revision of a month. Blocks.
+    pub fn revision(&self, tenant: &str, month: Month) -> Result<Option<RevisionRow>, LedgerError> {
+        let connection = open::reader(&self.0.path)?;
+        match observations::known_tenant(&connection, tenant)? {
+            Some(tenant) => revisions::newest(&connection, tenant, month),
+            None => Ok(None),
+        }
+    }
+
+    /// Records a revision, unless it is recorded already; the one that is recorded then. Blocks
+    /// until it is durable.
+    pub fn record_revision(
+        &self,
+        tenant: &str,
+        month: Month,
+        row: RevisionRow,
+    ) -> Result<RevisionRow, LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| revisions::insert(transaction, &tenant, month, &row))
+        })
+    }
+
+    /// Says that a revision's files are in place. Blocks until it is durable.
+    pub fn published(&self, tenant: &str, month: Month, revision: u32) -> Result<(), LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| revisions::published(transaction, &tenant, month, revision))
+        })
+    }
+
+    /// Hands work to the writing thread, without waiting for a place in the queue.
+    fn send<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, LedgerError>>, LedgerError> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move |writer| {
+            // Nobody may be waiting any more; the work is done all the same.
+            let _ = done.send(work(writer));
+        });
+        match self.0.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => Ok(result),
+            Some(Err(TrySendError::Full(_))) => Err(LedgerError::Busy),
+            Some(Err(TrySendError::Disconnected(_))) | None => Err(LedgerError::Closed),
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.send(work)?.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let result = self.send(work)?.blocking_recv().unwrap_or(Err(LedgerError::Closed));
+        if let Err(error) = &result {
+            self.0.statistics.failed(error);
+        }
+        result
+    }
+}
+
+impl Drop for Shared {
+    /// What was handed over is written before the lock goes.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the ledger's thread panicked");
+        }
+    }
+}
+
+fn work(mut writer: Writer, jobs: Receiver<Job>) {
+    for job in jobs {
+        job(&mut writer);
+    }
+}
+
+impl Writer {
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&transaction)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    fn observe(
+        &mut self,
+        tenant: &Text,
+        at: Timestamp,
+        longest_gap: Duration,
+        data: &InventoryData,
+    ) -> Result<Since, LedgerError> {
+        let mut state = match self.states.remove(tenant) {
+            Some(state) => state,
+            None => self.transaction(|transaction| {
+                let tenant = observations::tenant(transaction, tenant)?;
+                observations::state(transaction, tenant)
+            })?,
+        };
+        let step = match state.step(at, longest_gap, data) {
+            Ok(step) => step,
+            Err(early) => {
+                tracing::warn!(tenant = &**tenant, error = %early, "a poll is not recorded: the clock stands or was set back");
+                let since = since(&state, data);
+                self.states.insert(tenant.clone(), state);
+                return Ok(since);
+            }
+        };
+        // On failure the state is forgotten, and read again from what is really there.
+        self.transaction(|transaction| {
+            let tenant = observations::tenant(transaction, tenant)?;
+            observations::record(transaction, tenant, &step, data.vms.len())
+        })?;
+        self.statistics.recorded(&step);
+        state.apply(&step);
+        let since = since(&state, data);
+        self.states.insert(tenant.clone(), state);
+        Ok(since)
+    }
+}
+
+/// Both are in the order of ids.
+fn since(state: &State, data: &InventoryData) -> Since {
+    let mut known = state.vms.iter().peekable();
+    let mut since = Vec::with_capacity(data.vms.len());
+    for vm in &data.vms {
+        while known.next_if(|(id, _)| **id < vm.id).is_some() {}
+        let found = known.next_if(|(id, known)| **id == vm.id && known.status == vm.status);
+        since.push(found.map(|(_, known)| known.since));
+    }
+    since
+}

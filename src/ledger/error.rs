@@ -1,0 +1,74 @@
+//! Why the ledger could not do something.
+
+use std::path::PathBuf;
+
+/// An error of the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file exists, but is no ledger.
+    #[error("{} is not a ledger of this program; move it away, or let ledger.url name another file", .0.display())]
+    NotALedger(PathBuf),
+    /// It was written by a newer version of the program.
+    #[error("the ledger {} has schema {found}, this program knows up to {known}: use the version that wrote it, or a newer one", path.display())]
+    Newer {
+        /// The ledger.
+        path: PathBuf,
+        /// Its schema.
+        found: i32,
+        /// The newest that is known here.
+        known: i32,
+    },
+    /// Another daemon has it.
+    #[error("the ledger {} is in use by another daemon; stop that one, or give this one a ledger of its own (ledger.url)", .0.display())]
+    Locked(PathBuf),
+    /// There is none.
+    #[error("there is no ledger at {}", .0.display())]
+    Missing(PathBuf),
+    /// A file could not be read or written.
+    #[error("{}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `SQLite` refused.
+    #[error("the ledger")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row says something that this program never writes.
+    #[error("the ledger is damaged: {0}")]
+    Damaged(String),
+    /// Its thread has more to do than it can.
+    #[error("the ledger is busy with earlier writes")]
+    Busy,
+    /// The ledger was closed.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+impl LedgerError {
+    /// The value of the label `reason` of `flexvm_exporter_ledger_failures_total`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::Locked(_) => "locked",
+            Self::NotALedger(_) | Self::Newer { .. } | Self::Missing(_) | Self::Damaged(_) => "damaged",
+            Self::File { .. } => "io",
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(Code::DiskFull) => "disk_full",
+                Some(Code::DatabaseBusy | Code::DatabaseLocked) => "locked",
+                Some(Code::DatabaseCorrupt | Code::NotADatabase) => "damaged",
+                Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => "read_only",
+                Some(Code::SystemIoFailure) => "io",
+                _ => "other",
+            },
+        }
+    }
+
+    /// Every value of [`LedgerError::reason`].
+    pub const REASONS: [&'static str; 8] =
+        ["busy", "closed", "damaged", "disk_full", "io", "locked", "other", "read_only"];
+}

@@ -1,0 +1,137 @@
+//! Polls into the ledger, and what they prove out of it again.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::LedgerError;
+use crate::observe::{Kind, Known, Observations, State, Step};
+use crate::period::Period;
+use crate::snapshot::{Text, VmStatus};
+
+/// How long before a period a VM may have gone and still be told apart from one that was never
+/// seen: clocks differ, and the provider may date a deletion later than our polls missed the VM.
+const GRACE_SECONDS: i64 = 2 * 86_400;
+
+/// The tenant's row; it is made at the first use.
+pub(super) fn tenant(transaction: &Transaction<'_>, name: &str) -> Result<i64, LedgerError> {
+    transaction
+        .prepare_cached("INSERT INTO tenant (name) VALUES (?1) ON CONFLICT DO NOTHING")?
+        .execute([name])?;
+    Ok(transaction
+        .prepare_cached("SELECT id FROM tenant WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))?)
+}
+
+/// The tenant's row, if it has one.
+pub(super) fn known_tenant(connection: &Connection, name: &str) -> Result<Option<i64>, LedgerError> {
+    let mut select = connection.prepare_cached("SELECT id FROM tenant WHERE name = ?1")?;
+    Ok(select.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// Writes a step: one row for the poll, and only what changed.
+pub(super) fn record(
+    transaction: &Transaction<'_>,
+    tenant: i64,
+    step: &Step,
+    vms: usize,
+) -> Result<(), LedgerError> {
+    let at = step.at.as_second();
+    transaction
+        .prepare_cached("INSERT INTO poll (tenant, at, observed_from, vms) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            tenant,
+            at,
+            step.observed_from.map(Timestamp::as_second),
+            i64::try_from(vms).unwrap_or(i64::MAX)
+        ])?;
+    let poll = transaction.last_insert_rowid();
+    // A status that was seen again after nothing was learned has its old time; gone VMs keep theirs.
+    let mut state = transaction.prepare_cached(
+        "INSERT INTO vm (tenant, vm_id, cloud_id, status, since, lost, gone) VALUES (?1, ?2, ?3, ?4, ?5, 0, NULL)
+         ON CONFLICT (tenant, vm_id) DO UPDATE SET
+             since = iif(status = excluded.status AND gone IS NULL, since, excluded.since),
+             cloud_id = excluded.cloud_id, status = excluded.status, lost = 0, gone = NULL
+         RETURNING id",
+    )?;
+    let mut lost =
+        transaction.prepare_cached("UPDATE vm SET lost = 1 WHERE tenant = ?1 AND vm_id = ?2 RETURNING id")?;
+    let mut gone = transaction
+        .prepare_cached("UPDATE vm SET gone = ?3, lost = 0 WHERE tenant = ?1 AND vm_id = ?2 RETURNING id")?;
+    let mut insert =
+        transaction.prepare_cached("INSERT INTO event (vm, poll, kind, status) VALUES (?1, ?2, ?3, ?4)")?;
+    for event in &step.events {
+        let (id, status) = (&*event.vm_id, event.status.as_str());
+        let vm: i64 = match event.kind {
+            Kind::Lost => lost.query_row(params![tenant, id], |row| row.get(0))?,
+            Kind::Gone => gone.query_row(params![tenant, id, at], |row| row.get(0))?,
+            Kind::Seen | Kind::Status | Kind::ById => {
+                state.query_row(params![tenant, id, &*event.cloud_id, status, at], |row| row.get(0))?
+            }
+        };
+        insert.execute(params![vm, poll, event.kind.as_str(), status])?;
+    }
+    Ok(())
+}
+
+/// The state that the recorded polls have left.
+pub(super) fn state(connection: &Connection, tenant: i64) -> Result<State, LedgerError> {
+    let last: Option<i64> =
+        connection.query_row("SELECT max(at) FROM poll WHERE tenant = ?1", [tenant], |row| row.get(0))?;
+    let mut state = State { last: last.map(time).transpose()?, ..State::default() };
+    let mut select = connection
+        .prepare("SELECT vm_id, cloud_id, status, since, lost FROM vm WHERE tenant = ?1 AND gone IS NULL")?;
+    let mut rows = select.query([tenant])?;
+    while let Some(row) = rows.next()? {
+        let known = Known {
+            cloud_id: text(row, 1)?,
+            status: VmStatus::from_api(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?),
+            since: time(row.get(3)?)?,
+            lost: row.get(4)?,
+        };
+        state.vms.insert(text(row, 0)?, known);
+    }
+    Ok(state)
+}
+
+/// What polls up to `until` prove of the VMs that lived in `period`.
+pub(super) fn observations(
+    connection: &Connection,
+    tenant: i64,
+    period: Period,
+    until: Timestamp,
+) -> Result<Observations, LedgerError> {
+    let (start, end, until) = (period.start.as_second(), period.end.as_second(), until.as_second());
+    let mut observations = Observations::default();
+    let mut polls = connection.prepare_cached(
+        "SELECT observed_from, at FROM poll
+         WHERE tenant = ?1 AND observed_from IS NOT NULL AND at > ?2 AND observed_from < ?3 AND at <= ?4
+         ORDER BY at",
+    )?;
+    let mut rows = polls.query([tenant, start, end, until])?;
+    while let Some(row) = rows.next()? {
+        observations.coverage.add(time(row.get(0)?)?, time(row.get(1)?)?);
+    }
+    let mut events = connection.prepare_cached(
+        "SELECT vm.vm_id, poll.at, event.kind, event.status
+         FROM vm JOIN event ON event.vm = vm.id JOIN poll ON poll.id = event.poll
+         WHERE vm.tenant = ?1 AND (vm.gone IS NULL OR vm.gone > ?2) AND poll.at < ?3 AND poll.at <= ?4
+         ORDER BY vm.id, event.poll",
+    )?;
+    let mut rows = events.query([tenant, start.saturating_sub(GRACE_SECONDS), end, until])?;
+    while let Some(row) = rows.next()? {
+        let kind = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+        let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let kind = kind.ok_or_else(|| LedgerError::Damaged("an event of no known kind".to_owned()))?;
+        let status = VmStatus::from_api(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?);
+        observations.add(text(row, 0)?, time(row.get(1)?)?, kind, &status);
+    }
+    Ok(observations)
+}
+
+fn text(row: &rusqlite::Row<'_>, column: usize) -> Result<Text, LedgerError> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?.into())
+}
+
+pub(super) fn time(seconds: i64) -> Result<Timestamp, LedgerError> {
+    Timestamp::from_second(seconds).map_err(|error| LedgerError::Damaged(format!("a time: {error}")))
+}

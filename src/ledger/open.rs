@@ -1,0 +1,103 @@
+//! Opening the file: what it is, which schema it has, and how `SQLite` is to treat it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::LedgerError;
+
+/// Marks the file as ours, so that no other database is ever migrated: "FVMl".
+const APPLICATION_ID: i32 = 0x4656_4d6c;
+
+/// Each brings the schema from the version before to that of its place, counted from 1.
+const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+
+/// How long a writer waits for another process's turn to end.
+const TURN: Duration = Duration::from_secs(8);
+
+/// Opens the ledger for writing, makes it if there is none, and brings its schema up to date.
+pub(super) fn writer(path: &Path) -> Result<Connection, LedgerError> {
+    let mut connection = Connection::open(path).map_err(|error| explain(path, error))?;
+    connection.busy_timeout(TURN)?;
+    // A file that is not a database shows only when it is read.
+    let found = version(&connection, path)?;
+    let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+        PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;";
+    connection.execute_batch(pragmas)?;
+    if found < newest() {
+        migrate(&mut connection, path)?;
+    }
+    Ok(connection)
+}
+
+/// Opens an existing ledger for reading only.
+pub(super) fn reader(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.exists() {
+        return Err(LedgerError::Missing(path.to_owned()));
+    }
+    // Read-only in what is sent, but not in how it is opened: beside a writer that crashed, the
+    // newest commits are in a file that has to be recovered first.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| explain(path, error))?;
+    connection.busy_timeout(TURN)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+    if version(&connection, path)? == 0 {
+        return Err(LedgerError::NotALedger(path.to_owned()));
+    }
+    Ok(connection)
+}
+
+/// The schema's version; 0 for a new, empty file.
+fn version(connection: &Connection, path: &Path) -> Result<i32, LedgerError> {
+    let number = |name| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
+            .map_err(|error| explain(path, error))
+    };
+    let (application, found) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| explain(path, error))?;
+    match (application, found) {
+        (0, 0) if tables == 0 => Ok(0),
+        (APPLICATION_ID, found) if (1..=newest()).contains(&found) => Ok(found),
+        (APPLICATION_ID, found) if found > newest() => {
+            Err(LedgerError::Newer { path: path.to_owned(), found, known: newest() })
+        }
+        _ => Err(LedgerError::NotALedger(path.to_owned())),
+    }
+}
+
+fn newest() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// One transaction: after a crash the schema is the old or the new one.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it while this one waited for its turn.
+    let found = version(&transaction, path)?;
+    let done = usize::try_from(found).unwrap_or_default();
+    for migration in &MIGRATIONS[done..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", newest())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn explain(path: &Path, error: rusqlite::Error) -> LedgerError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => LedgerError::NotALedger(path.to_owned()),
+        _ => LedgerError::Sqlite(error),
+    }
+}
+
+/// The file beside the ledger whose lock keeps a second daemon away.
+pub(super) fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}

@@ -1,0 +1,102 @@
+//! Closed months in the ledger.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::LedgerError;
+use super::observations::{tenant, time};
+use crate::period::Month;
+
+/// A revision of a closed month.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionRow {
+    /// From 1.
+    pub revision: u32,
+    /// Whether its files are known to be in place.
+    pub published: bool,
+    /// SHA-256, in hexadecimal, of the file of checksums, which names every other file.
+    pub digest: String,
+    /// When it was made.
+    pub closed_at: Timestamp,
+    /// Everything that it was made from, as `report` packs it; none for reports older than the ledger.
+    pub inputs: Option<Vec<u8>>,
+}
+
+/// The month of the tenant's first start, recorded when there is none.
+pub(super) fn since(transaction: &Transaction<'_>, name: &str, or: Month) -> Result<Month, LedgerError> {
+    let id = tenant(transaction, name)?;
+    transaction.execute(
+        "UPDATE tenant SET since = coalesce(since, ?2) WHERE id = ?1",
+        params![id, or.to_string()],
+    )?;
+    let text: String =
+        transaction.query_row("SELECT since FROM tenant WHERE id = ?1", [id], |row| row.get(0))?;
+    text.parse().map_err(|error| LedgerError::Damaged(format!("the first month of {name}: {error}")))
+}
+
+/// The newest revision of a month.
+pub(super) fn newest(
+    connection: &Connection,
+    tenant: i64,
+    month: Month,
+) -> Result<Option<RevisionRow>, LedgerError> {
+    let mut select = connection.prepare_cached(
+        "SELECT revision, state, digest, closed_at, inputs FROM revision
+         WHERE tenant = ?1 AND month = ?2 ORDER BY revision DESC LIMIT 1",
+    )?;
+    select.query_row(params![tenant, month.to_string()], read).optional()?.map(row).transpose()
+}
+
+/// Inserts a revision, unless that number is taken; gives back what is there then.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    name: &str,
+    month: Month,
+    new: &RevisionRow,
+) -> Result<RevisionRow, LedgerError> {
+    let (tenant, month) = (tenant(transaction, name)?, month.to_string());
+    transaction
+        .prepare_cached(
+            "INSERT INTO revision (tenant, month, revision, state, digest, closed_at, inputs)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            tenant,
+            month,
+            new.revision,
+            if new.published { "published" } else { "pending" },
+            new.digest,
+            new.closed_at.as_second(),
+            new.inputs
+        ])?;
+    let mut select = transaction.prepare_cached(
+        "SELECT revision, state, digest, closed_at, inputs FROM revision
+         WHERE tenant = ?1 AND month = ?2 AND revision = ?3",
+    )?;
+    row(select.query_row(params![tenant, month, new.revision], read)?)
+}
+
+/// Marks a revision as published.
+pub(super) fn published(
+    transaction: &Transaction<'_>,
+    name: &str,
+    month: Month,
+    revision: u32,
+) -> Result<(), LedgerError> {
+    let tenant = tenant(transaction, name)?;
+    transaction.execute(
+        "UPDATE revision SET state = 'published' WHERE tenant = ?1 AND month = ?2 AND revision = ?3",
+        params![tenant, month.to_string(), revision],
+    )?;
+    Ok(())
+}
+
+type Raw = (u32, String, String, i64, Option<Vec<u8>>);
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+fn row((revision, state, digest, closed_at, inputs): Raw) -> Result<RevisionRow, LedgerError> {
+    Ok(RevisionRow { revision, published: state == "published", digest, closed_at: time(closed_at)?, inputs })
+}

@@ -1,0 +1,160 @@
+//! The file: what it keeps, and what it refuses.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexvm_exporter::ledger::{Ledger, LedgerError, RevisionRow, Since};
+use flexvm_exporter::period::{Month, Period};
+use flexvm_exporter::snapshot::{InventoryData, VmStatus};
+use flexvm_exporter::usage::{Use, UseSeconds, Witness as _};
+use jiff::Timestamp;
+
+use super::{at, poll};
+
+const GAP: Duration = Duration::from_mins(3);
+
+async fn observe(ledger: &Ledger, tenant: &str, seconds: i64, data: InventoryData) -> Since {
+    ledger.observe(tenant.into(), at(seconds), GAP, Arc::new(data)).await.unwrap()
+}
+
+fn seconds(ledger: &Ledger, tenant: &str, vm: &str, until: i64) -> Option<UseSeconds> {
+    let period = Period { start: at(0), end: at(until) };
+    ledger.observations(tenant, period, Timestamp::MAX).unwrap().observed(vm, period)
+}
+
+fn uses(parts: &[(Use, u64)]) -> UseSeconds {
+    let mut seconds = UseSeconds::default();
+    for (of, count) in parts {
+        seconds.add(*of, *count);
+    }
+    seconds
+}
+
+#[tokio::test]
+async fn what_polls_saw_outlives_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = Ledger::open(&path).unwrap();
+    observe(&ledger, "t", 0, poll([("a", VmStatus::Running), ("b", VmStatus::Stopped)])).await;
+    observe(&ledger, "other", 0, poll([("a", VmStatus::Failed)])).await;
+    let since = observe(&ledger, "t", 60, poll([("a", VmStatus::Running), ("b", VmStatus::Running)])).await;
+    assert_eq!(since, [Some(at(0)), Some(at(60))]);
+    drop(ledger);
+
+    let ledger = Ledger::open(&path).unwrap();
+    let since = observe(&ledger, "t", 120, poll([("b", VmStatus::Running), ("c", VmStatus::Paused)])).await;
+    assert_eq!(since, [Some(at(60)), Some(at(120))]);
+    // Too late to prove what was between.
+    observe(&ledger, "t", 400, poll([("b", VmStatus::Running)])).await;
+    observe(&ledger, "t", 410, poll([("b", VmStatus::Running)])).await;
+    assert_eq!(seconds(&ledger, "t", "a", 1000), Some(uses(&[(Use::Running, 120)])));
+    assert_eq!(seconds(&ledger, "t", "b", 1000), Some(uses(&[(Use::Stopped, 60), (Use::Running, 70)])));
+    assert_eq!(seconds(&ledger, "t", "c", 1000), Some(uses(&[])));
+    assert_eq!(seconds(&ledger, "t", "never", 1000), None);
+    assert_eq!(seconds(&ledger, "other", "a", 1000), Some(uses(&[])));
+    assert_eq!(seconds(&ledger, "nobody", "a", 1000), None);
+    assert_eq!(ledger.statistics().longest_gap.load(std::sync::atomic::Ordering::Relaxed), 280);
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
+    for time in 0..10 {
+        observe(&ledger, "t", time * 60, poll([("a", VmStatus::Running)])).await;
+    }
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((count(&ledger.statistics().polls), count(&ledger.statistics().events)), (10, 1));
+}
+
+#[tokio::test]
+async fn a_vm_that_comes_back_is_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
+    observe(&ledger, "t", 0, poll([("a", VmStatus::Running)])).await;
+    observe(&ledger, "t", 60, poll([])).await;
+    let since = observe(&ledger, "t", 120, poll([("a", VmStatus::Running)])).await;
+    assert_eq!(since, [Some(at(120))]);
+    observe(&ledger, "t", 150, poll([("a", VmStatus::Running)])).await;
+    assert_eq!(seconds(&ledger, "t", "a", 1000), Some(uses(&[(Use::Running, 90)])));
+}
+
+#[tokio::test]
+async fn polls_after_a_time_do_not_count_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
+    for time in [0, 60, 120] {
+        observe(&ledger, "t", time, poll([("a", VmStatus::Running)])).await;
+    }
+    let period = Period { start: at(0), end: at(1000) };
+    let observed = |until| ledger.observations("t", period, at(until)).unwrap().observed("a", period);
+    assert_eq!(observed(60), Some(uses(&[(Use::Running, 60)])));
+    assert_eq!(observed(119), Some(uses(&[(Use::Running, 60)])));
+    assert_eq!(observed(120), Some(uses(&[(Use::Running, 120)])));
+}
+
+#[test]
+fn revisions_are_recorded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = Ledger::open(&path).unwrap();
+    // Beside the daemon, as the command `report` does it.
+    let second = Ledger::beside(&path).unwrap();
+    let month: Month = "2026-10".parse().unwrap();
+    let row = |digest: &str| RevisionRow {
+        revision: 1,
+        published: false,
+        digest: digest.to_owned(),
+        closed_at: at(0),
+        inputs: Some(vec![1, 2, 3]),
+    };
+    assert_eq!(ledger.revision("t", month).unwrap(), None);
+    assert_eq!(ledger.record_revision("t", month, row("first")).unwrap(), row("first"));
+    assert_eq!(second.record_revision("t", month, row("second")).unwrap(), row("first"));
+    second.published("t", month, 1).unwrap();
+    let published = RevisionRow { published: true, ..row("first") };
+    assert_eq!(ledger.revision("t", month).unwrap(), Some(published));
+    let since = |month: &str| ledger.since("t", month.parse().unwrap()).unwrap().to_string();
+    assert_eq!((since("2026-09"), since("2026-11")), ("2026-09".to_owned(), "2026-09".to_owned()));
+}
+
+#[test]
+fn one_daemon_a_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let first = Ledger::open(&path).unwrap();
+    assert!(matches!(Ledger::open(&path), Err(LedgerError::Locked(_))));
+    drop(first);
+    Ledger::open(&path).unwrap();
+}
+
+fn refused(path: &Path) -> String {
+    Ledger::open(path).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_not_a_ledger_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.db");
+    std::fs::write(&text, "Dear diary, today I am not a database. ".repeat(100)).unwrap();
+    assert!(refused(&text).contains("text.db is not a ledger"), "{}", refused(&text));
+    assert!(std::fs::read_to_string(&text).unwrap().starts_with("Dear diary"));
+
+    let foreign = folder.path().join("foreign.db");
+    let connection = rusqlite::Connection::open(&foreign).unwrap();
+    connection.execute_batch("CREATE TABLE accounts (id INTEGER)").unwrap();
+    drop(connection);
+    assert!(refused(&foreign).contains("foreign.db is not a ledger"), "{}", refused(&foreign));
+
+    let newer = folder.path().join("newer.db");
+    drop(Ledger::open(&newer).unwrap());
+    let connection = rusqlite::Connection::open(&newer).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert!(refused(&newer).contains("has schema 99"), "{}", refused(&newer));
+
+    let nowhere = folder.path().join("no/such/folder/ledger.db");
+    assert!(matches!(Ledger::open(&nowhere), Err(LedgerError::File { .. })));
+    assert!(matches!(Ledger::beside(&nowhere), Err(LedgerError::Sqlite(_))));
+}
