@@ -45,6 +45,16 @@ pub struct Monthly {
     pub report: MonthlyReport,
 }
 
+impl Monthly {
+    /// Reads an answer that was kept.
+    pub fn read(body: Bytes) -> Result<Self, Error> {
+        match wire::monthly(&body, &wire::Texts::default()) {
+            Ok(parsed) => Ok(Self { body, report: parsed.value }),
+            Err(error) => Err(Error::malformed_report(&wire::explain(&body, &error))),
+        }
+    }
+}
+
 /// The client of one tenant: its connections, its token's place and its limits. Cheap to clone.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);

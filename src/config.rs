@@ -261,7 +261,7 @@ impl Default for Report {
 
 /// How tags with one key are normalised before they are grouped: trim, lower-case, values, then
 /// rename, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TagRule {
     /// The raw key that the rule is for.
     pub key: String,
@@ -276,7 +276,7 @@ pub struct TagRule {
 }
 
 /// `prices`: rates by instance type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Prices {
     /// ISO 4217 code.
     pub currency: String,

@@ -250,22 +250,47 @@ impl Coverage {
     }
 }
 
-/// A VM's events in the order of time: from when on it is used how; `None`: nobody can tell.
-pub type History = Vec<(Timestamp, Option<Use>)>;
+/// A VM's events in the order of time.
+pub type History = Vec<(Timestamp, Seen)>;
+
+/// What an event says of a VM from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is used so.
+    As(Use),
+    /// Nothing was learned of it.
+    Unknown,
+    /// It is gone.
+    Gone,
+}
 
 /// What the recorded polls prove of every VM: the [`Witness`] of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
-    /// When anybody looked.
+    /// The recorded polls, in the order of time.
+    pub polls: Vec<Timestamp>,
+    /// What is observed between them.
     pub coverage: Coverage,
     /// The events of every VM that was ever seen, by id.
     pub histories: HashMap<Text, History>,
 }
 
 impl Observations {
+    /// Adds a poll, which comes after those before, and the time it proves.
+    pub fn add_poll(&mut self, at: Timestamp, observed_from: Option<Timestamp>) {
+        self.polls.push(at);
+        if let Some(from) = observed_from {
+            self.coverage.add(from, at);
+        }
+    }
+
     /// Adds an event; those of a VM come in the order of time.
     pub fn add(&mut self, vm_id: Text, at: Timestamp, kind: Kind, status: &VmStatus) {
-        let now = (!matches!(kind, Kind::Lost | Kind::Gone)).then(|| Use::of(status));
+        let now = match kind {
+            Kind::Seen | Kind::Status | Kind::ById => Seen::As(Use::of(status)),
+            Kind::Lost => Seen::Unknown,
+            Kind::Gone => Seen::Gone,
+        };
         self.histories.entry(vm_id).or_default().push((at, now));
     }
 }
@@ -275,7 +300,7 @@ impl Witness for Observations {
         let history = self.histories.get(vm_id)?;
         let mut seconds = UseSeconds::default();
         for (index, (from, used)) in history.iter().enumerate() {
-            let Some(used) = used else { continue };
+            let Seen::As(used) = used else { continue };
             let until = history.get(index + 1).map_or(life.end, |(at, _)| *at);
             let (start, end) = ((*from).max(life.start), until.min(life.end));
             if start < end {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::period::Period;
 use crate::usage::PeriodUsage;
@@ -14,7 +15,7 @@ use crate::usage::PeriodUsage;
 pub type Text = Arc<str>;
 
 /// A pool of bare-metal nodes at one site.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cloud {
     /// Cloud UUID.
     pub id: Text,
@@ -201,7 +202,7 @@ pub struct CloudCapacity {
 }
 
 /// A VM size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceType {
     /// Name, such as `vm.4c.8g`; the key by which VMs and prices refer to it.
     pub name: Text,

@@ -103,13 +103,17 @@ pub(super) fn observations(
     let (start, end, until) = (period.start.as_second(), period.end.as_second(), until.as_second());
     let mut observations = Observations::default();
     let mut polls = connection.prepare_cached(
-        "SELECT observed_from, at FROM poll
-         WHERE tenant = ?1 AND observed_from IS NOT NULL AND at > ?2 AND observed_from < ?3 AND at <= ?4
-         ORDER BY at",
+        "SELECT at, observed_from FROM poll WHERE tenant = ?1 AND at > ?2 AND at <= ?3 ORDER BY at",
     )?;
-    let mut rows = polls.query([tenant, start, end, until])?;
+    // The first poll after the period proves what was before it.
+    let mut rows = polls.query([tenant, start.saturating_sub(GRACE_SECONDS), until])?;
     while let Some(row) = rows.next()? {
-        observations.coverage.add(time(row.get(0)?)?, time(row.get(1)?)?);
+        let at = row.get(0)?;
+        let from = row.get::<_, Option<i64>>(1)?.map(time).transpose()?;
+        observations.add_poll(time(at)?, from);
+        if at >= end {
+            break;
+        }
     }
     let mut events = connection.prepare_cached(
         "SELECT vm.vm_id, poll.at, event.kind, event.status

@@ -77,9 +77,7 @@ fn observe(polls: &Polls) -> Observations {
         let Ok(step) = state.step(at(*time), Duration::from_secs(GAP.unsigned_abs()), &data) else {
             continue;
         };
-        if let Some(from) = step.observed_from {
-            observations.coverage.add(from, step.at);
-        }
+        observations.add_poll(step.at, step.observed_from);
         for event in &step.events {
             observations.add(event.vm_id.clone(), step.at, event.kind, &event.status);
         }
