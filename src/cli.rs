@@ -98,7 +98,7 @@ pub struct Report {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Write a new revision of a closed month
-    #[arg(long, requires = "reason")]
+    #[arg(long, requires = "reason", conflicts_with = "out")]
     pub restate: bool,
     /// Why a month is restated
     #[arg(long, value_name = "TEXT", requires = "restate")]

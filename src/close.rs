@@ -1,8 +1,15 @@
 //! Closing a tenant's months: which are due, and one of them from the API to its files.
 //!
-//! Reads `api`, writes through `report`. The scheduler and the command `report` both come here.
+//! Reads `api` and `ledger`, writes through `report`. The scheduler and the command `report` both
+//! come here.
 
-use std::path::{Path, PathBuf};
+mod once;
+mod restate;
+
+pub use restate::Restatement;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +18,22 @@ use jiff::Timestamp;
 use crate::api::{self, Client, Reason};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
+use crate::ledger::{Ledger, LedgerError};
+use crate::observe::Observations;
 use crate::period::Month;
-use crate::report::{Folder, Inputs, Outcome, Published, ReportError, Summary};
-use crate::snapshot::{Cloud, InstanceType};
-use crate::usage::NoWitness;
+use crate::report::{
+    Account, Folder, Frozen, Header, Observed, Outcome, Published, ReportError, Summary, Supersedes,
+};
+use crate::usage;
 
 /// Longest time to fetch what a month is made from.
 const DEADLINE: Duration = Duration::from_mins(30);
 
-/// Name of the file, in the tenant's folder, that holds the month of the first start: the record
-/// of what later starts must not miss.
+/// Number of a month's first revision.
+const FIRST: u32 = 1;
+
+/// Name of the file, in the tenant's folder, in which versions before the ledger kept the month of
+/// the first start.
 const SINCE: &str = ".since";
 
 /// Closes the months of one tenant.
@@ -28,6 +41,7 @@ const SINCE: &str = ".since";
 pub struct Closer {
     tenant: Arc<Tenant>,
     client: Client,
+    ledger: Ledger,
     clock: Clock,
     config: Arc<Config>,
 }
@@ -41,6 +55,12 @@ pub enum CloseError {
     /// It gave it, but no report could be made or written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The ledger could not be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// What the ledger keeps of the month cannot be used.
+    #[error("what the ledger keeps of the month cannot be used: {0}")]
+    Inputs(String),
 }
 
 impl CloseError {
@@ -50,17 +70,9 @@ impl CloseError {
         match self {
             Self::Api(error) => error.reason(),
             Self::Report(error) => error.reason(),
+            Self::Ledger(_) | Self::Inputs(_) => Reason::Storage,
         }
     }
-}
-
-/// What a month's report is made from, beside the configuration.
-#[derive(Debug)]
-pub struct Fetched {
-    monthly: api::Monthly,
-    clouds: Vec<Cloud>,
-    instance_types: Vec<InstanceType>,
-    at: Timestamp,
 }
 
 /// Where a month stands at some time.
@@ -79,8 +91,14 @@ pub enum Standing {
 impl Closer {
     /// Makes a closer; `client` is the tenant's.
     #[must_use]
-    pub fn new(tenant: Arc<Tenant>, client: Client, clock: Clock, config: Arc<Config>) -> Self {
-        Self { tenant, client, clock, config }
+    pub fn new(
+        tenant: Arc<Tenant>,
+        client: Client,
+        ledger: Ledger,
+        clock: Clock,
+        config: Arc<Config>,
+    ) -> Self {
+        Self { tenant, client, ledger, clock, config }
     }
 
     /// The tenant.
@@ -111,18 +129,30 @@ impl Closer {
     }
 
     /// Every month since the first start (and `report.backfill` before it) that can be closed and
-    /// has no final report, oldest first.
-    pub fn due(&self, now: Timestamp) -> Result<Vec<Month>, ReportError> {
-        let folder = self.folder()?;
-        let mut month = Self::since(folder.path(), now)?.earlier_by(self.config.report.backfill);
-        let mut due = Vec::new();
-        while self.standing(month, now) == Standing::Ended {
-            if folder.current(month)?.is_none() {
-                due.push(month);
+    /// is not closed, or is but has no files, oldest first.
+    pub async fn due(&self, now: Timestamp) -> Result<Vec<Month>, CloseError> {
+        self.blocking(move |closer| {
+            let folder = closer.folder()?;
+            let closed = closer.ledger.closed_at(closer.tenant())?;
+            let mut month = closer.since(&folder, now)?.earlier_by(closer.config.report.backfill);
+            let mut due = Vec::new();
+            while closer.standing(month, now) == Standing::Ended {
+                if !closed.contains_key(&month) || !folder.has(month)? {
+                    due.push(month);
+                }
+                month = month.next();
             }
-            month = month.next();
-        }
-        Ok(due)
+            Ok(due)
+        })
+        .await
+    }
+
+    /// When each month that is to be watched got its current revision: those within `report.watch`.
+    pub async fn watched(&self, now: Timestamp) -> Result<BTreeMap<Month, Timestamp>, CloseError> {
+        let mut closed = self.blocking(move |closer| Ok(closer.ledger.closed_at(closer.tenant())?)).await?;
+        let watch = self.config.report.watch;
+        closed.retain(|_, at| at.checked_add(watch).is_ok_and(|until| now < until));
+        Ok(closed)
     }
 
     /// When a month that has ended can be closed, if one is still settling at `now`.
@@ -134,77 +164,95 @@ impl Closer {
         }
     }
 
-    /// The month of the first start, written down when it is not known yet.
-    fn since(folder: &Path, now: Timestamp) -> Result<Month, ReportError> {
-        let path = folder.join(SINCE);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|error| ReportError::damaged(&path, &error)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let month = Month::of(now);
-                crate::report::write_whole(&path, format!("{month}\n").as_bytes())?;
-                Ok(month)
-            }
-            Err(error) => Err(ReportError::storage(&path, error)),
-        }
+    /// The month of the first start, recorded when it is not known yet.
+    fn since(&self, folder: &Folder, now: Timestamp) -> Result<Month, CloseError> {
+        let file = folder.path().join(SINCE);
+        let earlier = match std::fs::read_to_string(&file) {
+            Ok(text) => text.trim().parse().map_err(|error| ReportError::damaged(&file, &error))?,
+            Err(_) => Month::of(now),
+        };
+        Ok(self.ledger.since(self.tenant(), earlier)?)
     }
 
-    /// Fetches what the report on `month` is made from.
-    pub async fn fetch(&self, month: Month) -> Result<Fetched, CloseError> {
+    /// Fetches all that a report on `month` is made from, and what our polls saw of it.
+    pub(crate) async fn freeze(
+        &self,
+        month: Month,
+        supersedes: Option<Supersedes>,
+    ) -> Result<Frozen, CloseError> {
         let run = self.client.run(DEADLINE);
         let (monthly, clouds, instance_types) =
             tokio::try_join!(run.monthly(Some(month.period())), run.clouds(), run.instance_types())?;
-        Ok(Fetched { monthly, clouds, instance_types, at: self.clock.now() })
+        let fetched_at = self.clock.now();
+        usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
+        self.blocking(move |closer| {
+            let observations = closer.observations(month, fetched_at)?;
+            let header = Header {
+                tenant: closer.tenant().to_owned(),
+                month,
+                fetched_at,
+                clouds,
+                instance_types,
+                prices: closer.tenant.prices.as_deref().cloned(),
+                group_by: closer.tenant.group_by.clone(),
+                tag_rules: closer.config.report.tag_rules.clone(),
+                excel_bom: closer.config.report.excel_bom,
+                observed: Observed::of(&observations, &monthly, fetched_at),
+                account: Account::of(&observations, &monthly.report, fetched_at),
+                supersedes,
+            };
+            Ok(Frozen { header, monthly })
+        })
+        .await
+    }
+
+    fn observations(&self, month: Month, until: Timestamp) -> Result<Observations, CloseError> {
+        match self.ledger.observations(self.tenant(), month.period(), until) {
+            Ok(observations) => Ok(observations),
+            // Nothing was ever polled.
+            Err(LedgerError::Missing(_)) => Ok(Observations::default()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Closes `month`, or finds it closed already. Running and future months are for the caller to refuse.
     pub async fn close(&self, month: Month) -> Result<Outcome, CloseError> {
-        let folder = self.folder()?;
-        if let Some(published) = folder.current(month)? {
-            return Ok(Outcome::Already(published));
+        if let Some(outcome) = self.blocking(move |closer| closer.settle(month)).await? {
+            return Ok(outcome);
         }
-        let fetched = self.fetch(month).await?;
-        self.blocking(move |closer| Ok(closer.folder()?.publish(&closer.inputs(month, &fetched))?)).await
+        let frozen = self.freeze(month, None).await?;
+        self.blocking(move |closer| closer.record(FIRST, &frozen)).await
     }
 
     /// Replaces the provisional report on `month`.
     pub async fn provisional(&self, month: Month) -> Result<Published, CloseError> {
-        let fetched = self.fetch(month).await?;
-        self.blocking(move |closer| Ok(closer.folder()?.provisional(&closer.inputs(month, &fetched))?)).await
+        let frozen = self.freeze(month, None).await?;
+        self.blocking(move |closer| Ok(closer.folder()?.provisional(&frozen.inputs())?)).await
     }
 
     /// Writes a copy of the report on `month` into `out` and closes nothing: the closed files if
     /// there are any, else a provisional report.
     pub async fn copy(&self, month: Month, out: PathBuf) -> Result<Published, CloseError> {
-        let folder = self.folder()?;
-        if let Some(published) = folder.current(month)? {
+        if let Some(published) = self.closed(month).await? {
             return self.blocking(move |_| Ok(published.copy_to(&out)?)).await;
         }
-        let fetched = self.fetch(month).await?;
-        self.blocking(move |closer| Ok(crate::report::write_copy(&closer.inputs(month, &fetched), &out)?))
-            .await
+        let frozen = self.freeze(month, None).await?;
+        self.blocking(move |_| Ok(crate::report::write_copy(&frozen.inputs(), &out)?)).await
     }
 
     /// What a report on `month` would say, without writing anything.
     pub async fn dry_run(&self, month: Month) -> Result<Summary, CloseError> {
-        let fetched = self.fetch(month).await?;
-        self.blocking(move |closer| Ok(crate::report::dry_run(&closer.inputs(month, &fetched))?)).await
+        let frozen = self.freeze(month, None).await?;
+        self.blocking(move |_| Ok(crate::report::dry_run(&frozen.inputs())?)).await
     }
 
-    fn inputs<'a>(&'a self, month: Month, fetched: &'a Fetched) -> Inputs<'a> {
-        Inputs {
-            tenant: &self.tenant.name,
-            month,
-            monthly: &fetched.monthly.report,
-            body: &fetched.monthly.body,
-            clouds: &fetched.clouds,
-            instance_types: &fetched.instance_types,
-            prices: self.tenant.prices.as_deref(),
-            group_by: &self.tenant.group_by,
-            tag_rules: &self.config.report.tag_rules,
-            excel_bom: self.config.report.excel_bom,
-            fetched_at: fetched.at,
-            witness: &NoWitness,
-        }
+    /// The current revision of `month` as it is on disk; nothing is made, not even a folder.
+    pub async fn closed(&self, month: Month) -> Result<Option<Published>, CloseError> {
+        self.blocking(move |closer| {
+            let folder = Folder::existing(&closer.config.report.directory, closer.tenant());
+            Ok(folder.current(month)?)
+        })
+        .await
     }
 
     /// Writing a large month takes a while, so it does not happen on an async thread.

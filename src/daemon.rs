@@ -48,7 +48,13 @@ pub async fn run(
         let observer =
             RequestObserver { metrics: Arc::clone(&self_metrics), tenant: Arc::clone(&tenant.name) };
         let client = Client::new(tenant, Arc::new(observer))?;
-        closers.push(Closer::new(Arc::clone(tenant), client.clone(), clock.clone(), Arc::clone(&config)));
+        closers.push(Closer::new(
+            Arc::clone(tenant),
+            client.clone(),
+            ledger.clone(),
+            clock.clone(),
+            Arc::clone(&config),
+        ));
         let poller = Poller::new(
             Arc::clone(tenant),
             client,
@@ -61,8 +67,7 @@ pub async fn run(
         Arc::new(poller).spawn(&mut tasks, &shutdown);
     }
     tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
-    let schedule = config.report.schedule.clone();
-    let worker = Worker::new(closers, schedule, clock, Arc::clone(&store), Arc::clone(&self_metrics));
+    let worker = Worker::new(closers, &config.report, clock, Arc::clone(&store), Arc::clone(&self_metrics));
     tasks.spawn(worker.run(shutdown.clone()));
     let app = Arc::new(App { store, self_metrics, telemetry_path });
     for listener in listeners {

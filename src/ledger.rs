@@ -14,7 +14,7 @@ pub use error::LedgerError;
 pub use revisions::RevisionRow;
 pub use statistics::Statistics;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +79,13 @@ impl Ledger {
     /// polls are recorded.
     pub fn beside(path: &Path) -> Result<Self, LedgerError> {
         Self::start(path, None)
+    }
+
+    /// Opens the ledger for reading alone: nothing is made, and every write is refused.
+    #[must_use]
+    pub fn read_only(path: &Path) -> Self {
+        let statistics = Arc::new(Statistics::new(path));
+        Self(Arc::new(Shared { path: path.to_owned(), jobs: None, thread: None, statistics, _lock: None }))
     }
 
     fn start(path: &Path, lock: Option<File>) -> Result<Self, LedgerError> {
@@ -170,6 +177,39 @@ impl Ledger {
         let tenant = tenant.to_owned();
         self.run_blocking(move |writer| {
             writer.transaction(|transaction| revisions::insert(transaction, &tenant, month, &row))
+        })
+    }
+
+    /// One revision of a month. Blocks.
+    pub fn revision_at(
+        &self,
+        tenant: &str,
+        month: Month,
+        revision: u32,
+    ) -> Result<Option<RevisionRow>, LedgerError> {
+        let connection = open::reader(&self.0.path)?;
+        match observations::known_tenant(&connection, tenant)? {
+            Some(tenant) => revisions::at(&connection, tenant, month, revision),
+            None => Ok(None),
+        }
+    }
+
+    /// When each month of the tenant got its newest revision, if it is published. Blocks.
+    pub fn closed_at(&self, tenant: &str) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
+        let connection = open::reader(&self.0.path)?;
+        match observations::known_tenant(&connection, tenant)? {
+            Some(tenant) => revisions::closed_at(&connection, tenant),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Records that a pending revision is now made with other bytes, as by another version of this
+    /// program; one that is published never changes. Blocks until it is durable.
+    pub fn remade(&self, tenant: &str, month: Month, revision: u32, digest: &str) -> Result<(), LedgerError> {
+        let (tenant, digest) = (tenant.to_owned(), digest.to_owned());
+        self.run_blocking(move |writer| {
+            writer
+                .transaction(|transaction| revisions::remade(transaction, &tenant, month, revision, &digest))
         })
     }
 

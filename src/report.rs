@@ -4,14 +4,17 @@
 //! `<directory>/<tenant>/<YYYY-MM>/r01/`. One pass (`tally`) makes every sum; one small module
 //! writes each file; `publish` makes them appear at once.
 
+mod account;
 mod by_group;
 mod by_tag;
 mod by_vm;
+mod changes;
 mod columns;
 mod control;
 mod decimal;
 mod error;
 mod files;
+mod frozen;
 mod index;
 mod manifest;
 mod publish;
@@ -23,9 +26,12 @@ mod tally;
 mod totals;
 mod warnings;
 
+pub use account::{Account, ReleaseDiffers};
+pub use changes::{Changed, changed};
 pub use error::ReportError;
-pub use publish::{Folder, Outcome, write_copy};
-pub use published::Published;
+pub use frozen::{Frozen, Header, Observed};
+pub use publish::{Folder, Outcome, Prepared, Turn, write_copy};
+pub use published::{Disagreements, Published};
 pub use reconcile::{Compared, Differences, Ours, Provider, Rounding, Scopes};
 pub use storage::write_whole;
 pub use summary::{Summary, TagCoverage, dry_run};
@@ -64,8 +70,21 @@ pub struct Inputs<'a> {
     pub excel_bom: bool,
     /// When the provider answered.
     pub fetched_at: Timestamp,
-    /// What our own polls saw.
+    /// What our own polls saw of each VM.
     pub witness: &'a dyn Witness,
+    /// What they say about the report; `None` if nobody asked.
+    pub account: Option<&'a Account>,
+    /// The revision that this report replaces.
+    pub supersedes: Option<&'a Supersedes>,
+}
+
+/// The revision that a restated month replaces, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supersedes {
+    /// From 1.
+    pub revision: u32,
+    /// In the words of whoever restated the month.
+    pub reason: String,
 }
 
 /// Whether a report is the last word on its month.

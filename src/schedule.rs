@@ -3,21 +3,27 @@
 //! Cron only wakes; what is due decides. A minute's tick, by the monotonic clock, replays cron
 //! times that passed unnoticed (a sleeping machine, a clock that was set) and repeats failures.
 
+mod watch;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, watch as channel};
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::clock::Clock;
-use crate::close::Closer;
-use crate::config::schedule::Schedule;
+use crate::close::{CloseError, Closer};
+use crate::config::{Report, schedule::Schedule};
+use crate::period::Month;
 use crate::poll::describe;
 use crate::report::Outcome;
 use crate::self_metrics::{Difference, SelfMetrics};
 use crate::store::Store;
+
+use watch::Watch;
 
 /// The tick that makes up for what was missed.
 const TICK: Duration = Duration::from_mins(1);
@@ -34,7 +40,7 @@ const CLOCK_JUMP: Duration = Duration::from_mins(1);
 /// Closes months for all tenants until it is told to stop.
 #[derive(Debug)]
 pub struct Worker {
-    closers: Vec<(Closer, Attempts)>,
+    closers: Vec<(Closer, Attempts, Watch)>,
     schedule: Schedule,
     clock: Clock,
     store: Arc<Store>,
@@ -57,18 +63,20 @@ impl Worker {
     #[must_use]
     pub fn new(
         closers: Vec<Closer>,
-        schedule: Schedule,
+        report: &Report,
         clock: Clock,
         store: Arc<Store>,
         self_metrics: Arc<SelfMetrics>,
     ) -> Self {
-        let closers = closers.into_iter().map(|closer| (closer, Attempts::default())).collect();
+        let closers =
+            closers.into_iter().map(|closer| (closer, Attempts::default(), Watch::new(report.restate)));
+        let (closers, schedule) = (closers.collect(), report.schedule.clone());
         Self { closers, schedule, clock, store, self_metrics, last_wake: None, last_scheduled: None }
     }
 
     /// Runs until `shutdown` turns true. A month whose files are being written is finished first;
     /// a fetch is dropped.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut shutdown: channel::Receiver<bool>) {
         let woken = Arc::new(Notify::new());
         let scheduler = start_cron(&self.schedule, &woken).await;
         if let Err(error) = &scheduler {
@@ -102,13 +110,16 @@ impl Worker {
         if scheduled {
             self.last_scheduled = Some(now);
         }
-        for (closer, attempts) in &mut self.closers {
+        for (closer, attempts, watch) in &mut self.closers {
             if scheduled || attempts.at.is_some_and(|at| at <= Instant::now()) {
                 close_due(closer, attempts, now, &self.store, &self.self_metrics).await;
             }
             // Also between attempts: a month may have become due that the schedule has not reached.
-            if let Ok(due) = closer.due(now) {
+            if let Ok(due) = closer.due(now).await {
                 self.self_metrics.report_due(closer.tenant(), due.len());
+            }
+            if watch.look(closer, now, &self.self_metrics).await {
+                show_newest(closer, &self.store, &self.self_metrics);
             }
         }
     }
@@ -136,34 +147,62 @@ async fn close_due(
     store: &Store,
     self_metrics: &SelfMetrics,
 ) {
-    let tenant = closer.tenant().to_owned();
-    let failed = |reason: crate::api::Reason, text: String, attempts: &mut Attempts| {
-        attempts.pause = (attempts.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        attempts.at = Some(Instant::now() + attempts.pause);
-        tracing::error!(tenant, reason = reason.as_str(), error = text, retry_in = ?attempts.pause, "a month cannot be closed");
-        self_metrics.report_failed(&tenant, reason);
-    };
-    let due = match closer.due(now) {
-        Ok(due) => due,
-        Err(error) => return failed(error.reason(), describe(&error), attempts),
-    };
-    for month in due {
-        match closer.close(month).await {
-            Ok(Outcome::Written(published)) => {
-                tracing::info!(tenant, %month, revision = published.revision, folder = %published.dir.display(), "month closed");
-                self_metrics.report_succeeded(&tenant, now);
+    let mut failed = false;
+    match closer.due(now).await {
+        Ok(due) => {
+            for month in due {
+                // A month that cannot be closed does not keep those after it open.
+                failed |= !close(closer, month, now, self_metrics).await;
             }
-            Ok(Outcome::Already(_)) => {
-                tracing::info!(tenant, %month, "month found closed: another process did it");
-            }
-            Err(error) => return failed(error.reason(), describe(&error), attempts),
+        }
+        Err(error) => {
+            failed = true;
+            log_failure(closer, None, &error, self_metrics);
         }
     }
-    attempts.pause = Duration::ZERO;
-    attempts.at = closer
-        .settles_at(now)
-        .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default());
+    if failed {
+        attempts.pause = (attempts.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        attempts.at = Some(Instant::now() + attempts.pause);
+        tracing::info!(tenant = closer.tenant(), pause = ?attempts.pause, "months that failed are tried again");
+    } else {
+        attempts.pause = Duration::ZERO;
+        attempts.at = closer
+            .settles_at(now)
+            .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default());
+    }
     show_newest(closer, store, self_metrics);
+}
+
+/// Closes one month; whether that worked.
+async fn close(closer: &Closer, month: Month, now: Timestamp, self_metrics: &SelfMetrics) -> bool {
+    let tenant = closer.tenant();
+    match closer.close(month).await {
+        Ok(Outcome::Written(published)) => {
+            tracing::info!(tenant, %month, revision = published.revision, folder = %published.dir.display(), "month closed");
+            self_metrics.report_succeeded(tenant, now);
+            true
+        }
+        Ok(Outcome::Already(_)) => {
+            tracing::info!(tenant, %month, "month found closed: another process did it");
+            true
+        }
+        Err(error) => {
+            log_failure(closer, Some(month), &error, self_metrics);
+            false
+        }
+    }
+}
+
+fn log_failure(closer: &Closer, month: Option<Month>, error: &CloseError, self_metrics: &SelfMetrics) {
+    let (tenant, reason, month) = (closer.tenant(), error.reason(), month.map(tracing::field::display));
+    tracing::error!(
+        tenant,
+        month,
+        reason = reason.as_str(),
+        error = describe(error),
+        "months cannot be closed"
+    );
+    self_metrics.report_failed(tenant, reason);
 }
 
 /// Puts the newest closed month on `/metrics`.
@@ -173,9 +212,20 @@ fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
         Ok(Some(published)) => {
             let differences = published.reconciliation;
             let scopes = differences.seconds;
+            let mut vms: BTreeMap<_, _> =
+                [("created", differences.vms_created), ("released", differences.vms_released)].into();
+            if let Some(disagreements) = published.disagreements {
+                for (kind, count) in [
+                    ("only_observed", disagreements.only_observed),
+                    ("never_observed", disagreements.never_observed),
+                    ("releases_differ", disagreements.releases_differ),
+                ] {
+                    vms.insert(kind, i64::try_from(count).unwrap_or(i64::MAX));
+                }
+            }
             let difference = Difference {
                 month: published.month.to_string(),
-                vms: [("created", differences.vms_created), ("released", differences.vms_released)].into(),
+                vms,
                 seconds: [("total", scopes.total), ("clouds", scopes.clouds), ("tags", scopes.tags)].into(),
             };
             self_metrics.reconciled(closer.tenant(), &difference);

@@ -20,6 +20,7 @@ use prometheus::{
 
 use crate::api::{Code, Endpoint, Observer, Reason};
 use crate::ledger::Ledger;
+use crate::period::Month;
 use crate::snapshot::Collector;
 
 /// Bounds of request durations, in seconds: from a near server to the default timeout.
@@ -57,6 +58,7 @@ pub struct SelfMetrics {
     report_failures: IntCounterVec,
     difference_vms: IntGaugeVec,
     difference_seconds: IntGaugeVec,
+    report_changed: IntGaugeVec,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
@@ -72,6 +74,7 @@ struct State {
 
 impl SelfMetrics {
     /// Makes every family; `now` is when the configuration was read.
+    #[expect(clippy::too_many_lines, reason = "a list of families, one after the other")]
     pub fn new(now: Timestamp) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let made = Maker(&registry);
@@ -150,13 +153,18 @@ impl SelfMetrics {
             )?,
             difference_vms: made.int_gauges(
                 "report_difference_vms",
-                "Our number of VMs created or released minus the provider's in the newest closed month.",
+                "VMs by which our figures and the provider's differ in the newest closed month. created and released: ours minus the provider's totals. only_observed, never_observed and releases_differ: VMs that only our polls saw, that only the provider lists, and that went at another time; absent if nobody polled.",
                 &["tenant", "month", "kind"],
             )?,
             difference_seconds: made.int_gauges(
                 "report_difference_seconds",
                 "Our VM seconds minus the provider's hours in seconds in the newest closed month: the largest absolute difference within the scope. The provider rounds up to hours.",
                 &["tenant", "month", "scope"],
+            )?,
+            report_changed: made.int_gauges(
+                "report_changed_seconds",
+                "VM seconds of a closed month that the provider reports differently now: that came, went, or moved to another type, tag or cloud. For as long as the month is watched; 0 is unchanged.",
+                &["tenant", "month"],
             )?,
             reload_successful: made.int_gauge(
                 "config_last_reload_successful",
@@ -262,23 +270,23 @@ impl SelfMetrics {
 
     /// How the newest closed month differs from the provider's sums; earlier months' series go.
     pub fn reconciled(&self, tenant: &str, difference: &Difference) {
-        for vec in [&self.difference_vms, &self.difference_seconds] {
-            for family in vec.collect() {
-                for metric in family.get_metric() {
-                    let label = |name| metric.get_label().iter().find(|label| label.name() == name);
-                    let value = |name| label(name).map_or("", |label| label.value());
-                    if value("tenant") == tenant {
-                        let last = if label("kind").is_some() { value("kind") } else { value("scope") };
-                        let _ = vec.remove_label_values(&[tenant, value("month"), last]);
-                    }
-                }
-            }
-        }
+        remove(&self.difference_vms, tenant, &["tenant", "month", "kind"]);
+        remove(&self.difference_seconds, tenant, &["tenant", "month", "scope"]);
         for (kind, vms) in &difference.vms {
             self.difference_vms.with_label_values(&[tenant, &difference.month, kind]).set(*vms);
         }
         for (scope, seconds) in &difference.seconds {
             self.difference_seconds.with_label_values(&[tenant, &difference.month, scope]).set(*seconds);
+        }
+    }
+
+    /// What the provider reports differently of each closed month that is watched, in VM seconds;
+    /// other months have no series.
+    pub fn report_changed(&self, tenant: &str, months: &BTreeMap<Month, u64>) {
+        remove(&self.report_changed, tenant, &["tenant", "month"]);
+        for (month, seconds) in months {
+            let labels = [tenant, &month.to_string()];
+            self.report_changed.with_label_values(&labels).set(signed(*seconds));
         }
     }
 
@@ -389,5 +397,22 @@ impl Maker<'_> {
         let opts =
             HistogramOpts::new(format!("flexvm_exporter_{name}"), help).buckets(REQUEST_BUCKETS.to_vec());
         self.register(HistogramVec::new(opts, labels)?)
+    }
+}
+
+/// Takes away a tenant's series; `labels` are all labels of the family, in their order.
+fn remove(vec: &IntGaugeVec, tenant: &str, labels: &[&str]) {
+    for family in vec.collect() {
+        for metric in family.get_metric() {
+            let value = |name: &&str| {
+                let pair = metric.get_label().iter().find(|pair| pair.name() == *name);
+                pair.map_or("", |pair| pair.value())
+            };
+            if value(&"tenant") == tenant {
+                let values: Vec<&str> = labels.iter().map(value).collect();
+                // It is there: it has just been listed.
+                let _ = vec.remove_label_values(&values);
+            }
+        }
     }
 }

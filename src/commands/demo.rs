@@ -119,7 +119,8 @@ fn configuration(simulator: &str, token: &str, directory: &Path) -> Result<Confi
 async fn close_last_month(config: &Config, clock: &Clock) -> anyhow::Result<Published> {
     let tenant = Arc::clone(&config.tenants[0]);
     let client = Client::new(&tenant, Arc::new(NoObserver))?;
-    let closer = Closer::new(tenant, client, clock.clone(), Arc::new(config.clone()));
+    let ledger = crate::ledger::Ledger::beside(&config.ledger.path).context("the ledger cannot be opened")?;
+    let closer = Closer::new(tenant, client, ledger, clock.clone(), Arc::new(config.clone()));
     let month = Month::of(clock.now()).previous();
     Ok(closer.close(month).await?.published().clone())
 }

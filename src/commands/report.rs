@@ -7,6 +7,7 @@ use crate::api::{Client, NoObserver};
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
 use crate::close::{CloseError, Closer, Standing};
+use crate::ledger::Ledger;
 use crate::period::{Month, rfc3339};
 use crate::poll::describe;
 use crate::report::{Outcome, Published};
@@ -16,18 +17,26 @@ const MOST_MONTHS: usize = 120;
 
 pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> {
     let months = months(&arguments.month)?;
-    if arguments.restate {
+    if arguments.reason.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
         return Err(Failure::Usage(
-            "--restate comes with a later version; a closed month stays as it is".to_owned(),
+            "--reason: say why the month is restated; the manifest keeps it".to_owned(),
         ));
     }
     let config = Arc::new(serve::configuration(flags)?.config);
     let clock = Clock::system();
+    // A daemon may be running on the same ledger: they take turns.
+    let writes = !arguments.dry_run && arguments.out.is_none();
+    let ledger = if writes {
+        Ledger::beside(&config.ledger.path).map_err(anyhow::Error::from)?
+    } else {
+        Ledger::read_only(&config.ledger.path)
+    };
     let mut closers = Vec::new();
     for tenant in &config.tenants {
         if arguments.tenant.as_ref().is_none_or(|name| **name == *tenant.name) {
             let client = Client::new(tenant, Arc::new(NoObserver)).map_err(anyhow::Error::from)?;
-            closers.push(Closer::new(Arc::clone(tenant), client, clock.clone(), Arc::clone(&config)));
+            let (ledger, clock) = (ledger.clone(), clock.clone());
+            closers.push(Closer::new(Arc::clone(tenant), client, ledger, clock, Arc::clone(&config)));
         }
     }
     let Some(first) = closers.first() else {
@@ -44,6 +53,9 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
                     "{month} has ended, but is still settling: it can be closed from {} on (report.settle)",
                     rfc3339(at)
                 )));
+            }
+            Standing::Running if arguments.restate => {
+                return Err(Failure::Usage(format!("{month} has not ended: there is nothing to restate")));
             }
             Standing::Running | Standing::Ended => {}
         }
@@ -72,12 +84,20 @@ async fn one(
     clock: &Clock,
 ) -> Result<(), CloseError> {
     let tenant = closer.tenant();
+    let reason = arguments.reason.as_deref().filter(|_| arguments.restate);
+    if arguments.dry_run && reason.is_some() {
+        println!("{tenant} {month}: a dry run, nothing is written");
+        println!("{}", closer.dry_restatement(month).await?);
+        return Ok(());
+    }
     if arguments.dry_run {
         println!("{tenant} {month}: a dry run, nothing is written");
         println!("{}", closer.dry_run(month).await?);
         return Ok(());
     }
-    let (published, what) = if let Some(out) = &arguments.out {
+    let (published, what) = if let Some(reason) = reason {
+        (closer.restate(month, reason).await?.published().clone(), "restated")
+    } else if let Some(out) = &arguments.out {
         (closer.copy(month, out.clone()).await?, "a copy; nothing is closed")
     } else if closer.standing(month, clock.now()) == Standing::Running {
         (closer.provisional(month).await?, "provisional: the month has not ended")

@@ -8,7 +8,7 @@ use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::load::{Loaded, environment, load};
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, Ledger, Report, Web};
+use crate::config::{Config, Ledger, Web};
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
@@ -88,12 +88,9 @@ fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
 
 /// Keys of the file that a later version gives an effect, where they are set.
 fn without_effect(config: &Config) -> Vec<&'static str> {
-    let report = Report::default();
     [
         ("ledger.retention", config.ledger.retention != Ledger::default().retention),
         ("web.reports", config.web != Web::default()),
-        ("report.watch", config.report.watch != report.watch),
-        ("report.restate", config.report.restate != report.restate),
     ]
     .into_iter()
     .filter_map(|(key, set)| set.then_some(key))

@@ -1,11 +1,16 @@
 //! Closed months in the ledger.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::LedgerError;
 use super::observations::{tenant, time};
 use crate::period::Month;
+
+const ONE: &str = "SELECT revision, state, digest, closed_at, inputs FROM revision
+    WHERE tenant = ?1 AND month = ?2 AND revision = ?3";
 
 /// A revision of a closed month.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,55 @@ pub(super) fn newest(
     select.query_row(params![tenant, month.to_string()], read).optional()?.map(row).transpose()
 }
 
+/// One revision of a month.
+pub(super) fn at(
+    connection: &Connection,
+    tenant: i64,
+    month: Month,
+    revision: u32,
+) -> Result<Option<RevisionRow>, LedgerError> {
+    let mut select = connection.prepare_cached(ONE)?;
+    select.query_row(params![tenant, month.to_string(), revision], read).optional()?.map(row).transpose()
+}
+
+/// When each month got its newest revision, if that is published.
+pub(super) fn closed_at(
+    connection: &Connection,
+    tenant: i64,
+) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
+    // Beside an aggregate, the other columns are those of the row with the maximum.
+    let mut select = connection.prepare_cached(
+        "SELECT month, state, closed_at, max(revision) FROM revision WHERE tenant = ?1 GROUP BY month",
+    )?;
+    let mut rows = select.query([tenant])?;
+    let mut months = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (month, state): (String, String) = (row.get(0)?, row.get(1)?);
+        if state == "published" {
+            let month = month.parse().map_err(|error| LedgerError::Damaged(format!("a month: {error}")))?;
+            months.insert(month, time(row.get(2)?)?);
+        }
+    }
+    Ok(months)
+}
+
+/// Gives a pending revision another digest.
+pub(super) fn remade(
+    transaction: &Transaction<'_>,
+    name: &str,
+    month: Month,
+    revision: u32,
+    digest: &str,
+) -> Result<(), LedgerError> {
+    let tenant = tenant(transaction, name)?;
+    transaction.execute(
+        "UPDATE revision SET digest = ?4
+         WHERE tenant = ?1 AND month = ?2 AND revision = ?3 AND state = 'pending'",
+        params![tenant, month.to_string(), revision, digest],
+    )?;
+    Ok(())
+}
+
 /// Inserts a revision, unless that number is taken; gives back what is there then.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
@@ -69,10 +123,7 @@ pub(super) fn insert(
             new.closed_at.as_second(),
             new.inputs
         ])?;
-    let mut select = transaction.prepare_cached(
-        "SELECT revision, state, digest, closed_at, inputs FROM revision
-         WHERE tenant = ?1 AND month = ?2 AND revision = ?3",
-    )?;
+    let mut select = transaction.prepare_cached(ONE)?;
     row(select.query_row(params![tenant, month, new.revision], read)?)
 }
 

@@ -58,6 +58,17 @@ pub enum ReportError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A revision is not what the ledger recorded. It is never overwritten.
+    #[error("{} is not what the ledger recorded when the month was closed ({problem}); restore it from a backup", path.display())]
+    NotRecorded {
+        /// The revision's folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Only a closed month can be restated.
+    #[error("{0} is not closed: there is nothing to restate")]
+    NotClosed(Month),
     /// A file with other content stands where a copy should go.
     #[error("{} exists with other content", .0.display())]
     Exists(PathBuf),
@@ -68,12 +79,14 @@ impl ReportError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Check(CheckError::Period { .. }) | Self::NotEnded { .. } => Reason::Period,
+            Self::Check(CheckError::Period { .. }) | Self::NotEnded { .. } | Self::NotClosed(_) => {
+                Reason::Period
+            }
             Self::Check(CheckError::Conflicting(_)) | Self::Clouds(_) | Self::Hours(_) => {
                 Reason::Inconsistent
             }
             Self::Storage { .. } | Self::Damaged { .. } | Self::Locked(_) => Reason::Storage,
-            Self::Revision { .. } | Self::Exists(_) => Reason::Exists,
+            Self::Revision { .. } | Self::NotRecorded { .. } | Self::Exists(_) => Reason::Exists,
         }
     }
 

@@ -3,11 +3,13 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use fail::fail_point;
+
 use super::manifest::{self, FileEntry};
 use super::reconcile::Reconciliation;
 use super::storage::{self, Hashed};
 use super::tally::Tally;
-use super::{Inputs, ReportError, Revision, by_group, by_tag, by_vm, control};
+use super::{Frame, Inputs, Published, ReportError, Revision, by_group, by_tag, by_vm, changes, control};
 
 /// End of the manifest's name.
 pub const MANIFEST: &str = "manifest.json";
@@ -15,13 +17,18 @@ pub const MANIFEST: &str = "manifest.json";
 /// End of the name of the list of checksums.
 pub const CHECKSUMS: &str = "SHA256SUMS";
 
-/// Writes every file of the report into `folder`, durably.
+/// End of the name of the provider's answer.
+pub const PROVIDER_REPORT: &str = "provider-report.json";
+
+/// Writes every file of the report into `folder`, durably; what is different from `previous`, the
+/// revision that it replaces, is one of them. Returns the checksum of the list of checksums.
 pub fn write_all(
     folder: &Path,
     inputs: &Inputs<'_>,
     revision: Revision,
+    previous: Option<&Published>,
     tally: &Tally<'_>,
-) -> Result<(), ReportError> {
+) -> Result<String, ReportError> {
     let frame = inputs.frame(revision);
     let reconciliation = Reconciliation::new(tally, &inputs.monthly.by_tag);
     let csv = |name: &str, write: &dyn Fn(Hashed) -> io::Result<(Hashed, u64)>| {
@@ -35,7 +42,13 @@ pub fn write_all(
         csv("by-vm.csv", &|out| by_vm::write(out, &frame, tally))?,
         csv("control.csv", &|out| control::write(out, &frame, tally, &reconciliation))?,
     ];
-    entries.push(file(folder, format!("{}provider-report.json", frame.prefix()), |mut out| {
+    if let Some(previous) = previous {
+        let before = Frame { revision: Revision::Final(previous.revision), ..frame }.prefix();
+        entries.push(csv("changes.csv", &|out| {
+            changes::write(out, &frame, (&previous.dir, &before), (folder, &frame.prefix()))
+        })?);
+    }
+    entries.push(file(folder, format!("{}{PROVIDER_REPORT}", frame.prefix()), |mut out| {
         out.write_all(inputs.body)?;
         Ok((out, None))
     })?);
@@ -44,13 +57,14 @@ pub fn write_all(
         out.write_all(b"\n")?;
         Ok((out, None))
     })?);
-    file(folder, format!("{}{CHECKSUMS}", frame.prefix()), |mut out| {
+    let checksums = file(folder, format!("{}{CHECKSUMS}", frame.prefix()), |mut out| {
         for entry in &entries {
             writeln!(out, "{}  {}", entry.sha256, entry.name)?;
         }
         Ok((out, None))
     })?;
-    storage::sync_folder(folder)
+    storage::sync_folder(folder)?;
+    Ok(checksums.sha256)
 }
 
 fn file(
@@ -59,6 +73,7 @@ fn file(
     write: impl FnOnce(Hashed) -> io::Result<(Hashed, Option<u64>)>,
 ) -> Result<FileEntry, ReportError> {
     let path = folder.join(&name);
+    fail_point!("report::file", |_| std::process::abort());
     let written = Hashed::create(&path).and_then(write).and_then(|(out, rows)| {
         let (sha256, bytes) = out.finish()?;
         Ok((sha256, bytes, rows))

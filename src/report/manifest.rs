@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -11,10 +12,10 @@ use super::decimal::{Money, Share};
 use super::reconcile::{Compared, Differences, Reconciliation};
 use super::tally::Tally;
 use super::totals::MonthTotals;
-use super::{Frame, Inputs, Status, warnings};
+use super::{Account, Frame, Inputs, Status, warnings};
 use crate::config::{Prices, TagRule};
 use crate::period::rfc3339;
-use crate::usage::Use;
+use crate::usage::{Flag, Line, Use};
 
 /// Version of the manifest's own shape.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -50,6 +51,17 @@ pub struct Record {
 pub struct RecordedReconciliation {
     pub total: Compared,
     pub differences: Differences,
+    /// Absent in manifests that are older than the ledger.
+    #[serde(default)]
+    pub observations: Option<RecordedObservations>,
+}
+
+/// How many VMs there are in each list; the lists themselves are for people.
+#[derive(Debug, Deserialize)]
+pub struct RecordedObservations {
+    pub only_observed: Vec<IgnoredAny>,
+    pub never_observed: Vec<IgnoredAny>,
+    pub releases_differ: Vec<IgnoredAny>,
 }
 
 #[derive(Serialize)]
@@ -143,22 +155,33 @@ struct Coverage {
     unobserved_seconds: u64,
     /// Observed ÷ all, six decimals; none when there was nothing to observe.
     observed_ratio: Option<String>,
-    polls: Option<u64>,
-    polls_reason: &'static str,
+    /// Complete polls of ours within the month.
+    polls: u64,
+    first_poll: Option<String>,
+    last_poll: Option<String>,
+    /// Longest time within the month without a poll; the whole month when there was none.
+    longest_gap_seconds: Option<u64>,
 }
 
-struct ReconciliationJson<'a>(&'a Reconciliation<'a>);
+struct ReconciliationJson<'a> {
+    sums: &'a Reconciliation<'a>,
+    account: Option<&'a Account>,
+    tally: &'a Tally<'a>,
+}
 
 impl Serialize for ReconciliationJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut all = serializer.serialize_struct("Reconciliation", 4)?;
-        all.serialize_field("differences", &self.0.differences())?;
-        all.serialize_field("total", &self.0.total())?;
+        let Self { sums, account, tally } = self;
+        let mut all = serializer.serialize_struct("Reconciliation", 5)?;
+        all.serialize_field("differences", &sums.differences())?;
+        all.serialize_field("total", &sums.total())?;
         all.serialize_field(
             "clouds",
-            &Rows(|| self.0.clouds().map(|(cloud_id, row)| CloudRow { cloud_id, row })),
+            &Rows(|| sums.clouds().map(|(cloud_id, row)| CloudRow { cloud_id, row })),
         )?;
-        all.serialize_field("tags", &Rows(|| self.0.tags().map(|(tag, row)| TagRow { tag, row })))?;
+        all.serialize_field("tags", &Rows(|| sums.tags().map(|(tag, row)| TagRow { tag, row })))?;
+        let observed = account.filter(|account| account.polls > 0);
+        all.serialize_field("observations", &observed.map(|account| ObservationsJson { account, tally }))?;
         all.end()
     }
 }
@@ -170,6 +193,42 @@ impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Rows<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq((self.0)())
     }
+}
+
+/// Where our polls and the provider disagree, by VM id.
+struct ObservationsJson<'a> {
+    account: &'a Account,
+    tally: &'a Tally<'a>,
+}
+
+impl Serialize for ObservationsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let never = |line: &&Line<'_>| line.flags.iter().any(|flag| flag == Flag::NeverObserved);
+        let mut all = serializer.serialize_struct("Observations", 3)?;
+        all.serialize_field("only_observed", &self.account.only_observed)?;
+        all.serialize_field(
+            "never_observed",
+            &Rows(|| self.tally.lines.iter().filter(never).map(|line| &*line.vm.id)),
+        )?;
+        let releases = self.account.releases_differ.iter().map(|it| ReleaseRow {
+            vm_id: &it.vm_id,
+            released_at: it.released_at.map(rfc3339),
+            last_seen: rfc3339(it.last_seen),
+            gone_at: it.gone_at.map(rfc3339),
+        });
+        all.serialize_field("releases_differ", &Rows(|| releases.clone()))?;
+        all.end()
+    }
+}
+
+#[derive(Serialize)]
+struct ReleaseRow<'a> {
+    vm_id: &'a str,
+    /// The provider's word.
+    released_at: Option<String>,
+    /// Ours.
+    last_seen: String,
+    gone_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -203,8 +262,8 @@ pub fn write(
         period: PeriodJson { start: rfc3339(period.start), end: rfc3339(period.end) },
         status: frame.revision.status(),
         revision: frame.revision.number(),
-        supersedes: None,
-        reason: None,
+        supersedes: inputs.supersedes.map(|it| it.revision),
+        reason: inputs.supersedes.map(|it| it.reason.as_str()),
         generator: Generator { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
         fetched_at: rfc3339(inputs.fetched_at),
         grouping: GroupingJson { group_by: inputs.group_by, columns: group_columns(inputs.group_by) },
@@ -214,8 +273,8 @@ pub fn write(
         catalogue: catalogue(inputs),
         files,
         totals: MonthTotals::of(tally),
-        reconciliation: ReconciliationJson(reconciliation),
-        coverage: coverage(tally),
+        reconciliation: ReconciliationJson { sums: reconciliation, account: inputs.account, tally },
+        coverage: coverage(inputs, tally),
         warnings: warnings::of(inputs, tally, reconciliation),
     };
     serde_json::to_writer_pretty(out, &manifest)?;
@@ -269,14 +328,17 @@ fn catalogue<'a>(inputs: &Inputs<'a>) -> Catalogue<'a> {
     Catalogue { clouds, instance_types }
 }
 
-fn coverage(tally: &Tally<'_>) -> Coverage {
+fn coverage(inputs: &Inputs<'_>, tally: &Tally<'_>) -> Coverage {
     let seconds = tally.total.totals.seconds;
     let (all, unobserved) = (seconds.total(), seconds.get(Use::Unobserved));
+    let account = inputs.account;
     Coverage {
         vm_seconds: all,
         unobserved_seconds: unobserved,
         observed_ratio: (all > 0).then(|| Share::of(all - unobserved, all).to_string()),
-        polls: None,
-        polls_reason: "no observations are kept yet",
+        polls: account.map_or(0, |account| account.polls),
+        first_poll: account.and_then(|account| account.first_poll).map(rfc3339),
+        last_poll: account.and_then(|account| account.last_poll).map(rfc3339),
+        longest_gap_seconds: account.map(|account| account.longest_gap_seconds),
     }
 }

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fail::fail_point;
+
 use super::files::write_all;
 use super::storage::{self, NewFolder, TEMPORARY};
 use super::tally::Tally;
@@ -71,6 +73,12 @@ impl Folder {
         Ok(folder)
     }
 
+    /// The tenant's folder as it is, for reading: nothing is made or put in order.
+    #[must_use]
+    pub fn existing(directory: &Path, tenant: &str) -> Self {
+        Self { path: directory.join(tenant), tenant: tenant.to_owned() }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -87,6 +95,11 @@ impl Folder {
     /// is missing or damaged is an error: it is not for this program to judge what it was.
     pub fn current(&self, month: Month) -> Result<Option<Published>, ReportError> {
         self.newest_revision(month)?.map(|revision| self.read(month, revision)).transpose()
+    }
+
+    /// Whether the month has a revision, whole or not.
+    pub fn has(&self, month: Month) -> Result<bool, ReportError> {
+        Ok(self.newest_revision(month)?.is_some())
     }
 
     /// The newest closed month.
@@ -106,31 +119,31 @@ impl Folder {
         Ok(months.into_iter().filter_map(|month| self.current(month).transpose()).collect())
     }
 
-    /// Closes a month: writes its first revision, whole and durable, unless it is there already.
+    /// Closes a month without keeping a record of it beside the files: writes its first revision,
+    /// whole and durable, unless it is there already.
     pub fn publish(&self, inputs: &Inputs<'_>) -> Result<Outcome, ReportError> {
-        let (month, fetched_at) = (inputs.month, inputs.fetched_at);
-        if fetched_at < month.period().end {
-            return Err(ReportError::NotEnded { month, fetched_at });
-        }
         let tally = Tally::of(inputs)?;
-        let _lock = self.lock()?;
-        if let Some(published) = self.current(month)? {
+        let turn = self.turn()?;
+        if let Some(published) = self.current(inputs.month)? {
             return Ok(Outcome::Already(published));
         }
-        let first = Revision::Final(1);
-        let (parent, target) = (self.month(month), self.month(month).join(first.folder()));
-        let written = self.write(inputs, first, &tally)?;
-        match written.publish(&target) {
-            Ok(()) => {}
-            // A process on another host, whose lock is not ours, was quicker.
-            Err(_) if target.is_dir() => {
-                return Ok(Outcome::Already(self.read(month, first)?));
-            }
-            Err(error) => return Err(ReportError::storage(&target, error)),
+        let prepared = turn.prepare_tallied(inputs, 1, None, &tally)?;
+        turn.publish(prepared)
+    }
+
+    /// Waits until no other process writes here.
+    pub fn turn(&self) -> Result<Turn<'_>, ReportError> {
+        Ok(Turn { folder: self, _lock: self.lock()? })
+    }
+
+    /// A revision of a month; `None` if it is not there.
+    pub fn revision(&self, month: Month, revision: u32) -> Result<Option<Published>, ReportError> {
+        let revision = Revision::Final(revision);
+        match self.month(month).join(revision.folder()).symlink_metadata() {
+            Ok(_) => self.read(month, revision).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ReportError::storage(&self.month(month), error)),
         }
-        storage::sync_folder(&parent)?;
-        index::rewrite(self)?;
-        Ok(Outcome::Written(self.read(month, first)?))
     }
 
     /// Replaces the provisional report on a month.
@@ -139,7 +152,7 @@ impl Folder {
         let _lock = self.lock()?;
         let month = self.month(inputs.month);
         let target = month.join(Revision::Provisional.folder());
-        let written = self.write(inputs, Revision::Provisional, &tally)?;
+        let (written, _) = self.write(inputs, Revision::Provisional, None, &tally)?;
         let aside = storage::temporary(&month, "replaced".as_ref());
         match fs::rename(&target, &aside) {
             Ok(()) => {}
@@ -158,18 +171,19 @@ impl Folder {
         self.read(inputs.month, Revision::Provisional)
     }
 
-    /// Writes all files into a temporary folder of the month's.
+    /// Writes all files into a temporary folder of the month's; with the digest.
     fn write(
         &self,
         inputs: &Inputs<'_>,
         revision: Revision,
+        previous: Option<&Published>,
         tally: &Tally<'_>,
-    ) -> Result<NewFolder, ReportError> {
+    ) -> Result<(NewFolder, String), ReportError> {
         let month = self.month(inputs.month);
         storage::create_folder(&month)?;
         let folder = NewFolder::create(&month, &revision.folder())?;
-        write_all(folder.path(), inputs, revision, tally)?;
-        Ok(folder)
+        let digest = write_all(folder.path(), inputs, revision, previous, tally)?;
+        Ok((folder, digest))
     }
 
     fn read(&self, month: Month, revision: Revision) -> Result<Published, ReportError> {
@@ -253,13 +267,78 @@ impl Folder {
     }
 }
 
+/// The turn of a process to write: nobody else does as long as it lasts.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    folder: &'a Folder,
+    _lock: File,
+}
+
+/// A revision that is written, but that nobody sees yet. Dropped, it goes.
+#[derive(Debug)]
+pub struct Prepared {
+    written: NewFolder,
+    month: Month,
+    revision: Revision,
+    /// SHA-256, in hexadecimal, of its file of checksums, which names every other file.
+    pub digest: String,
+}
+
+impl Turn<'_> {
+    /// Writes a revision, whole and durable, under a temporary name. `previous` is the revision that
+    /// it replaces, for the list of changes.
+    pub fn prepare(
+        &self,
+        inputs: &Inputs<'_>,
+        revision: u32,
+        previous: Option<&Published>,
+    ) -> Result<Prepared, ReportError> {
+        self.prepare_tallied(inputs, revision, previous, &Tally::of(inputs)?)
+    }
+
+    fn prepare_tallied(
+        &self,
+        inputs: &Inputs<'_>,
+        revision: u32,
+        previous: Option<&Published>,
+        tally: &Tally<'_>,
+    ) -> Result<Prepared, ReportError> {
+        let (month, fetched_at) = (inputs.month, inputs.fetched_at);
+        if fetched_at < month.period().end {
+            return Err(ReportError::NotEnded { month, fetched_at });
+        }
+        let revision = Revision::Final(revision);
+        let (written, digest) = self.folder.write(inputs, revision, previous, tally)?;
+        Ok(Prepared { written, month, revision, digest })
+    }
+
+    /// Makes a revision appear at its place, and in the index.
+    pub fn publish(&self, prepared: Prepared) -> Result<Outcome, ReportError> {
+        let Prepared { written, month, revision, .. } = prepared;
+        let parent = self.folder.month(month);
+        let target = parent.join(revision.folder());
+        match written.publish(&target) {
+            Ok(()) => {}
+            // A process on another host, whose lock is not ours, was quicker.
+            Err(_) if target.is_dir() => {
+                return Ok(Outcome::Already(self.folder.read(month, revision)?));
+            }
+            Err(error) => return Err(ReportError::storage(&target, error)),
+        }
+        fail_point!("report::renamed", |_| std::process::abort());
+        storage::sync_folder(&parent)?;
+        index::rewrite(self.folder)?;
+        Ok(Outcome::Written(self.folder.read(month, revision)?))
+    }
+}
+
 /// Writes a provisional report straight into `out` and closes nothing. Files of an earlier copy are
 /// replaced, each at once.
 pub fn write_copy(inputs: &Inputs<'_>, out: &Path) -> Result<Published, ReportError> {
     let tally = Tally::of(inputs)?;
     storage::create_folder(out)?;
     let folder = NewFolder::create(out, "copy")?;
-    write_all(folder.path(), inputs, Revision::Provisional, &tally)?;
+    write_all(folder.path(), inputs, Revision::Provisional, None, &tally)?;
     for name in storage::names(folder.path())? {
         let target = out.join(&name);
         fs::rename(folder.path().join(&name), &target).map_err(ReportError::at(&target))?;

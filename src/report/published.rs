@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::files::{CHECKSUMS, MANIFEST};
+use super::files::{CHECKSUMS, MANIFEST, PROVIDER_REPORT};
 use super::manifest::{FileEntry, Record, SCHEMA_VERSION};
 use super::storage::{self, Hashed, NewFolder};
 use super::{Compared, Differences, Frame, MonthTotals, ReportError, Revision, Status};
+use crate::api;
 use crate::period::Month;
 use crate::snapshot::ClosedMonth;
 
@@ -30,12 +31,28 @@ pub struct Published {
     pub total: Compared,
     /// How far our sums are from the provider's.
     pub reconciliation: Differences,
+    /// VMs about which our polls and the provider disagree: seen by us alone, listed by the provider
+    /// alone, released at other times. `None` if nobody polled in the month.
+    pub disagreements: Option<Disagreements>,
     /// What its manifest warns of.
     pub warnings: Vec<String>,
     /// Whether its CSV files begin with a byte-order mark.
     pub(super) excel_bom: bool,
+    /// SHA-256, in hexadecimal, of its file of checksums, which names every other file.
+    pub digest: String,
     /// What the manifest says of the files that it lists.
     entries: Vec<FileEntry>,
+}
+
+/// How many VMs our polls and the provider disagree about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disagreements {
+    /// Seen by our polls, not listed by the provider.
+    pub only_observed: u64,
+    /// Listed by the provider, never seen by our polls.
+    pub never_observed: u64,
+    /// Released at other times.
+    pub releases_differ: u64,
 }
 
 impl Published {
@@ -54,8 +71,10 @@ impl Published {
         if !ours {
             return Err(format!("{manifest} describes something else"));
         }
+        let checksums = format!("{prefix}{CHECKSUMS}");
+        let digest = fs::read(dir.join(&checksums)).map_err(|error| format!("{checksums}: {error}"))?;
         let listed = record.files.iter().map(|file| file.name.clone());
-        let files = listed.chain([manifest, format!("{prefix}{CHECKSUMS}")]).map(|name| dir.join(name));
+        let files = listed.chain([manifest, checksums]).map(|name| dir.join(name));
         Ok(Self {
             month,
             revision: record.revision,
@@ -65,10 +84,49 @@ impl Published {
             totals: record.totals,
             total: record.reconciliation.total,
             reconciliation: record.reconciliation.differences,
+            disagreements: record.reconciliation.observations.map(|lists| Disagreements {
+                only_observed: lists.only_observed.len() as u64,
+                never_observed: lists.never_observed.len() as u64,
+                releases_differ: lists.releases_differ.len() as u64,
+            }),
             warnings: record.warnings,
             excel_bom: record.excel_bom,
+            digest: storage::sha256(&digest),
             entries: record.files,
         })
+    }
+
+    /// Reads every file and compares it with the list of checksums.
+    pub fn verify(&self) -> Result<(), ReportError> {
+        let damaged = |problem: &dyn std::fmt::Display| ReportError::Revision {
+            path: self.dir.clone(),
+            problem: problem.to_string(),
+        };
+        let Some(list) = self.files.last() else { return Err(damaged(&"it has no files")) };
+        let list = fs::read_to_string(list).map_err(ReportError::at(list))?;
+        for line in list.lines() {
+            let (expected, name) = line.split_once("  ").ok_or_else(|| damaged(&"its list of checksums"))?;
+            let path = self.dir.join(name);
+            let found = storage::sha256_of(&path).map_err(|error| damaged(&format!("{name}: {error}")))?;
+            if found != expected {
+                return Err(damaged(&format!("{name} is not what its checksum says")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the provider answered when the month was closed.
+    pub fn provider_report(&self) -> Result<api::Monthly, ReportError> {
+        let ends = |entry: &&FileEntry| entry.name.ends_with(PROVIDER_REPORT);
+        let Some(entry) = self.entries.iter().find(ends) else {
+            return Err(ReportError::damaged(&self.dir, &"it has no answer of the provider"));
+        };
+        let path = self.dir.join(&entry.name);
+        let body = fs::read(&path).map_err(ReportError::at(&path))?;
+        if storage::sha256(&body) != entry.sha256 {
+            return Err(ReportError::damaged(&path, &"its checksum is not the manifest's"));
+        }
+        api::Monthly::read(body.into()).map_err(|error| ReportError::damaged(&path, &error))
     }
 
     /// The month as gauges show it.

@@ -55,6 +55,8 @@ impl World {
             excel_bom: self.excel_bom,
             fetched_at: self.fetched_at,
             witness: &*self.witness,
+            account: None,
+            supersedes: None,
         }
     }
 

@@ -1,0 +1,172 @@
+//! Exactly once: a month's files, its record in the ledger, and nothing else, wherever a crash came.
+//!
+//! One ledger transaction stores all that a revision is made from, and its digest, as pending; then
+//! its folder appears; then it is published. Until that transaction there is nothing; from then on
+//! whoever comes next makes the same bytes from what is stored.
+
+use fail::fail_point;
+
+use super::{CloseError, Closer};
+use crate::ledger::RevisionRow;
+use crate::period::Month;
+use crate::report::{Folder, Frozen, Outcome, Published, ReportError, Turn};
+
+impl Closer {
+    /// Brings a month that was begun to its end, from whatever is there; `None` if nothing is.
+    /// Needs nothing from the API. Blocks.
+    pub(super) fn settle(&self, month: Month) -> Result<Option<Outcome>, CloseError> {
+        let folder = self.folder()?;
+        if let Some(row) = self.row(month)?
+            && row.published
+            && let Some(published) = folder.current(month)?
+            && (published.revision, &published.digest) == (row.revision, &row.digest)
+        {
+            return Ok(Some(Outcome::Already(published)));
+        }
+        let turn = folder.turn()?;
+        self.settle_in_turn(&folder, &turn, month)
+    }
+
+    fn settle_in_turn(
+        &self,
+        folder: &Folder,
+        turn: &Turn<'_>,
+        month: Month,
+    ) -> Result<Option<Outcome>, CloseError> {
+        let row = self.row(month)?;
+        let known = row.as_ref().map_or(0, |row| row.revision);
+        if let Some(newer) = folder.current(month)?.filter(|published| published.revision > known) {
+            return self.adopt(newer).map(Some);
+        }
+        row.map(|row| self.complete(folder, turn, month, &row)).transpose()
+    }
+
+    /// Takes over a report that was closed before this ledger existed, or since it was backed up.
+    fn adopt(&self, published: Published) -> Result<Outcome, CloseError> {
+        published.verify()?;
+        let row = RevisionRow {
+            revision: published.revision,
+            published: true,
+            digest: published.digest.clone(),
+            closed_at: self.clock.now(),
+            inputs: None,
+        };
+        self.ledger.record_revision(self.tenant(), published.month, row)?;
+        tracing::info!(tenant = self.tenant(), month = %published.month, revision = published.revision, "a closed month is taken into the ledger");
+        Ok(Outcome::Already(published))
+    }
+
+    /// Makes sure that the files of a recorded revision are there and are the recorded ones.
+    fn complete(
+        &self,
+        folder: &Folder,
+        turn: &Turn<'_>,
+        month: Month,
+        row: &RevisionRow,
+    ) -> Result<Outcome, CloseError> {
+        let outcome = match folder.revision(month, row.revision)? {
+            Some(there) if there.digest == row.digest => Outcome::Already(there),
+            Some(there) => {
+                let problem = "its checksums are others";
+                return Err(ReportError::NotRecorded { path: there.dir, problem }.into());
+            }
+            None => self.remake(folder, turn, month, row)?,
+        };
+        if row.published {
+            return Ok(outcome);
+        }
+        outcome.published().verify()?;
+        self.ledger.published(self.tenant(), month, row.revision)?;
+        Ok(Outcome::Written(outcome.published().clone()))
+    }
+
+    /// Makes the files of a recorded revision again from what the ledger keeps.
+    fn remake(
+        &self,
+        folder: &Folder,
+        turn: &Turn<'_>,
+        month: Month,
+        row: &RevisionRow,
+    ) -> Result<Outcome, CloseError> {
+        let not_recorded = |problem| {
+            let path = folder.path().join(month.to_string()).join(format!("r{:02}", row.revision));
+            ReportError::NotRecorded { path, problem }
+        };
+        let Some(packed) = &row.inputs else {
+            return Err(not_recorded("it is gone, and the ledger does not have what it was made from").into());
+        };
+        let frozen = Frozen::unpack(packed).map_err(CloseError::Inputs)?;
+        let previous = self.superseded(folder, turn, &frozen)?;
+        let prepared = turn.prepare(&frozen.inputs(), row.revision, previous.as_ref())?;
+        if prepared.digest != row.digest {
+            if row.published {
+                return Err(not_recorded("it is gone, and what was made anew has other checksums").into());
+            }
+            self.ledger.remade(self.tenant(), month, row.revision, &prepared.digest)?;
+        }
+        tracing::warn!(tenant = self.tenant(), %month, revision = row.revision, "a recorded month has no files; they are made from what the ledger keeps");
+        Ok(turn.publish(prepared)?)
+    }
+
+    /// The revision that `frozen` replaces; made again if it is gone.
+    fn superseded(
+        &self,
+        folder: &Folder,
+        turn: &Turn<'_>,
+        frozen: &Frozen,
+    ) -> Result<Option<Published>, CloseError> {
+        let Some(supersedes) = &frozen.header.supersedes else { return Ok(None) };
+        let (month, revision) = (frozen.header.month, supersedes.revision);
+        if let Some(published) = folder.revision(month, revision)? {
+            return Ok(Some(published));
+        }
+        match self.ledger.revision_at(self.tenant(), month, revision)? {
+            Some(row) => Ok(Some(self.remake(folder, turn, month, &row)?.published().clone())),
+            None => Err(ReportError::NotClosed(month).into()),
+        }
+    }
+
+    /// Writes a new revision made from `frozen`, unless another process was quicker. Blocks.
+    pub(super) fn record(&self, revision: u32, frozen: &Frozen) -> Result<Outcome, CloseError> {
+        let month = frozen.header.month;
+        let folder = self.folder()?;
+        let turn = folder.turn()?;
+        let settled = self.settle_in_turn(&folder, &turn, month)?;
+        if let Some(settled) = settled.filter(|settled| settled.published().revision >= revision) {
+            return Ok(Outcome::Already(settled.published().clone()));
+        }
+        fail_point!("close::fetched", |_| std::process::abort());
+        let previous = self.superseded(&folder, &turn, frozen)?;
+        let prepared = turn.prepare(&frozen.inputs(), revision, previous.as_ref())?;
+        fail_point!("close::prepared", |_| std::process::abort());
+        let row = RevisionRow {
+            revision,
+            published: false,
+            digest: prepared.digest.clone(),
+            closed_at: self.clock.now(),
+            inputs: Some(frozen.pack().map_err(|error| CloseError::Inputs(error.to_string()))?),
+        };
+        let digest = row.digest.clone();
+        let recorded = self.ledger.record_revision(self.tenant(), month, row)?;
+        fail_point!("close::pending", |_| std::process::abort());
+        if recorded.digest != digest {
+            // A process that does not share our folder's lock recorded the month first: its word holds.
+            drop(prepared);
+            return self.complete(&folder, &turn, month, &recorded);
+        }
+        let outcome = turn.publish(prepared)?;
+        fail_point!("close::in_place", |_| std::process::abort());
+        let published = outcome.published();
+        if published.digest != digest {
+            let problem = "another process wrote it";
+            return Err(ReportError::NotRecorded { path: published.dir.clone(), problem }.into());
+        }
+        self.ledger.published(self.tenant(), month, revision)?;
+        fail_point!("close::published", |_| std::process::abort());
+        Ok(outcome)
+    }
+
+    fn row(&self, month: Month) -> Result<Option<RevisionRow>, CloseError> {
+        Ok(self.ledger.revision(self.tenant(), month)?)
+    }
+}

@@ -1,0 +1,136 @@
+//! What happens to a month after it was closed: compared with what the provider says now, and, when
+//! somebody says so, written again as its next revision. Old files are never touched.
+
+use std::fmt;
+
+use super::{CloseError, Closer, DEADLINE};
+use crate::period::Month;
+use crate::report::{
+    Changed, Frozen, MonthTotals, Outcome, Published, ReportError, Summary, Supersedes, changed, dry_run,
+};
+use crate::usage;
+
+/// What a restated month would be, beside what it is.
+#[derive(Clone, Debug)]
+pub struct Restatement {
+    /// The current revision.
+    pub before: Published,
+    /// What its next would say.
+    pub after: Summary,
+    /// What the provider says differently.
+    pub changed: Changed,
+}
+
+/// Most VMs that are named.
+const MOST_NAMES: usize = 10;
+
+impl fmt::Display for Restatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = (&self.before.totals, &self.after.totals);
+        writeln!(f, "{}", self.after)?;
+        writeln!(f, "Beside revision {}:", self.before.revision)?;
+        for (name, before, after) in [
+            ("VMs", before.vms, after.vms),
+            ("created", before.vms_created, after.vms_created),
+            ("released", before.vms_released, after.vms_released),
+            ("VM hours", before.vm_hours, after.vm_hours),
+            ("VM seconds", before.vm_seconds, after.vm_seconds),
+            ("unpriced VM hours", before.unpriced_vm_hours, after.unpriced_vm_hours),
+        ] {
+            let difference = i128::from(after) - i128::from(before);
+            writeln!(f, "  {name:<18} {before} -> {after} ({difference:+})")?;
+        }
+        let cost = |totals: &MonthTotals| match (totals.internal_cost, &totals.currency) {
+            (Some(cost), Some(currency)) => format!("{} {currency}", cost.normalize()),
+            _ => "none".to_owned(),
+        };
+        writeln!(f, "  {:<18} {} -> {}", "internal cost", cost(before), cost(after))?;
+        let ids = &self.changed.vms;
+        let named = ids.iter().take(MOST_NAMES).map(|id| &**id).collect::<Vec<_>>().join(", ");
+        match ids.len() {
+            0 => write!(f, "  The provider says what it said of every VM."),
+            count => write!(
+                f,
+                "  The provider reports {count} VMs ({} s) differently: {named}{}",
+                self.changed.seconds,
+                if count > MOST_NAMES { " …" } else { "" }
+            ),
+        }
+    }
+}
+
+impl Closer {
+    /// Asks the provider for a closed month again: what counts and is different now.
+    pub async fn compare(&self, month: Month) -> Result<Changed, CloseError> {
+        let before = self.current(month).await?;
+        let after = self.client.run(DEADLINE).monthly(Some(month.period())).await?;
+        usage::check(&after.report, month.period()).map_err(ReportError::from)?;
+        self.blocking(move |_| Ok(changed(&before.provider_report()?.report, &after.report))).await
+    }
+
+    /// Writes the next revision of a closed month, made from what the provider says now and from the
+    /// configuration of now.
+    pub async fn restate(&self, month: Month, reason: &str) -> Result<Outcome, CloseError> {
+        let (before, frozen) = self.next(month, reason).await?;
+        self.blocking(move |closer| closer.record(before.revision + 1, &frozen)).await
+    }
+
+    /// Likewise, but with the prices, groups and tag rules with which the month was closed, so that
+    /// nothing changes but what the provider changed.
+    pub async fn follow_provider(&self, month: Month, reason: &str) -> Result<Outcome, CloseError> {
+        let (before, mut frozen) = self.next(month, reason).await?;
+        self.blocking(move |closer| {
+            let row = closer.ledger.revision_at(closer.tenant(), month, before.revision)?;
+            if let Some(packed) = row.and_then(|row| row.inputs) {
+                let old = Frozen::unpack(&packed).map_err(CloseError::Inputs)?.header;
+                frozen.header.prices = old.prices;
+                frozen.header.group_by = old.group_by;
+                frozen.header.tag_rules = old.tag_rules;
+                frozen.header.excel_bom = old.excel_bom;
+            }
+            closer.record(before.revision + 1, &frozen)
+        })
+        .await
+    }
+
+    /// What [`Closer::restate`] would change; nothing is written.
+    pub async fn dry_restatement(&self, month: Month) -> Result<Restatement, CloseError> {
+        let Some(before) = self.closed(month).await? else {
+            return Err(ReportError::NotClosed(month).into());
+        };
+        let frozen = self.freeze(month, None).await?;
+        self.blocking(move |_| {
+            let changed = changed(&before.provider_report()?.report, &frozen.monthly.report);
+            Ok(Restatement { after: dry_run(&frozen.inputs())?, before, changed })
+        })
+        .await
+    }
+
+    /// The current revision, and what the next is made from.
+    async fn next(&self, month: Month, reason: &str) -> Result<(Published, Frozen), CloseError> {
+        let before = self.current(month).await?;
+        let supersedes = Supersedes { revision: before.revision, reason: reason.to_owned() };
+        let mut frozen = self.freeze(month, Some(supersedes)).await?;
+        let revision = before.revision;
+        let kept = self
+            .blocking(move |closer| Ok(closer.ledger.revision_at(closer.tenant(), month, revision)?))
+            .await?;
+        // Events of long ago may have been dropped; what they proved was kept with the revision.
+        if frozen.header.account.polls == 0
+            && let Some(packed) = kept.and_then(|row| row.inputs)
+        {
+            let old = Frozen::unpack(&packed).map_err(CloseError::Inputs)?.header;
+            frozen.header.observed = old.observed;
+            frozen.header.account = old.account;
+        }
+        Ok((before, frozen))
+    }
+
+    /// The current revision, brought to its end if a crash came between.
+    async fn current(&self, month: Month) -> Result<Published, CloseError> {
+        match self.blocking(move |closer| closer.settle(month)).await? {
+            Some(outcome) => Ok(outcome.published().clone()),
+            None => Err(ReportError::NotClosed(month).into()),
+        }
+    }
+}

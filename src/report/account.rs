@@ -1,0 +1,196 @@
+//! What our own polls say about the provider's report: how well the month was watched, and where
+//! the two disagree about which VMs there were and when they went. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::observe::{Observations, Seen};
+use crate::period::{Period, seconds_between};
+use crate::snapshot::{MonthlyReport, ReportVm, Text};
+
+/// How far our clock and the provider's may be apart before their times are said to differ.
+const TOLERANCE_SECONDS: i64 = 120;
+
+/// What our polls say about a month. Times are in the order of our clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Complete polls within the month.
+    pub polls: u64,
+    /// The first of them.
+    pub first_poll: Option<Timestamp>,
+    /// The last of them.
+    pub last_poll: Option<Timestamp>,
+    /// Longest time within the month without a poll, with the time before the first and after the
+    /// last, in seconds.
+    pub longest_gap_seconds: u64,
+    /// VMs that our polls saw in the month and the provider does not list, by id.
+    pub only_observed: Vec<Text>,
+    /// VMs whose release the provider dates differently than our polls allow, by id.
+    pub releases_differ: Vec<ReleaseDiffers>,
+}
+
+/// A VM whose end our polls saw at another time than the provider says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseDiffers {
+    /// The VM.
+    pub vm_id: Text,
+    /// The provider's word; `None` if it says that the VM lived on.
+    pub released_at: Option<Timestamp>,
+    /// The last poll that saw it.
+    pub last_seen: Timestamp,
+    /// The first poll that found it gone, if one did within the month.
+    pub gone_at: Option<Timestamp>,
+}
+
+/// When our polls saw a VM last, and when it was found gone.
+struct Sighting {
+    last_seen: Timestamp,
+    gone_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// Compares what polls saw in the report's period, up to the time of the fetch, with the report.
+    #[must_use]
+    pub fn of(observations: &Observations, report: &MonthlyReport, fetched_at: Timestamp) -> Self {
+        let period = report.period;
+        let watched = Period { start: period.start, end: period.end.min(fetched_at).max(period.start) };
+        let polls = &observations.polls;
+        let within = &polls
+            [polls.partition_point(|at| *at < watched.start)..polls.partition_point(|at| *at < watched.end)];
+        let vms: BTreeMap<&str, &ReportVm> = report.vms.iter().map(|vm| (&*vm.id, vm)).collect();
+        let (mut only_observed, mut releases_differ) = (Vec::new(), Vec::new());
+        for (vm_id, history) in &observations.histories {
+            let Some(sighting) = sighting(history, polls, watched) else { continue };
+            match vms.get(&**vm_id) {
+                None => only_observed.push(vm_id.clone()),
+                Some(vm) if differs(vm, &sighting, watched) => releases_differ.push(ReleaseDiffers {
+                    vm_id: vm_id.clone(),
+                    released_at: vm.released_at,
+                    last_seen: sighting.last_seen,
+                    gone_at: sighting.gone_at,
+                }),
+                Some(_) => {}
+            }
+        }
+        only_observed.sort();
+        releases_differ.sort_by(|a, b| a.vm_id.cmp(&b.vm_id));
+        let borders = std::iter::once(watched.start).chain(within.iter().copied()).chain([watched.end]);
+        let borders: Vec<Timestamp> = borders.collect();
+        let gaps = borders.windows(2).map(|pair| seconds_between(pair[0], pair[1]));
+        Self {
+            polls: within.len() as u64,
+            first_poll: within.first().copied(),
+            last_poll: within.last().copied(),
+            longest_gap_seconds: gaps.max().unwrap_or_default(),
+            only_observed,
+            releases_differ,
+        }
+    }
+}
+
+/// The end of a VM's history, if a poll well within the month saw it.
+fn sighting(history: &[(Timestamp, Seen)], polls: &[Timestamp], watched: Period) -> Option<Sighting> {
+    let before = |at: Timestamp| polls[..polls.partition_point(|poll| *poll < at)].last().copied();
+    let (first, _) = history.first()?;
+    let (at, last) = history.last()?;
+    let (last_seen, gone_at) = match last {
+        Seen::Gone => (before(*at)?, Some(*at)),
+        // From here on nothing was learned of it.
+        Seen::Unknown => (before(*at)?, None),
+        Seen::As(_) => (before(watched.end).unwrap_or(*at).max(*at), None),
+    };
+    let inside = later(last_seen, watched.start) && later(watched.end, *first);
+    inside.then_some(Sighting { last_seen, gone_at })
+}
+
+fn differs(vm: &ReportVm, sighting: &Sighting, watched: Period) -> bool {
+    match vm.released_at {
+        Some(released) => {
+            let seen_afterwards = later(sighting.last_seen, released);
+            let gone_before = sighting.gone_at.is_some_and(|gone| later(released.min(watched.end), gone));
+            seen_afterwards || gone_before
+        }
+        None => sighting.gone_at.is_some_and(|gone| later(watched.end, gone)),
+    }
+}
+
+/// Whether `a` is after `b` by more than clocks may differ.
+fn later(a: Timestamp, b: Timestamp) -> bool {
+    a.as_second() - b.as_second() > TOLERANCE_SECONDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Kind;
+    use crate::snapshot::VmStatus;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-10-{text}:00Z").parse().unwrap()
+    }
+
+    fn vm(id: &str, created: &str, released: Option<&str>) -> ReportVm {
+        ReportVm {
+            id: id.into(),
+            name: "".into(),
+            status: VmStatus::Running,
+            instance_type: "".into(),
+            image: "".into(),
+            cloud_id: "".into(),
+            site: "".into(),
+            tags: Vec::new().into(),
+            created_at: at(created),
+            released_at: released.map(at),
+            vm_hours: 0,
+        }
+    }
+
+    #[test]
+    fn polls_and_provider_disagree_by_id() {
+        let mut seen = Observations::default();
+        let mut previous = None;
+        for hour in 10..20 {
+            let poll = at(&format!("02T{hour}:00"));
+            seen.add_poll(poll, previous);
+            previous = Some(poll);
+        }
+        let running = VmStatus::Running;
+        for (id, gone) in [("agrees", 12), ("early", 12), ("late", 12), ("lives on", 12), ("unlisted", 12)] {
+            seen.add(id.into(), at("02T10:00"), Kind::Seen, &running);
+            seen.add(id.into(), at(&format!("02T{gone}:00")), Kind::Gone, &running);
+        }
+        seen.add("seen on".into(), at("02T10:00"), Kind::Seen, &running);
+        seen.add("steady".into(), at("02T10:00"), Kind::Seen, &running);
+        let month: crate::period::Month = "2026-10".parse().unwrap();
+        let report = MonthlyReport {
+            period: month.period(),
+            total_nodes: 0,
+            total_active_vms: 0,
+            clouds: Vec::new(),
+            by_tag: Vec::new(),
+            vms: vec![
+                vm("agrees", "02T09:30", Some("02T11:30")),
+                vm("early", "02T09:30", Some("02T10:30")),
+                vm("late", "02T09:30", Some("02T12:10")),
+                vm("lives on", "02T09:30", None),
+                vm("seen on", "02T09:30", Some("02T18:00")),
+                vm("steady", "02T09:30", None),
+                vm("never seen", "02T14:01", Some("02T14:02")),
+            ],
+        };
+        let account = Account::of(&seen, &report, "2026-11-01T00:30:00Z".parse().unwrap());
+        assert_eq!((account.polls, account.first_poll), (10, Some(at("02T10:00"))));
+        assert_eq!(account.longest_gap_seconds, (29 * 24 + 5) * 3600);
+        assert_eq!(account.only_observed, [Text::from("unlisted")]);
+        let ids: Vec<&str> = account.releases_differ.iter().map(|it| &*it.vm_id).collect();
+        assert_eq!(ids, ["early", "late", "lives on", "seen on"]);
+        assert_eq!(account.releases_differ[0].last_seen, at("02T11:00"));
+        assert_eq!(account.releases_differ[0].gone_at, Some(at("02T12:00")));
+        // Nobody watched: no figure is invented.
+        let account = Account::of(&Observations::default(), &report, "2026-11-01T00:30:00Z".parse().unwrap());
+        assert_eq!((account.polls, account.first_poll), (0, None));
+        assert!(account.only_observed.is_empty() && account.releases_differ.is_empty());
+    }
+}

@@ -1,0 +1,147 @@
+//! Everything that a report is made from, owned: what the ledger keeps of a closed month, so that
+//! the same bytes can be made again whatever has changed since.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Account, Inputs, Supersedes};
+use crate::api;
+use crate::config::{Prices, TagRule};
+use crate::observe::Observations;
+use crate::period::{Month, Period};
+use crate::snapshot::{Cloud, InstanceType, Text};
+use crate::usage::{self, Use, UseSeconds, Witness};
+
+/// Version of the packed form.
+const PACKED_VERSION: u32 = 1;
+
+/// The uses that polls can prove, in the order in which their seconds are kept.
+const OBSERVED: [Use; 4] = [Use::Running, Use::Stopped, Use::Failed, Use::Other];
+
+/// What a report is made from, owned.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// All but the provider's answer.
+    pub header: Header,
+    /// The provider's answer, as it came and as it was understood.
+    pub monthly: api::Monthly,
+}
+
+/// What a report is made from beside the provider's answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// Name of the tenant.
+    pub tenant: String,
+    /// The month.
+    pub month: Month,
+    /// When the provider answered.
+    pub fetched_at: Timestamp,
+    /// The clouds that existed.
+    pub clouds: Vec<Cloud>,
+    /// The catalogue.
+    pub instance_types: Vec<InstanceType>,
+    /// The price list.
+    pub prices: Option<Prices>,
+    /// Tag keys that groups are made of.
+    pub group_by: Vec<String>,
+    /// Normalising of tags.
+    pub tag_rules: Vec<TagRule>,
+    /// Whether CSV files begin with a byte-order mark.
+    pub excel_bom: bool,
+    /// What polls saw of each VM, in seconds of its life in the month.
+    pub observed: Observed,
+    /// What polls say about the report.
+    pub account: Account,
+    /// The revision that this one replaces.
+    pub supersedes: Option<Supersedes>,
+}
+
+/// Observed seconds by VM id, in the order of [`OBSERVED`]; VMs that no poll saw are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed(BTreeMap<Text, [u64; OBSERVED.len()]>);
+
+impl Observed {
+    /// The seconds that `observations` prove of every VM in the report.
+    #[must_use]
+    pub fn of(observations: &Observations, monthly: &api::Monthly, fetched_at: Timestamp) -> Self {
+        let lines = usage::lines(&monthly.report, fetched_at, observations);
+        let seen = lines.iter().filter_map(|line| {
+            let seconds = observations.observed(&line.vm.id, line.life)?;
+            Some((line.vm.id.clone(), OBSERVED.map(|of| seconds.get(of))))
+        });
+        Self(seen.collect())
+    }
+}
+
+impl Witness for Observed {
+    fn observed(&self, vm_id: &str, _: Period) -> Option<UseSeconds> {
+        let mut seconds = UseSeconds::default();
+        for (of, proved) in OBSERVED.into_iter().zip(self.0.get(vm_id)?) {
+            seconds.add(of, *proved);
+        }
+        Some(seconds)
+    }
+}
+
+impl Frozen {
+    /// The inputs, borrowed.
+    #[must_use]
+    pub fn inputs(&self) -> Inputs<'_> {
+        let header = &self.header;
+        Inputs {
+            tenant: &header.tenant,
+            month: header.month,
+            monthly: &self.monthly.report,
+            body: &self.monthly.body,
+            clouds: &header.clouds,
+            instance_types: &header.instance_types,
+            prices: header.prices.as_ref(),
+            group_by: &header.group_by,
+            tag_rules: &header.tag_rules,
+            excel_bom: header.excel_bom,
+            fetched_at: header.fetched_at,
+            witness: &header.observed,
+            account: Some(&header.account),
+            supersedes: header.supersedes.as_ref(),
+        }
+    }
+
+    /// As bytes for the ledger: gzip over a line with the version, a line of JSON and the
+    /// provider's answer as it came.
+    pub fn pack(&self) -> io::Result<Vec<u8>> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        writeln!(gzip, "{PACKED_VERSION}")?;
+        serde_json::to_writer(&mut gzip, &self.header)?;
+        gzip.write_all(b"\n")?;
+        gzip.write_all(&self.monthly.body)?;
+        gzip.finish()
+    }
+
+    /// Reads what [`Frozen::pack`] wrote. The error says what is wrong with it.
+    pub fn unpack(packed: &[u8]) -> Result<Self, String> {
+        let mut plain = Vec::new();
+        GzDecoder::new(packed).read_to_end(&mut plain).map_err(|error| error.to_string())?;
+        let plain = Bytes::from(plain);
+        let (version, rest) = line(&plain).ok_or("it has no version")?;
+        if *version != *PACKED_VERSION.to_string().as_bytes() {
+            return Err(format!("it has version {}", version.escape_ascii()));
+        }
+        let (header, body) = line(&rest).ok_or("it has no header")?;
+        let header = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
+        let monthly = api::Monthly::read(body).map_err(|error| error.to_string())?;
+        Ok(Self { header, monthly })
+    }
+}
+
+/// The first line without its end, and what follows it.
+fn line(bytes: &Bytes) -> Option<(Bytes, Bytes)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    Some((bytes.slice(..end), bytes.slice(end + 1..)))
+}
