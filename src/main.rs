@@ -13,6 +13,8 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     // Usage errors leave with 2, --help and --version with 0.
     let cli = Cli::parse();
+    // Test builds can be told to die at a named step; in others this does nothing.
+    let _failpoints = fail::FailScenario::setup();
     logging::start(cli.flags.log_level, cli.flags.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

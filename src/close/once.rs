@@ -73,7 +73,7 @@ impl Closer {
             None => self.remake(folder, turn, month, row)?,
         };
         if row.published {
-            return Ok(outcome);
+            return Ok(Outcome::Already(outcome.published().clone()));
         }
         outcome.published().verify()?;
         self.ledger.published(self.tenant(), month, row.revision)?;

@@ -1,0 +1,151 @@
+//! Which months are closed, when, and what failures do.
+
+use std::fs;
+
+use flexvm_exporter::close::Standing;
+use flexvm_exporter::report::Outcome;
+use flexvm_exporter::simulator::{Fault, Operation};
+
+use crate::support::{Stage, month};
+
+#[tokio::test]
+async fn a_month_is_closed_once_it_has_settled() {
+    let stage = Stage::new("2026-10-20T00:00:00Z").await;
+    let mut worker = stage.worker();
+    worker.wake(true).await;
+    assert!(stage.files().is_empty(), "no month has ended since the first start");
+    stage.hand.set("2026-11-01T00:29:59Z");
+    worker.wake(true).await;
+    assert!(stage.files().is_empty());
+    let now = stage.hand.now();
+    assert!(matches!(stage.closer().standing(month("2026-10"), now), Standing::Settling(_)));
+    stage.hand.set("2026-11-01T00:30:00Z");
+    worker.wake(true).await;
+    let files = stage.files();
+    assert_eq!(files.keys().filter(|path| path.to_string_lossy().contains("/2026-10/r01/")).count(), 7);
+    assert_eq!(stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}"), Some(0.0));
+    assert_eq!(
+        stage.metric("flexvm_exporter_report_last_success_timestamp_seconds{tenant=\"k12345\"}"),
+        Some(f64::from(u32::try_from(stage.hand.now().as_second()).unwrap()))
+    );
+    // Woken again, nothing is fetched and nothing changes.
+    let before = stage.simulator.requests();
+    worker.wake(true).await;
+    assert_eq!((stage.files(), stage.simulator.requests()), (files, before));
+}
+
+#[tokio::test]
+async fn months_slept_through_and_before_the_first_start_are_closed() {
+    let mut stage = Stage::with("2026-08-20T00:00:00Z", |config| config.report.backfill = 1).await;
+    stage.worker().wake(true).await;
+    let closed = |stage: &Stage| {
+        let names = fs::read_dir(stage.reports()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut months: Vec<_> =
+            names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("20")).collect();
+        months.sort();
+        months
+    };
+    assert_eq!(closed(&stage), ["2026-07"]);
+    // Three months later, another process, another backfill: none since the first start is missed.
+    stage.hand.set("2026-11-05T00:00:00Z");
+    stage.configured(|config| config.report.backfill = 0);
+    stage.worker().wake(true).await;
+    assert_eq!(closed(&stage), ["2026-07", "2026-08", "2026-09", "2026-10"]);
+}
+
+#[tokio::test]
+async fn the_first_start_of_versions_without_ledger_is_known() {
+    let stage = Stage::new("2026-11-05T00:00:00Z").await;
+    fs::create_dir_all(stage.reports()).unwrap();
+    fs::write(stage.reports().join(".since"), "2026-09\n").unwrap();
+    let due = stage.closer().due(stage.hand.now()).await.unwrap();
+    assert_eq!(due, [month("2026-09"), month("2026-10")]);
+}
+
+#[tokio::test]
+async fn while_the_api_fails_nothing_is_written_and_it_is_said() {
+    let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 2).await;
+    for (fault, reason) in [
+        (Fault::status(500), "server"),
+        (Fault::html(502), "server"),
+        (Fault::status(401), "credentials"),
+        (Fault::body(200, "application/json", "{\"period\":"), "malformed"),
+        (Fault::new(flexvm_exporter::simulator::FaultKind::Truncate), "transport"),
+        (Fault::edit(|report| report["period"]["start"] = "2026-01-01T00:00:00Z".into()), "period"),
+        (
+            Fault::edit(|report| {
+                let mut row = report["vms"][0].clone();
+                row["vm_hours"] = 1_000.into();
+                report["vms"].as_array_mut().unwrap().push(row);
+            }),
+            "inconsistent",
+        ),
+    ] {
+        stage.simulator.faults().clear();
+        stage.simulator.faults().add(fault.on(Operation::Monthly));
+        let series =
+            format!("flexvm_exporter_report_failures_total{{reason=\"{reason}\",tenant=\"k12345\"}}");
+        let before = stage.metric(&series).unwrap_or_default();
+        stage.worker().wake(true).await;
+        assert!(stage.files().is_empty(), "{reason}: {:?}", stage.files().keys());
+        let after = stage.metric(&series);
+        assert!(after > Some(before), "{reason}: {before} then {after:?}");
+        assert_eq!(stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}"), Some(2.0));
+    }
+    stage.simulator.faults().clear();
+    stage.worker().wake(true).await;
+    assert_eq!(stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}"), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_month_that_cannot_be_closed_keeps_no_other_open() {
+    let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 2).await;
+    // Something that is no report stands where September's belongs.
+    let foreign = stage.reports().join("2026-09/r01");
+    fs::create_dir_all(&foreign).unwrap();
+    fs::write(foreign.join("mine.txt"), "not yours").unwrap();
+    stage.worker().wake(true).await;
+    assert!(stage.reports().join("2026-10/r01").is_dir());
+    assert_eq!(fs::read(foreign.join("mine.txt")).unwrap(), b"not yours");
+    assert_eq!(stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}"), Some(1.0));
+    assert!(
+        stage.metric("flexvm_exporter_report_failures_total{reason=\"exists\",tenant=\"k12345\"}")
+            > Some(0.0)
+    );
+    fs::remove_dir_all(&foreign).unwrap();
+    stage.worker().wake(true).await;
+    assert_eq!(stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}"), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_made_up_for() {
+    let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 1).await;
+    fs::write(&stage.config.report.directory, "a file where the folder should be").unwrap();
+    stage.worker().wake(true).await;
+    let failures =
+        stage.metric("flexvm_exporter_report_failures_total{reason=\"storage\",tenant=\"k12345\"}");
+    assert!(failures > Some(0.0));
+    fs::remove_file(&stage.config.report.directory).unwrap();
+    stage.worker().wake(true).await;
+    assert!(stage.reports().join("2026-10/r01").is_dir());
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_closes_nothing_twice_and_nothing_early() {
+    let stage = Stage::new("2026-10-31T12:00:00Z").await;
+    let mut worker = stage.worker();
+    worker.wake(true).await;
+    stage.hand.set("2026-11-01T12:00:00Z");
+    worker.wake(false).await;
+    let files = stage.files();
+    assert!(!files.is_empty(), "the jump passed the schedule's time");
+    stage.hand.set("2026-10-31T12:00:00Z");
+    worker.wake(true).await;
+    stage.hand.set("2026-11-01T12:00:00Z");
+    worker.wake(true).await;
+    assert_eq!(stage.files(), files);
+    let Outcome::Already(published) = stage.closer().close(month("2026-10")).await.unwrap() else {
+        panic!("closed twice")
+    };
+    assert_eq!(published.revision, 1);
+}

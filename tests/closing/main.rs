@@ -1,0 +1,8 @@
+//! Closing months: what is due, exactly once, what a crash leaves, and what happens afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod due;
+mod once;
+mod restate;
+mod support;
