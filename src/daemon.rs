@@ -73,10 +73,15 @@ pub async fn run(
     for listener in listeners {
         tasks.spawn(web::serve(listener, Arc::clone(&app), shutdown.clone()));
     }
-    let mut shutdown = shutdown;
+    let mut called = shutdown.clone();
     tokio::select! {
-        _ = shutdown.wait_for(|stop| *stop) => {}
-        ended = first_to_end(&mut tasks) => ended?,
+        _ = called.wait_for(|stop| *stop) => {}
+        ended = first_to_end(&mut tasks) => {
+            // Once the shutdown is called for, tasks end as they should, maybe before it is seen here.
+            if !*shutdown.borrow() {
+                ended?;
+            }
+        }
     }
     tracing::info!("leaving");
     let all_end = async { while tasks.join_next().await.is_some() {} };

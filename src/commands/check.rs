@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Failure, serve};
 use crate::api::{Client, Endpoint, Error, NoObserver, Run};
 use crate::cli::{self, Flags, Output};
 use crate::clock::Clock;
 use crate::config::Tenant;
+use crate::config::problem::Problem;
 use crate::period::Month;
 use crate::poll::describe;
 use crate::snapshot::VmStatus;
@@ -36,7 +38,17 @@ struct Row {
 }
 
 pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
-    let loaded = serve::configuration(flags)?;
+    let loaded = match serve::configuration(flags) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            if arguments.output == Output::Json {
+                let problem = |it: &Problem| json!({"key": it.key, "line": it.line, "message": it.message});
+                let problems: Vec<_> = problems.0.iter().map(problem).collect();
+                println!("{}", json!({ "problems": problems }));
+            }
+            return Err(problems.into());
+        }
+    };
     let from =
         loaded.file.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
     for warning in &loaded.warnings {
@@ -49,7 +61,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
                 println!("The configuration from {from} is fine; tenants: {}.", tenants.join(", "));
             }
             Output::Json => {
-                println!("{}", serde_json::json!({"source": from, "tenants": tenants, "problems": []}));
+                println!("{}", json!({"source": from, "tenants": tenants, "problems": []}));
             }
         }
         return Ok(());

@@ -2,8 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part; a test may panic")]
 
-use std::io::Read as _;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +29,36 @@ impl Program {
         command.arg("--config.file").arg(config).arg("--web.listen-address").arg(&address);
         command.args(["--log.level", "warn"]);
         Self::start(command, address)
+    }
+
+    /// Starts `command` and waits for the first line on its standard output that holds `mark`; gives
+    /// the lines up to it. The rest of its output is thrown away.
+    pub fn start_until(command: &mut Command, mark: &str) -> (Self, Vec<String>) {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let program = Self { child, address: String::new() };
+        let mut lines: Vec<String> = Vec::new();
+        while !lines.last().is_some_and(|line| line.contains(mark)) {
+            let mut line = String::new();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended without {mark:?}: {lines:?}");
+            lines.push(line.trim_end().to_owned());
+        }
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        (program, lines)
+    }
+
+    /// The simulator on a free port of loopback.
+    pub fn simulate(arguments: &[&str]) -> Self {
+        let mut command = exporter();
+        let (mut program, lines) = Self::start_until(command.arg("simulate").args(arguments), "listening");
+        lines[0].strip_prefix("listening on ").unwrap().clone_into(&mut program.address);
+        program
+    }
+
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
     }
 
     /// The process's id.
@@ -79,6 +109,29 @@ pub fn run(command: &mut Command) -> Ended {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Asks for `path` at `address`: status and the rest of the answer; `None` if nobody listens.
+pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    Some((status, answer))
+}
+
+/// Waits until `look` gives something.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A port that was free a moment ago.
