@@ -47,7 +47,7 @@ fn main() {
     let fresh_reference = measure(&mut group, "prometheus_new_memory", || encode(Vec::new()).len());
     measure(&mut group, "gzip", || gzip(&ours).len());
     measure(&mut group, "render_and_gzip", || {
-        Exposition::render(&tenants, &options, None, &[INVENTORY]).body(None, true).len()
+        Exposition::render(&tenants, &options, None, &[INVENTORY]).body(None, Vec::new(), true).len()
     });
     group.finish();
     criterion.final_summary();

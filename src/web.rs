@@ -17,7 +17,6 @@ mod server;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 
@@ -80,12 +79,11 @@ impl App {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let format = Format::from_accept(text(header::ACCEPT));
         let gzip = negotiate::accepts_gzip(text(header::ACCEPT_ENCODING));
-        let mut pieces = self.store.view().exposition.body(collect.as_deref(), gzip);
         let own = match format {
             Format::Text => self.self_metrics.text(),
             Format::OpenMetrics => self.self_metrics.open_metrics(),
         };
-        pieces.push(if gzip { Bytes::from(crate::exposition::gzip(&own)) } else { Bytes::from(own) });
+        let pieces = self.store.view().exposition.body(collect.as_deref(), own, gzip);
         let mut response = reply(StatusCode::OK, format.content_type(), Pieces::from(pieces));
         if gzip {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

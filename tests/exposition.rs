@@ -24,7 +24,7 @@ use self::parse::{Family, families};
 /// All parts of `tenants` as one text.
 fn text(tenants: &[TenantView<'_>], options: &Metrics) -> String {
     let exposition = Exposition::render(tenants, options, None, &Part::ALL);
-    String::from_utf8(exposition.body(None, false).concat()).unwrap()
+    String::from_utf8(exposition.body(None, Vec::new(), false).concat()).unwrap()
 }
 
 /// A tenant named `k1` of which only `snapshot` is known.

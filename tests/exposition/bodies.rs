@@ -2,28 +2,32 @@
 
 use std::io::Read as _;
 
-use flate2::read::MultiGzDecoder;
-use flexvm_exporter::exposition::{Exposition, Part, gzip};
+use flate2::bufread::GzDecoder;
+use flexvm_exporter::exposition::{Exposition, Part};
 use flexvm_exporter::snapshot::{Collector, Snapshot};
 
 use crate::parse::families;
 use crate::world::{World, options};
 
 fn plain(exposition: &Exposition, collect: Option<&[Collector]>) -> String {
-    String::from_utf8(exposition.body(collect, false).concat()).unwrap()
+    String::from_utf8(exposition.body(collect, Vec::new(), false).concat()).unwrap()
 }
 
 #[test]
-fn gzip_members_and_one_more_are_one_stream_of_the_plain_text() {
+fn gzip_is_one_member_of_the_plain_text() {
     let world = World::new();
     let exposition = Exposition::render(&world.tenants(), &options(), None, &Part::ALL);
-    let members = exposition.body(None, true);
-    assert_eq!(members.len(), Part::ALL.len());
-    let mut stream = members.concat();
-    stream.extend(gzip(b"# EOF\n"));
-    let mut unpacked = String::new();
-    MultiGzDecoder::new(&stream[..]).read_to_string(&mut unpacked).unwrap();
-    assert_eq!(unpacked, plain(&exposition, None) + "# EOF\n");
+    for (collect, own) in
+        [(None, "# EOF\n"), (None, ""), (Some(&[Collector::Usage][..]), "own 1\n"), (Some(&[][..]), "")]
+    {
+        let stream = exposition.body(collect, own.into(), true).concat();
+        let mut unpacked = String::new();
+        let mut member = GzDecoder::new(&stream[..]);
+        member.read_to_string(&mut unpacked).unwrap();
+        assert_eq!(unpacked, plain(&exposition, collect) + own);
+        // Many clients read the first member and call the rest an error.
+        assert!(member.into_inner().is_empty(), "{collect:?}");
+    }
 }
 
 #[test]
@@ -36,15 +40,18 @@ fn what_did_not_change_is_shared_and_not_made_again() {
     let changed = [Part::Collector(Collector::Capacity)];
     let second = Exposition::render(&later.tenants(), &options(), Some(&first), &changed);
     for gzip in [false, true] {
-        let (before, after) = (first.body(None, gzip), second.body(None, gzip));
+        let body = |exposition: &Exposition| exposition.body(None, b"# EOF\n".into(), gzip);
+        let (before, after) = (body(&first), body(&second));
         // Capacity is empty now; the inventory was not named and stays as it was.
-        assert_eq!((before.len(), after.len()), (6, 5));
-        let pointers =
-            |pieces: &[bytes::Bytes]| pieces.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>();
+        let (head, own) = (usize::from(gzip), 1);
+        assert_eq!((before.len(), after.len()), (head + 6 + own, head + 5 + own));
+        let pointers = |pieces: &[bytes::Bytes]| {
+            pieces[..pieces.len() - own].iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>()
+        };
         let (before, after) = (pointers(&before), pointers(&after));
-        assert_eq!([&before[..1], &before[2..]].concat(), after);
+        assert_eq!([&before[..head + 1], &before[head + 2..]].concat(), after);
         // Two scrapes get the same bytes.
-        assert_eq!(pointers(&first.body(None, gzip)), before);
+        assert_eq!(pointers(&body(&first)), before);
     }
     assert!(!plain(&second, None).contains("flexvm_capacity_"));
 }
@@ -69,8 +76,8 @@ fn named_collectors_come_alone_but_for_the_status() {
 fn nothing_known_is_nothing_said() {
     let snapshot = Snapshot::default();
     let exposition = Exposition::render(&crate::only(&snapshot), &options(), None, &Part::ALL);
-    assert!(exposition.body(None, false).is_empty() && exposition.body(None, true).is_empty());
-    assert!(Exposition::render(&[], &options(), None, &Part::ALL).body(None, false).is_empty());
+    assert!(exposition.body(None, Vec::new(), false).is_empty());
+    assert_eq!(plain(&Exposition::render(&[], &options(), None, &Part::ALL), None), "");
 }
 
 /// Takes a section away.

@@ -1,0 +1,61 @@
+//! One gzip member made of pieces that were compressed at different times.
+//!
+//! Many clients stop after the first member of a stream (RFC 1952 allows several), so a body has to
+//! be one. Each piece is raw deflate that ends on a whole byte (a sync flush) and refers to nothing
+//! before it, so pieces can be put one after the other; the checksum at the end is combined from theirs.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+
+/// Compressed once per change and sent with every scrape: of 100,000 VMs, level 2 makes 30 % fewer bytes
+/// than level 1 in half as much time again.
+const LEVEL: Compression = Compression::new(2);
+
+/// Magic number, deflate, no flags, no time, unknown system (RFC 1952, 2.3).
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
+/// A piece, compressed.
+#[derive(Clone, Debug, Default)]
+pub struct Piece {
+    bytes: Bytes,
+    crc: Arc<Crc>,
+}
+
+impl Piece {
+    pub fn of(plain: &[u8]) -> Self {
+        let mut encoder = DeflateEncoder::new(Vec::with_capacity(plain.len() / 4), LEVEL);
+        // Writing into memory cannot fail.
+        let _ = encoder.write_all(plain).and_then(|()| encoder.flush());
+        let mut bytes = std::mem::take(encoder.get_mut());
+        bytes.shrink_to_fit();
+        Self { bytes: bytes.into(), crc: Arc::new(crc(plain)) }
+    }
+}
+
+/// A whole member: the pieces, and `last` behind them.
+pub fn member<'a>(pieces: impl Iterator<Item = &'a Piece>, last: &[u8]) -> Vec<Bytes> {
+    let mut body = vec![Bytes::from_static(&HEADER)];
+    let mut sum = Crc::new();
+    for piece in pieces {
+        body.push(piece.bytes.clone());
+        sum.combine(&piece.crc);
+    }
+    sum.combine(&crc(last));
+    let mut encoder = DeflateEncoder::new(Vec::with_capacity(last.len() / 4 + 64), LEVEL);
+    let written = encoder.write_all(last).and_then(|()| encoder.finish());
+    let mut end = written.unwrap_or_default();
+    end.extend(sum.sum().to_le_bytes());
+    end.extend(sum.amount().to_le_bytes());
+    body.push(end.into());
+    body
+}
+
+fn crc(plain: &[u8]) -> Crc {
+    let mut crc = Crc::new();
+    crc.update(plain);
+    crc
+}

@@ -1,0 +1,121 @@
+//! A world that changes: while it is read, between polls, and down to nothing.
+
+use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
+
+use crate::rig::{Rig, failures, lines, success, vm_ids};
+
+/// A VM that `/metrics` shows, with its cloud: both ids.
+fn some_running_vm(text: &str) -> (String, String) {
+    let line = lines(text, &["flexvm_vm_status{"])
+        .into_iter()
+        .find(|line| line.contains("status=\"running\""))
+        .unwrap();
+    let label =
+        |name: &str| line.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap().to_owned();
+    (label("cloud_id"), label("vm_id"))
+}
+
+/// Hides a VM from every list.
+fn hide(id: &str) -> Fault {
+    let id = id.to_owned();
+    Fault::edit(move |list| {
+        if let Some(rows) = list.as_array_mut() {
+            rows.retain(|row| row["id"] != id.as_str());
+        }
+    })
+    .on(Operation::Vms)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_is_in_no_list_is_asked_for() {
+    let rig = Rig::new().await;
+    let (cloud, vm) = some_running_vm(&rig.well().await);
+    let faults = rig.simulator.faults();
+    // It answers: its state is what it says.
+    faults.add(hide(&vm));
+    let before = rig.simulator.requests().get(&Operation::Vm).copied().unwrap_or_default();
+    let asked = |rig: &Rig| rig.simulator.requests().get(&Operation::Vm).copied().unwrap_or_default();
+    let text = rig.until("it to be asked for", |_| asked(&rig) > before + 1).await;
+    assert!(vm_ids(&text).contains(&vm));
+    faults.add(Fault::set("status", "stopped".into()).on(Operation::Vm));
+    let status = format!(
+        "flexvm_vm_status{{cloud_id=\"{cloud}\",status=\"stopped\",tenant=\"one\",vm_id=\"{vm}\"}} 1"
+    );
+    let has = |text: &str| {
+        lines(text, &["flexvm_vm_status{"])
+            .iter()
+            .any(|line| line.contains(&vm) && line.contains("status=\"stopped\""))
+    };
+    rig.until(&status, has).await;
+    // It cannot be asked: it stays as it was, and the poll is a success.
+    faults.clear();
+    faults.add(hide(&vm));
+    faults.add(Fault::status(500).on(Operation::Vm));
+    let from = asked(&rig);
+    let text = rig.until("a failed answer", |_| asked(&rig) > from + 2).await;
+    assert!(vm_ids(&text).contains(&vm) && success(&text, "inventory") == Some(1.0));
+    // It is not there: it is gone.
+    faults.clear();
+    faults.add(hide(&vm));
+    faults.add(Fault::status(404).on(Operation::Vm));
+    let text = rig.until("it to go", |text| !vm_ids(text).contains(&vm)).await;
+    assert!(!text.contains(&vm), "no series of it is left");
+    assert_eq!(success(&text, "inventory"), Some(1.0));
+    faults.clear();
+    rig.until("it to come back", |text| vm_ids(text).contains(&vm)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_shift_between_pages_lose_and_double_nothing() {
+    let rig = Rig::new().await;
+    let ids = vm_ids(&rig.well().await);
+    for rows in [1, -1, 3] {
+        rig.simulator.faults().add(Fault::new(FaultKind::Shift(rows)).on(Operation::Vms));
+        let from = rig.simulator.requests()[&Operation::Clouds];
+        let text = rig.until("some polls", |_| rig.simulator.requests()[&Operation::Clouds] > from + 6).await;
+        assert_eq!(vm_ids(&text), ids, "{rows}");
+        let infos = lines(&text, &["flexvm_vm_info{"]);
+        assert_eq!(infos.len(), ids.len(), "{rows}: no series twice");
+        assert_eq!(failures(&text, "inventory", "paging"), 0.0, "{rows}");
+        rig.simulator.faults().clear();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_that_vanishes_while_it_is_read_is_a_change() {
+    let rig = Rig::new().await;
+    let text = rig.well().await;
+    let (cloud, _) = some_running_vm(&text);
+    // Listed, but neither its content nor itself is there any more.
+    for operation in [Operation::Vms, Operation::Nodes, Operation::Cloud, Operation::CloudCapacity] {
+        rig.simulator.faults().add(Fault::status(404).on(operation));
+    }
+    let text = rig
+        .until("it to go", |text| !text.contains(&format!("flexvm_cloud_vms{{cloud_id=\"{cloud}\"")))
+        .await;
+    assert_eq!(success(&text, "inventory"), Some(1.0));
+    assert_eq!(failures(&text, "inventory", "not_found"), 0.0);
+    rig.simulator.faults().clear();
+    rig.well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_shown_as_nothing_only_when_the_api_says_so() {
+    let rig = Rig::new().await;
+    let ids = vm_ids(&rig.well().await);
+    let (cloud, vm) = some_running_vm(&rig.text().await);
+    // A VM deleted through the API goes with every series that it had.
+    assert!(ids.contains(&vm));
+    let status = rig.call("DELETE", &format!("clouds/{cloud}/vms/{vm}"), "");
+    assert!((200..300).contains(&status), "{status}");
+    let text = rig.until("a deleted VM to go", |text| !vm_ids(text).contains(&vm)).await;
+    assert!(!text.contains(&vm));
+    assert_eq!(vm_ids(&text).len(), ids.len() - 1);
+    // All lists empty and every VM gone when asked for: that is zero, and shown as zero.
+    rig.simulator.faults().add(Fault::body(200, "application/json", "[]").on(Operation::Vms));
+    rig.simulator.faults().add(Fault::status(404).on(Operation::Vm));
+    let text = rig.until("no VMs", |text| vm_ids(text).is_empty()).await;
+    let counts = lines(&text, &["flexvm_cloud_vms{"]);
+    assert_eq!(counts.len(), 2 * 9, "the nine living statuses of both clouds");
+    assert!(counts.iter().all(|line| line.ends_with(" 0")), "{counts:?}");
+}

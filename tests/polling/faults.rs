@@ -1,0 +1,126 @@
+//! Whatever an answer is, the last good data stays, other collectors go on, and all heals by itself.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexvm_exporter::config::TokenSource;
+use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
+
+use crate::rig::{INVENTORY, Rig, failures, lines, success, tenant, value};
+
+/// Fails the second page of the running VMs: the list's other pages are good.
+async fn on_a_later_page(fault: Fault, reason: &str) {
+    let rig = Rig::new().await;
+    let good = rig.well().await;
+    assert!(!lines(&good, &INVENTORY).is_empty());
+    rig.simulator.faults().add(fault.on(Operation::Vms).after(1));
+    let bad = rig
+        .until(reason, |text| {
+            failures(text, "inventory", reason) >= 2.0 && success(text, "inventory") == Some(0.0)
+        })
+        .await;
+    assert_eq!(lines(&bad, &INVENTORY), lines(&good, &INVENTORY), "{reason}: the last good data stays");
+    assert_eq!(value(&bad, "flexvm_up{tenant=\"one\"}"), Some(0.0));
+    assert_eq!((success(&bad, "capacity"), success(&bad, "usage")), (Some(1.0), Some(1.0)), "{reason}");
+    assert_eq!(rig.get("/-/healthy").await.0, 200);
+    let (_, page) = rig.get("/").await;
+    assert!(page.contains("inventory"), "{page}");
+    rig.simulator.faults().clear();
+    let healed = rig.well().await;
+    assert_eq!(lines(&healed, &INVENTORY), lines(&good, &INVENTORY), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_for_people() {
+    on_a_later_page(Fault::html(200), "malformed").await;
+    on_a_later_page(Fault::html(502), "server").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_ends_early_or_is_something_else() {
+    on_a_later_page(Fault::body(200, "application/json", "[{\"id\":\"x\""), "malformed").await;
+    on_a_later_page(Fault::new(FaultKind::ObjectForList), "malformed").await;
+    on_a_later_page(Fault::edit_rows(|row| row["id"] = 7.into()), "malformed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_never_end_or_never_come() {
+    on_a_later_page(Fault::new(FaultKind::Endless), "too_large").await;
+    on_a_later_page(Fault::new(FaultKind::StallInBody), "timeout").await;
+    on_a_later_page(Fault::new(FaultKind::Stall), "timeout").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_break() {
+    on_a_later_page(Fault::new(FaultKind::Drop), "transport").await;
+    on_a_later_page(Fault::new(FaultKind::Truncate), "transport").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_that_mean_no() {
+    on_a_later_page(Fault::status(500), "server").await;
+    on_a_later_page(Fault::error(429, "slow down"), "rate_limited").await;
+    on_a_later_page(Fault::error(400, "no such status"), "client").await;
+    on_a_later_page(Fault::status(401), "credentials").await;
+    on_a_later_page(Fault::redirect("http://127.0.0.1:9/"), "redirect").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_series_go_and_come_back() {
+    let rig = Rig::with(|config| config.metrics.stale_after = Duration::from_millis(500)).await;
+    rig.well().await;
+    rig.simulator.faults().add(Fault::status(500).on(Operation::Vms));
+    // Stale data is looked for every few seconds.
+    let gone = rig.until("stale series to go", |text| lines(text, &INVENTORY).is_empty()).await;
+    assert!(!lines(&gone, &["flexvm_capacity_vcpus{"]).is_empty(), "what is not stale stays");
+    assert!(success(&gone, "inventory") == Some(0.0));
+    rig.simulator.faults().clear();
+    rig.until("them to come back", |text| !lines(text, &INVENTORY).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_fail_alone_and_a_mended_token_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "wr0ng").unwrap();
+    let from = file.clone();
+    let rig = Rig::with(move |config| {
+        let mut other = tenant("two", config.tenants[0].base_url.as_str().trim_end_matches('/'));
+        other.token = TokenSource::File(from);
+        config.tenants.push(Arc::new(other));
+    })
+    .await;
+    rig.well().await;
+    let text = rig
+        .until("the other to be refused", |text| value(text, "flexvm_up{tenant=\"two\"}") == Some(0.0))
+        .await;
+    assert_eq!(value(&text, "flexvm_up{tenant=\"one\"}"), Some(1.0));
+    assert!(!text.contains("wr0ng"));
+    let refused = "flexvm_exporter_collector_failures_total{collector=\"inventory\",reason=\"credentials\",tenant=\"two\"}";
+    assert!(value(&text, refused) >= Some(1.0));
+    assert!(!text.contains("flexvm_cloud_vms{tenant=\"two\""));
+    fs::write(&file, "simulator\n").unwrap();
+    rig.until("the mended token", |text| value(text, "flexvm_up{tenant=\"two\"}") == Some(1.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_documented_is_counted_and_shown_and_no_failure() {
+    let rig = Rig::new().await;
+    rig.well().await;
+    let faults = rig.simulator.faults();
+    faults.add(Fault::set("shoe_size", 43.into()).on(Operation::Vms));
+    faults.add(Fault::set("status", "hibernated".into()).on(Operation::Nodes));
+    let unknown = "flexvm_exporter_api_unknown_fields{endpoint=\"vms\",field=\"shoe_size\",tenant=\"one\"}";
+    let text = rig.until("the unknown field", |text| value(text, unknown).is_some()).await;
+    assert_eq!(value(&text, "flexvm_up{tenant=\"one\"}"), Some(1.0));
+    rig.until("the unknown status", |text| {
+        lines(text, &["flexvm_node_status{"])
+            .iter()
+            .any(|line| line.contains("status=\"hibernated\"") && line.ends_with(" 1"))
+    })
+    .await;
+    faults.clear();
+    rig.until("it to be forgotten", |text| value(text, unknown).is_none() && !text.contains("hibernated"))
+        .await;
+}

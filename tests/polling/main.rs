@@ -1,0 +1,9 @@
+//! The daemon in one process with the simulator, over real sockets: what it shows while the API
+//! misbehaves, and afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod changes;
+mod faults;
+mod rig;
+mod timing;
