@@ -2,7 +2,7 @@
 //!
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
-mod inventory;
+pub mod inventory;
 mod usage;
 
 use std::sync::Arc;

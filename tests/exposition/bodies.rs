@@ -49,7 +49,7 @@ fn what_did_not_change_is_shared_and_not_made_again() {
             pieces[..pieces.len() - own].iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>()
         };
         let (before, after) = (pointers(&before), pointers(&after));
-        assert_eq!([&before[..head + 1], &before[head + 2..]].concat(), after);
+        assert_eq!([&before[..=head], &before[head + 2..]].concat(), after);
         // Two scrapes get the same bytes.
         assert_eq!(pointers(&body(&first)), before);
     }

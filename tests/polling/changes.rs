@@ -76,7 +76,7 @@ async fn rows_that_shift_between_pages_lose_and_double_nothing() {
         assert_eq!(vm_ids(&text), ids, "{rows}");
         let infos = lines(&text, &["flexvm_vm_info{"]);
         assert_eq!(infos.len(), ids.len(), "{rows}: no series twice");
-        assert_eq!(failures(&text, "inventory", "paging"), 0.0, "{rows}");
+        assert!(failures(&text, "inventory", "paging") < 1.0, "{rows}");
         rig.simulator.faults().clear();
     }
 }
@@ -94,7 +94,7 @@ async fn a_cloud_that_vanishes_while_it_is_read_is_a_change() {
         .until("it to go", |text| !text.contains(&format!("flexvm_cloud_vms{{cloud_id=\"{cloud}\"")))
         .await;
     assert_eq!(success(&text, "inventory"), Some(1.0));
-    assert_eq!(failures(&text, "inventory", "not_found"), 0.0);
+    assert!(failures(&text, "inventory", "not_found") < 1.0);
     rig.simulator.faults().clear();
     rig.well().await;
 }
