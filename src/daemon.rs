@@ -69,9 +69,13 @@ pub async fn run(
         tasks.spawn(web::serve(listener, Arc::clone(&app), shutdown.clone()));
     }
     let mut shutdown = shutdown;
-    tokio::select! {
-        _ = shutdown.wait_for(|stop| *stop) => {}
-        ended = first_to_end(&mut tasks) => ended?,
+    let ended = tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => Ok(()),
+        ended = first_to_end(&mut tasks) => ended,
+    };
+    // Tasks see the shutdown too, and one of them may be gone before this one looks.
+    if !*shutdown.borrow() {
+        ended?;
     }
     tracing::info!("leaving");
     let all_end = async { while tasks.join_next().await.is_some() {} };
