@@ -19,6 +19,9 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     for key in without_effect(&loaded.config) {
         tracing::warn!(key, "is read and checked, but has no effect in this version");
     }
+    // Before anybody can see that it listens, and ask it to leave.
+    let shutdown = shutdown_on_signals()?;
+    ignore_hangups()?;
     let mut listeners = Vec::new();
     let default = vec![DEFAULT_ADDRESS.to_owned()];
     for address in if flags.listen_addresses.is_empty() { &default } else { &flags.listen_addresses } {
@@ -28,8 +31,6 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
         }
         listeners.push(listener);
     }
-    let shutdown = shutdown_on_signals()?;
-    ignore_hangups()?;
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
     daemon::run(loaded.config, listeners, flags.telemetry_path.clone(), Clock::system(), shutdown).await?;
