@@ -1,0 +1,26 @@
+//! The program as its users meet it: the real binary, its arguments, environment, exit codes and
+//! what it prints.
+//!
+//! Each test has a folder of its own for everything that is written, and ports of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "cli/check.rs"]
+mod check;
+#[path = "cli/configuration.rs"]
+mod configuration;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/place.rs"]
+mod place;
+mod program;
+#[path = "cli/report.rs"]
+mod report;
+#[path = "cli/serve.rs"]
+mod serve;
+#[path = "cli/simulate.rs"]
+mod simulate;
+#[path = "cli/tokens.rs"]
+mod tokens;
+#[path = "cli/usage.rs"]
+mod usage;

@@ -1,0 +1,200 @@
+//! `report`: months closed by hand, and what is refused.
+
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::period::Month;
+
+use crate::place::{Place, config};
+use crate::program::Ended;
+
+/// The running month; a test that crosses a month's end does not mind.
+fn running() -> Month {
+    Month::of(Clock::system().now())
+}
+
+fn last() -> String {
+    running().previous().to_string()
+}
+
+/// Nothing listens there.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+fn with_token() -> Place {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    place
+}
+
+/// A configuration whose months can be closed as soon as they have ended.
+fn settled(api: &str) -> String {
+    config(api, "report: {directory: out/reports, settle: 0s}\n")
+}
+
+fn refused(ended: &Ended, word: &str) {
+    assert_eq!(ended.code, Some(2), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn months_that_cannot_be_reported_are_usage_errors() {
+    let place = with_token();
+    let report = |month: &str| place.run_with(&settled(NOBODY), &["report", "--month", month]);
+    let next = running().next().to_string();
+    refused(&report(&next), &format!("{next} has not begun"));
+    refused(&report(&format!("{}..{next}", last())), &format!("{next} has not begun"));
+    refused(&report("2999-12"), "2999-12 has not begun");
+    for month in
+        ["", "x", "2026", "2026-13", "2026-00", "2026-1", "2026-01-01", "10000-01", "2026-01..", "..", "-1"]
+    {
+        let text = format!("--month={month}");
+        let ended = place.run_with(&settled(NOBODY), &["report", &text]);
+        refused(&ended, "--month");
+    }
+    refused(&report("2026-02..2026-01"), "2026-01 is before 2026-02");
+    refused(&report("2000-01..2026-01"), "more than 120 months");
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", "2026-01", "--tenant", "k9"]);
+    refused(&ended, "there is no tenant \"k9\"; there are k1");
+    assert!(!place.path("out").exists(), "nothing is written");
+}
+
+#[test]
+fn a_month_that_settles_is_refused_until_then() {
+    let place = with_token();
+    let text = config(NOBODY, "report: {directory: out/reports, settle: 60d}\n");
+    let ended = place.run_with(&text, &["report", "--month", &last()]);
+    refused(&ended, "still settling");
+    assert!(ended.stderr.contains("report.settle"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_closed_month_is_closed_once() {
+    let place = with_token();
+    let (simulator, api) = place.simulator(&["--vms", "20"]);
+    let report = || place.run_with(&settled(&api), &["report", "--month", &last()]);
+    let first = report();
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let folder = format!("out/reports/k1/{}/r01/flexvm-usage_k1_{}_r01_", last(), last());
+    assert!(first.stdout.contains(&format!("k1 {}: closed\n", last())), "{}", first.stdout);
+    let names =
+        ["by-tag.csv", "by-group.csv", "by-vm.csv", "control.csv", "provider-report.json", "manifest.json"];
+    for name in names.iter().chain(&["SHA256SUMS"]) {
+        assert!(first.stdout.contains(&format!("{folder}{name}")), "{name}: {}", first.stdout);
+        assert!(place.path(&format!("{folder}{name}")).exists());
+    }
+    for word in ["VMs  ", "VM hours", "vCPU hours"] {
+        assert!(first.stdout.contains(word), "{word}: {}", first.stdout);
+    }
+    let files = place.files("out");
+    let again = report();
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stdout.contains("closed already"), "{}", again.stdout);
+    assert_eq!(again.stdout.split_once('\n').unwrap().1, first.stdout.split_once('\n').unwrap().1);
+    assert_eq!(place.files("out"), files, "the same bytes");
+    // What is closed needs no API.
+    drop(simulator);
+    assert_eq!(report().code, Some(0));
+    assert_eq!(place.files("out"), files);
+}
+
+#[test]
+fn a_range_closes_every_month_of_each_tenant() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let text = settled(&api)
+        .replace("api: {", &format!("  - {{name: k2, base_url: '{api}', token_file: token}}\napi: {{"));
+    let range = format!("{}..{}", running().earlier_by(2), last());
+    let one = place.run_with(&text, &["report", "--month", &range, "--tenant", "k2"]);
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    assert!(!place.path("out/reports/k1").exists());
+    assert_eq!(place.run_with(&text, &["report", "--month", &range]).code, Some(0));
+    for tenant in ["k1", "k2"] {
+        for month in [running().earlier_by(2).to_string(), last()] {
+            assert!(place.path(&format!("out/reports/{tenant}/{month}/r01")).is_dir(), "{tenant} {month}");
+        }
+    }
+}
+
+#[test]
+fn the_running_month_is_provisional() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let month = running().to_string();
+    for _ in 0..2 {
+        let ended = place.run_with(&settled(&api), &["report", "--month", &month]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.contains("provisional"), "{}", ended.stdout);
+        let prefix = format!("out/reports/k1/{month}/provisional/flexvm-usage_k1_{month}_provisional_");
+        let reports = place.reports("out");
+        assert!(reports.contains(&format!("{prefix}by-group.csv")), "{reports:?}");
+        assert!(reports.iter().filter(|path| path.contains(&month)).all(|path| path.starts_with(&prefix)));
+    }
+}
+
+#[test]
+fn without_the_api_nothing_is_written() {
+    let place = with_token();
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", &last()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("k1") && ended.stderr.contains(&last()), "{}", ended.stderr);
+    assert_eq!(place.reports("out"), [""; 0]);
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", &running().to_string()]);
+    assert_eq!((ended.code, place.reports("out").len()), (Some(1), 0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_dry_run_shows_totals_and_writes_nothing() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    for month in [last(), running().to_string()] {
+        let ended = place.run_with(&settled(&api), &["report", "--month", &month, "--dry-run"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(
+            ended.stdout.contains("nothing is written") && ended.stdout.contains("VM hours"),
+            "{}",
+            ended.stdout
+        );
+    }
+    assert!(!place.path("out").exists() && !place.path("l.db").exists());
+}
+
+#[test]
+fn a_copy_closes_nothing() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let copy = || place.run_with(&settled(&api), &["report", "--month", &last(), "--out", "copy"]);
+    let ended = copy();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("nothing is closed") && ended.stdout.contains("copy/flexvm-usage_k1_"));
+    assert!(place.reports("copy").len() >= 7, "{:?}", place.reports("copy"));
+    assert_eq!(place.reports("out"), [""; 0]);
+    // Of a closed month it is the closed files.
+    assert_eq!(place.run_with(&settled(&api), &["report", "--month", &last()]).code, Some(0));
+    let before = place.files("out");
+    assert_eq!(copy().code, Some(0));
+    for (path, bytes) in before.iter().filter(|(path, _)| path.to_string_lossy().contains("/r01/")) {
+        assert_eq!(std::fs::read(place.path("copy").join(path.file_name().unwrap())).unwrap(), *bytes);
+    }
+    assert_eq!(place.files("out"), before);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_failure_until_it_is_mended() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let report = || place.run_with(&settled(&api), &["report", "--month", &last()]);
+    place.write("out", "a file where the folder should be");
+    let ended = report();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot use out: "), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(place.path("out")).unwrap(), "a file where the folder should be");
+    std::fs::remove_file(place.path("out")).unwrap();
+    // And one level deeper, where the month belongs.
+    std::fs::create_dir_all(place.path("out/reports/k1")).unwrap();
+    let month = place.write(&format!("out/reports/k1/{}", last()), "another");
+    let ended = report();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&last()), "{}", ended.stderr);
+    std::fs::remove_file(month).unwrap();
+    assert_eq!(report().code, Some(0));
+    assert!(place.path(&format!("out/reports/k1/{}/r01", last())).is_dir());
+}
