@@ -8,7 +8,7 @@ use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::load::{Loaded, environment, load};
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, Ledger, Report, Web};
+use crate::config::{Config, Ledger, Report, TokenSource, Web};
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
@@ -49,19 +49,17 @@ pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
     if let Some(path) = &flags.web_config {
         problems.extend(web_config_problem(path));
     }
-    let loaded = match load(flags.config_file.as_deref(), &environment) {
-        Ok(loaded) => loaded,
+    let token_problem = |tenant: &str, source: &TokenSource| {
+        api::read_token_from(tenant, source).err().map(|error| crate::poll::describe(&error))
+    };
+    match load(flags.config_file.as_deref(), &environment, &token_problem) {
+        Ok(loaded) if problems.is_empty() => Ok(loaded),
+        Ok(_) => Err(Problems(problems)),
         Err(Problems(found)) => {
             problems.extend(found);
-            return Err(Problems(problems));
-        }
-    };
-    for tenant in &loaded.config.tenants {
-        if let Err(error) = api::read_token(tenant) {
-            problems.push(Problem::new("token", crate::poll::describe(&error)));
+            Err(Problems(problems))
         }
     }
-    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
 }
 
 /// A web configuration asks for encryption or passwords, which this version cannot give yet: to
