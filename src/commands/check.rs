@@ -36,7 +36,12 @@ struct Row {
 }
 
 pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
-    let loaded = serve::configuration(flags)?;
+    let loaded = serve::configuration(flags).inspect_err(|problems| {
+        // The sentences go to standard error in any case; this is for programs.
+        if arguments.output == Output::Json {
+            println!("{}", serde_json::json!({"problems": problems.0}));
+        }
+    })?;
     let from =
         loaded.file.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
     for warning in &loaded.warnings {
