@@ -51,7 +51,7 @@ fn it_does_the_whole_job_and_shows_where() {
     sums_are_right(&folder, &format!("{prefix}SHA256SUMS"));
 
     // And the daemon runs.
-    until("flexvm_up 1", || metric(&address, "flexvm_up{tenant=\"demo\"} ").filter(|up| *up == 1.0));
+    until("flexvm_up 1", || metric(&address, "flexvm_up{tenant=\"demo\"} ").filter(|up| up == "1"));
     until("the closed month", || metric(&address, "flexvm_report_reported_vm_seconds{"));
     until("ready", || (get(&address, "/-/ready", "").0 == 200).then_some(()));
     demo.signal("INT");

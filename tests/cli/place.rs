@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::program::{self, Ended};
 
 /// Longest wait for something that comes in a second on a fast machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A temporary folder and what is run in it.
 pub struct Place {
@@ -183,12 +183,12 @@ pub fn get(address: &str, path: &str, headers: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// The value of the first series in `/metrics` that begins with `start`.
-pub fn metric(address: &str, start: &str) -> Option<f64> {
+/// The value, as it stands there, of the first series in `/metrics` that begins with `start`.
+pub fn metric(address: &str, start: &str) -> Option<String> {
     let (status, text) = get(address, "/metrics", "");
     assert_eq!(status, 200);
     let line = text.lines().find(|line| line.starts_with(start))?;
-    line.rsplit_once(' ')?.1.parse().ok()
+    line.rsplit_once(' ').map(|(_, value)| value.to_owned())
 }
 
 /// A configuration of one tenant named `k1`, whose token is in the file `token`.

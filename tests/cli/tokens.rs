@@ -89,7 +89,7 @@ fn a_wrong_token_is_a_figure_and_a_log_line_and_never_shown() {
     place.write("token", SECRET);
     let (_simulator, api) = place.simulator(&["--vms", "5"]);
     let (mut daemon, address) = place.serve("daemon", &config(&api, ""));
-    until("flexvm_up 0", || metric(&address, "flexvm_up{tenant=\"k1\"}").filter(|up| *up == 0.0));
+    until("flexvm_up 0", || metric(&address, "flexvm_up{tenant=\"k1\"}").filter(|up| up == "0"));
     until("a failure", || {
         let (_, text) = get(&address, "/metrics", "");
         let credentials = |line: &str| {
