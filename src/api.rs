@@ -33,7 +33,7 @@ pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
 pub use statistics::Statistics;
-pub use token::{TokenError, read_token};
+pub use token::{TokenError, read_token, read_token_from};
 pub use transport::{BuildError, plain_client};
 
 /// The provider's monthly report, as it came and as it is understood.

@@ -1,22 +1,26 @@
-//! The program as a user meets it: arguments, exit codes, and what it prints.
+//! The program as its users meet it: the real binary, its arguments, environment, exit codes and
+//! what it prints.
+//!
+//! Each test has a folder of its own for everything that is written, and ports of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "cli/check.rs"]
+mod check;
 #[path = "cli/configuration.rs"]
 mod configuration;
-#[path = "cli/daemon.rs"]
-mod daemon;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/place.rs"]
+mod place;
 mod program;
 #[path = "cli/report.rs"]
 mod report;
-
-use std::process::Command;
-
-use program::exporter;
-
-/// The exporter in `folder`, for one tenant at `url`, by its environment alone.
-fn at(folder: &tempfile::TempDir, url: &str) -> Command {
-    let mut command = exporter();
-    command.current_dir(folder).env("FLEXVM_API_TOKEN", "simulator").env("FLEXVM_API_URL", url);
-    command
-}
+#[path = "cli/serve.rs"]
+mod serve;
+#[path = "cli/simulate.rs"]
+mod simulate;
+#[path = "cli/tokens.rs"]
+mod tokens;
+#[path = "cli/usage.rs"]
+mod usage;

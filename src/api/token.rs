@@ -30,14 +30,21 @@ pub struct TokenError {
 /// The file cannot be read, the variable is not set, or what is there is empty or holds anything
 /// but visible ASCII. The error names the tenant and the place, never the token.
 pub fn read_token(tenant: &Tenant) -> Result<Secret, TokenError> {
-    let place = match &tenant.token {
+    read_token_from(&tenant.name, &tenant.token)
+}
+
+/// As [`read_token`], before there is a whole tenant.
+///
+/// # Errors
+/// The same.
+pub fn read_token_from(tenant: &str, source: &TokenSource) -> Result<Secret, TokenError> {
+    let place = match source {
         TokenSource::File(path) => format!("token file {}", path.display()),
         TokenSource::Env(name) => format!("environment variable {name}"),
         TokenSource::Fixed(_) => "built-in token".to_owned(),
     };
-    let error =
-        |problem, source| TokenError { tenant: tenant.name.clone(), place: place.clone(), problem, source };
-    let text = match &tenant.token {
+    let error = |problem, source| TokenError { tenant: tenant.into(), place: place.clone(), problem, source };
+    let text = match source {
         TokenSource::File(path) => {
             let mut bytes = Vec::new();
             File::open(path)

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::{Failure, serve};
 use crate::api::{Client, Endpoint, Error, NoObserver, Run};
 use crate::cli::{self, Flags, Output};
 use crate::clock::Clock;
 use crate::config::Tenant;
-use crate::config::problem::Problem;
 use crate::period::Month;
 use crate::poll::describe;
 use crate::snapshot::VmStatus;
@@ -38,17 +36,12 @@ struct Row {
 }
 
 pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
-    let loaded = match serve::configuration(flags) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            if arguments.output == Output::Json {
-                let problem = |it: &Problem| json!({"key": it.key, "line": it.line, "message": it.message});
-                let problems: Vec<_> = problems.0.iter().map(problem).collect();
-                println!("{}", json!({ "problems": problems }));
-            }
-            return Err(problems.into());
+    let loaded = serve::configuration(flags).inspect_err(|problems| {
+        // The sentences go to standard error in any case; this is for programs.
+        if arguments.output == Output::Json {
+            println!("{}", serde_json::json!({"problems": problems.0}));
         }
-    };
+    })?;
     let from =
         loaded.file.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
     for warning in &loaded.warnings {
@@ -61,7 +54,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
                 println!("The configuration from {from} is fine; tenants: {}.", tenants.join(", "));
             }
             Output::Json => {
-                println!("{}", json!({"source": from, "tenants": tenants, "problems": []}));
+                println!("{}", serde_json::json!({"source": from, "tenants": tenants, "problems": []}));
             }
         }
         return Ok(());

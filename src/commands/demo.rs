@@ -69,8 +69,13 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
         println!("Closing last month …");
     }
-    let published = close_last_month(&config, &clock).await?;
-    show(&published)?;
+    // The simulator stops with everything else, so nothing could be closed any more.
+    let mut stop = shutdown.clone();
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        published = close_last_month(&config, &clock) => show(&published?)?,
+    }
     crate::daemon::run(config, vec![listener], flags.telemetry_path.clone(), clock, shutdown).await?;
     match simulating.await {
         Ok(result) => result.context("the simulator")?,

@@ -8,7 +8,7 @@ use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::load::{Loaded, environment, load};
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, Ledger, Web};
+use crate::config::{Config, Ledger, TokenSource, Web};
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
@@ -19,6 +19,9 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     for key in without_effect(&loaded.config) {
         tracing::warn!(key, "is read and checked, but has no effect in this version");
     }
+    // Before anybody can see that it listens, and ask it to leave.
+    let shutdown = shutdown_on_signals()?;
+    ignore_hangups()?;
     let mut listeners = Vec::new();
     let default = vec![DEFAULT_ADDRESS.to_owned()];
     for address in if flags.listen_addresses.is_empty() { &default } else { &flags.listen_addresses } {
@@ -28,8 +31,6 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
         }
         listeners.push(listener);
     }
-    let shutdown = shutdown_on_signals()?;
-    ignore_hangups()?;
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
     daemon::run(loaded.config, listeners, flags.telemetry_path.clone(), Clock::system(), shutdown).await?;
@@ -48,19 +49,17 @@ pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
     if let Some(path) = &flags.web_config {
         problems.extend(web_config_problem(path));
     }
-    let loaded = match load(flags.config_file.as_deref(), &environment) {
-        Ok(loaded) => loaded,
+    let token_problem = |tenant: &str, source: &TokenSource| {
+        api::read_token_from(tenant, source).err().map(|error| crate::poll::describe(&error))
+    };
+    match load(flags.config_file.as_deref(), &environment, &token_problem) {
+        Ok(loaded) if problems.is_empty() => Ok(loaded),
+        Ok(_) => Err(Problems(problems)),
         Err(Problems(found)) => {
             problems.extend(found);
-            return Err(Problems(problems));
-        }
-    };
-    for tenant in &loaded.config.tenants {
-        if let Err(error) = api::read_token(tenant) {
-            problems.push(Problem::new("token", crate::poll::describe(&error)));
+            Err(Problems(problems))
         }
     }
-    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
 }
 
 /// A web configuration asks for encryption or passwords, which this version cannot give yet: to

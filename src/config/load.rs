@@ -18,6 +18,9 @@ use super::{prices, schedule::Schedule};
 /// Where the API is unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.i3d.net";
 
+/// Name of the tenant that the environment makes.
+const ENVIRONMENT_TENANT: &str = "default";
+
 /// Variables that make a configuration when there is no file.
 const VARIABLES: [&str; 5] = [
     "FLEXVM_API_TOKEN",
@@ -37,6 +40,9 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What is wrong with the token of the tenant of this name, if one looks for it there; never the token.
+pub type TokenCheck<'a> = &'a dyn Fn(&str, &TokenSource) -> Option<String>;
+
 /// A configuration with what should be said about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -49,9 +55,14 @@ pub struct Loaded {
 }
 
 /// Loads `file`, else the file that `FLEXVM_CONFIG_FILE` names, else the environment.
-pub fn load(file: Option<&Path>, environment: Environment<'_>) -> Result<Loaded, Problems> {
+/// Tokens are looked for by `token_problem`, so that one that is missing is told with all the rest.
+pub fn load(
+    file: Option<&Path>,
+    environment: Environment<'_>,
+    token_problem: TokenCheck<'_>,
+) -> Result<Loaded, Problems> {
     let named = file.map(Path::to_owned).or_else(|| environment("FLEXVM_CONFIG_FILE").map(PathBuf::from));
-    let Some(path) = named else { return from_environment(environment) };
+    let Some(path) = named else { return from_environment(environment, token_problem) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))])
     })?;
@@ -60,30 +71,34 @@ pub fn load(file: Option<&Path>, environment: Environment<'_>) -> Result<Loaded,
         .filter(|name| environment(name).is_some())
         .map(|name| format!("{name} is set but not used: the configuration file {} wins", path.display()))
         .collect();
-    let config = from_yaml(&text, &path.display().to_string())?;
+    let config = read_yaml(&text, &path.display().to_string(), token_problem)?;
     Ok(Loaded { config, file: Some(path), warnings })
 }
 
-/// Reads a configuration file's text; `file` names it in problems.
+/// Reads a configuration file's text; `file` names it in problems. Tokens are not looked for.
 pub fn from_yaml(text: &str, file: &str) -> Result<Config, Problems> {
+    read_yaml(text, file, &|_, _| None)
+}
+
+fn read_yaml(text: &str, file: &str, token_problem: TokenCheck<'_>) -> Result<Config, Problems> {
     let found = Found::default();
-    let config = super::yaml::parse(text, file, &found).and_then(|node| read(&node, &found));
+    let config = super::yaml::parse(text, file, &found).and_then(|node| read(&node, &found, token_problem));
     match (config, found.into_problems()) {
         (Some(config), problems) if problems.is_empty() => Ok(config),
         (_, problems) => Err(Problems(problems)),
     }
 }
 
-fn from_environment(environment: Environment<'_>) -> Result<Loaded, Problems> {
+fn from_environment(environment: Environment<'_>, token_problem: TokenCheck<'_>) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let set = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
     let token = match (set("FLEXVM_API_TOKEN_FILE"), environment("FLEXVM_API_TOKEN")) {
-        (Some(_), Some(_)) => {
+        (Some(_), Some(token)) if !token.trim().is_empty() => {
             problems
                 .push(Problem::new("FLEXVM_API_TOKEN_FILE", "FLEXVM_API_TOKEN is set too: keep one of them"));
             None
         }
-        (Some(path), None) => Some(TokenSource::File(path.into())),
+        (Some(path), _) => Some(TokenSource::File(path.into())),
         (None, Some(_)) => Some(TokenSource::Env("FLEXVM_API_TOKEN".to_owned())),
         (None, None) => {
             problems.push(Problem::new(
@@ -94,6 +109,12 @@ fn from_environment(environment: Environment<'_>) -> Result<Loaded, Problems> {
             None
         }
     };
+    let key = match &token {
+        Some(TokenSource::File(_)) => "FLEXVM_API_TOKEN_FILE",
+        _ => "FLEXVM_API_TOKEN",
+    };
+    let problem = token.as_ref().and_then(|source| token_problem(ENVIRONMENT_TENANT, source));
+    problems.extend(problem.map(|message| Problem::new(key, message)));
     let api = Api::default();
     let base_url = set("FLEXVM_API_URL").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
     let base_url = base_url_of(&base_url, &api)
@@ -113,7 +134,8 @@ fn from_environment(environment: Environment<'_>) -> Result<Loaded, Problems> {
     let (Some(token), Some(base_url), []) = (token, base_url, problems.as_slice()) else {
         return Err(Problems(problems));
     };
-    let tenant = Tenant { name: "default".into(), base_url, token, api, prices: None, group_by: Vec::new() };
+    let name = ENVIRONMENT_TENANT.into();
+    let tenant = Tenant { name, base_url, token, api, prices: None, group_by: Vec::new() };
     let config = Config {
         tenants: vec![Arc::new(tenant)],
         poll: Poll::default(),
@@ -125,7 +147,7 @@ fn from_environment(environment: Environment<'_>) -> Result<Loaded, Problems> {
     Ok(Loaded { config, file: None, warnings: Vec::new() })
 }
 
-fn read(node: &Node, found: &Found) -> Option<Config> {
+fn read(node: &Node, found: &Found, token_problem: TokenCheck<'_>) -> Option<Config> {
     let top = Section::new("", node, found);
     let api = top.section("api", |section| api(section, Api::default())).unwrap_or_default();
     let prices = top.section("prices", |section| Arc::new(prices::read(section, found)));
@@ -136,7 +158,7 @@ fn read(node: &Node, found: &Found) -> Option<Config> {
     let (report, group_by) = top
         .section("report", |section| report(section, found))
         .unwrap_or_else(|| (Report::default(), Vec::new()));
-    let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by };
+    let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by, token_problem };
     let tenants = tenants(&top, &general, found);
     top.finish();
     (!tenants.is_empty()).then_some(Config { tenants, poll, metrics, web, ledger, report })
@@ -147,6 +169,7 @@ struct General<'a> {
     api: &'a Api,
     prices: Option<&'a Arc<Prices>>,
     group_by: &'a [String],
+    token_problem: TokenCheck<'a>,
 }
 
 fn tenants(top: &Section<'_>, general: &General<'_>, found: &Found) -> Vec<Arc<Tenant>> {
@@ -163,27 +186,28 @@ fn tenants(top: &Section<'_>, general: &General<'_>, found: &Found) -> Vec<Arc<T
     let mut tenants = Vec::new();
     for (path, node) in list {
         let section = Section::new(path, node, found);
-        if let Some(tenant) = tenant(&section, general, found) {
-            // Folder names may be compared without case, so names that differ only in case collide.
-            if names.insert(tenant.name.to_ascii_lowercase()) {
-                tenants.push(Arc::new(tenant));
-            } else {
-                section.problem(
-                    "name",
-                    format!("{:?} is taken by another tenant (case does not count)", tenant.name),
-                );
-            }
+        let name = section.value("name", |scalar| tenant_name(scalar.as_str()));
+        if name.is_none() && section.node("name").is_none() {
+            section.problem("name", "is missing");
         }
+        // Folder names may be compared without case, so names that differ only in case collide.
+        if let Some(name) = &name
+            && !names.insert(name.to_ascii_lowercase())
+        {
+            section.problem("name", format!("{name:?} is taken by another tenant (case does not count)"));
+        }
+        tenants.extend(tenant(name, &section, general, found).map(Arc::new));
         section.finish();
     }
     tenants
 }
 
-fn tenant(section: &Section<'_>, general: &General<'_>, found: &Found) -> Option<Tenant> {
-    let name = section.value("name", |scalar| tenant_name(scalar.as_str()));
-    if name.is_none() && section.node("name").is_none() {
-        section.problem("name", "is missing");
-    }
+fn tenant(
+    name: Option<String>,
+    section: &Section<'_>,
+    general: &General<'_>,
+    found: &Found,
+) -> Option<Tenant> {
     let api = section
         .section("api", |inner| api(inner, general.api.clone()))
         .unwrap_or_else(|| general.api.clone());
@@ -214,6 +238,13 @@ fn tenant(section: &Section<'_>, general: &General<'_>, found: &Found) -> Option
             None
         }
     };
+    if let Some(source) = &token {
+        let key = if matches!(source, TokenSource::Env(_)) { "token_env" } else { "token_file" };
+        // A tenant without a proper name is told apart by its place in the list.
+        if let Some(message) = (general.token_problem)(name.as_deref().unwrap_or("without a name"), source) {
+            section.problem(key, message);
+        }
+    }
     Some(Tenant { name: name?.into(), base_url: base_url?, token: token?, api, prices, group_by })
 }
 
@@ -299,7 +330,8 @@ fn base_url_of(text: &str, api: &Api) -> Result<Url, String> {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn poll(section: &Section<'_>) -> Poll {
@@ -494,12 +526,13 @@ mod tests {
         };
         has("tenants[0].name (line 2): \"..\"");
         has("tenants[1].base_url (line 6): \"http://api.example\" would send the token unencrypted");
+        has("tenants[2].name (line 7): \"a\" is taken");
         has("tenants[2].token_env (line 8): token_file is set too");
         has("api.timeout (line 11): \"90\" is not a duration");
         has("api.retry (line 12): unknown key");
         has("report.schedule (line 14): ");
         has("web (line 15): must be a mapping");
-        assert_eq!(problems.len(), 7, "{problems:#?}");
+        assert_eq!(problems.len(), 8, "{problems:#?}");
     }
 
     #[test]
@@ -578,11 +611,11 @@ mod tests {
             "FLEXVM_REPORT_DIRECTORY" => Some("/tmp/r".to_owned()),
             _ => None,
         };
-        let loaded = load(None, &environment).unwrap();
+        let loaded = load(None, &environment, &|_, _| None).unwrap();
         let tenant = &loaded.config.tenants[0];
         assert_eq!((&*tenant.name, tenant.base_url.as_str()), ("default", "http://127.0.0.1:1/x"));
         assert_eq!(loaded.config.report.directory, Path::new("/tmp/r"));
         assert!(!format!("{loaded:?}").contains("secret"));
-        assert!(load(None, &|_| None).unwrap_err().to_string().contains("FLEXVM_API_TOKEN"));
+        assert!(load(None, &|_| None, &|_, _| None).unwrap_err().to_string().contains("FLEXVM_API_TOKEN"));
     }
 }

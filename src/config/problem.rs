@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One thing that is wrong, with the key it stands under.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// Such as `tenants[0].token_file`, `FLEXVM_API_TOKEN` or a file's path.
     pub key: String,

@@ -20,8 +20,11 @@ impl Found {
         self.0.borrow_mut().push(problem);
     }
 
+    /// In the order of the file; what has no line there comes last.
     pub fn into_problems(self) -> Vec<Problem> {
-        self.0.into_inner()
+        let mut problems = self.0.into_inner();
+        problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        problems
     }
 
     fn at(&self, key: &str, node: &Node, message: impl Into<String>) {

@@ -1,137 +1,173 @@
-//! Bad configuration: every problem at once, its key and line, and never a token.
+//! A configuration with problems: all of them are told, each with its key and line.
 
-use std::fs;
+use crate::place::{Place, config};
+use crate::program::{exporter, run};
 
-use super::program::{Ended, exporter, run};
-
-fn check(text: &str) -> Ended {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("exporter.yml");
-    fs::write(&path, text).unwrap();
-    run(exporter()
-        .current_dir(&folder)
-        .args(["check", "--config.file"])
-        .arg(&path)
-        .env("TOKEN", "s3cr3t-t0k3n"))
-}
-
-const TENANT: &str = "tenants:\n  - name: k1\n    base_url: https://api.example.com\n    token_env: TOKEN\n";
-
-#[test]
-fn help_and_version_are_fine_and_unknown_flags_are_not() {
-    for (arguments, code) in [
-        (&["--version"][..], 0),
-        (&["--help"], 0),
-        (&["report", "--help"], 0),
-        (&["--nonsense"], 2),
-        (&["report"], 2),
-        (&["frobnicate"], 2),
-    ] {
-        assert_eq!(run(exporter().args(arguments)).code, Some(code), "{arguments:?}");
+/// Problems of a file as `check` prints them, without the line that counts them.
+fn problems(place: &Place, text: &str) -> Vec<String> {
+    let check = place.run_with(text, &["check"]);
+    assert_eq!(check.code, Some(78), "{}{}", check.stdout, check.stderr);
+    for command in [&["serve"][..], &["report", "--month", "2026-01"], &[]] {
+        let other = place.run_with(text, command);
+        assert_eq!((other.code, &other.stderr), (Some(78), &check.stderr), "the same from {command:?}");
     }
-    let version = run(exporter().arg("--version")).stdout;
-    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    let (first, rest) = check.stderr.split_once('\n').unwrap();
+    let problems: Vec<String> = rest.lines().map(str::to_owned).collect();
+    assert!(first.contains(&problems.len().to_string()), "{first}");
+    problems
+}
+
+/// Every expected beginning is there once, and nothing else.
+fn exactly(place: &Place, text: &str, expected: &[&str]) {
+    let problems = problems(place, text);
+    for start in expected {
+        let found = problems.iter().filter(|problem| problem.starts_with(start)).count();
+        assert_eq!(found, 1, "{start}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    assert!(problems.iter().zip(expected).all(|(found, start)| found.starts_with(start)), "{problems:#?}");
 }
 
 #[test]
-fn a_missing_token_says_which_tenant_and_where_it_looked() {
-    let folder = tempfile::tempdir().unwrap();
-    let ended = run(exporter().current_dir(&folder));
-    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
-    assert!(ended.stderr.contains("FLEXVM_API_TOKEN"), "{}", ended.stderr);
-    let empty = run(exporter().current_dir(&folder).env("FLEXVM_API_TOKEN", "  \n"));
-    assert_eq!(empty.code, Some(78), "{}", empty.stderr);
-    assert!(empty.stderr.contains("FLEXVM_API_TOKEN"), "{}", empty.stderr);
-    let gone = run(exporter().current_dir(&folder).env("FLEXVM_API_TOKEN_FILE", "/nowhere/token"));
-    assert_eq!(gone.code, Some(78), "{}", gone.stderr);
-    assert!(gone.stderr.contains("/nowhere/token") && gone.stderr.contains("default"), "{}", gone.stderr);
-    let file = folder.path().join("token");
-    fs::write(&file, "\n").unwrap();
-    let blank = run(exporter().current_dir(&folder).env("FLEXVM_API_TOKEN_FILE", &file));
-    assert_eq!(blank.code, Some(78), "{}", blank.stderr);
-    assert!(blank.stderr.contains("token") && blank.stderr.contains("empty"), "{}", blank.stderr);
-    let unset = check(&TENANT.replace("TOKEN", "NOT_SET_ANYWHERE"));
-    assert_eq!(unset.code, Some(78));
-    assert!(unset.stderr.contains("k1") && unset.stderr.contains("NOT_SET_ANYWHERE"), "{}", unset.stderr);
+fn all_problems_are_told_at_once() {
+    let place = Place::new();
+    place.write("token", "t");
+    let text = "\
+tenants:
+  - name: ..
+    token_file: token
+  - name: K1
+    token_file: token
+    base_url: http://api.example
+  - name: k1
+    token_file: token
+    colour: blue
+  - token_file: token
+poll:
+  capacity: 60
+  inventry: 1m
+report:
+  schedule: every month
+  settle: -1s
+prices:
+  currency: EUX
+  vm_hour:
+    a: 0.12
+    b: \"-0.12\"
+    c:
+      - { from: 2026-01-15, price: \"1\" }
+    d: cheap
+metrics: { max_vms: many }
+unknown: 1
+";
+    let expected = [
+        "tenants[0].name (line 2): \"..\"",
+        "tenants[1].base_url (line 6): \"http://api.example\"",
+        "tenants[2].name (line 7): \"k1\" is taken",
+        "tenants[2].colour (line 9): unknown key",
+        "poll.capacity (line 12): \"60\" is not a duration",
+        "poll.inventry (line 13): unknown key",
+        "report.schedule (line 15): ",
+        "report.settle (line 16): ",
+        "prices.currency (line 18): \"EUX\"",
+        "prices.vm_hour.a (line 20): 0.12 is a YAML number",
+        "prices.vm_hour.b (line 21): \"-0.12\"",
+        "prices.vm_hour.c[0].from (line 23): \"2026-01-15\"",
+        "prices.vm_hour.d (line 24): ",
+        "metrics.max_vms (line 25): ",
+        "unknown (line 26): unknown key",
+        "tenants[3].name: is missing",
+    ];
+    exactly(&place, text, &expected);
+    assert!(place.reports("reports").is_empty());
 }
 
 #[test]
-fn every_problem_is_named_with_its_key_and_line() {
-    let ended = check(
-        "tenants:\n  - name: ..\n    base_url: http://api.example.com\n    token_env: TOKEN\n  - name: K1\n    token_env: TOKEN\n  - name: k1\n    token_env: TOKEN\napi:\n  timeout: soon\n  page_sise: 100\nreport:\n  schedule: \"0 0 0 L * * nonsense\"\n  settle: -5m\nprices:\n  currency: DOUBLOONS\n  vm_hour:\n    a: 0.12\n    b: \"-1\"\n    c: [ { from: 2026-01-15, price: \"1\" } ]\n",
-    );
+fn flags_and_the_file_are_judged_together() {
+    let place = Place::new();
+    place.write("token", "t");
+    let text = config("https://api.example", "web: {colour: blue}\n");
+    let ended = place.run_with(&text, &["--web.telemetry-path", "metrics", "--web.config.file", "none.yml"]);
     assert_eq!(ended.code, Some(78));
-    for (line, key) in [
-        (2, "tenants[0].name"),
-        (3, "tenants[0].base_url"),
-        (7, "tenants[2].name"),
-        (10, "api.timeout"),
-        (11, "api.page_sise"),
-        (13, "report.schedule"),
-        (14, "report.settle"),
-        (16, "prices.currency"),
-        (18, "prices.vm_hour.a"),
-        (19, "prices.vm_hour.b"),
-        (20, "prices.vm_hour.c"),
-    ] {
-        let named = ended.stderr.lines().find(|found| found.contains(key));
-        let named = named.unwrap_or_else(|| panic!("{key} is not named:\n{}", ended.stderr));
-        assert!(named.contains(&format!("line {line}")), "{key} is in line {line}: {named}");
+    for start in ["--web.telemetry-path: ", "--web.config.file none.yml: ", "web.colour (line 7): "] {
+        assert!(ended.stderr.lines().any(|line| line.starts_with(start)), "{start}: {}", ended.stderr);
     }
-    assert!(!ended.stderr.contains("s3cr3t"), "{}", ended.stderr);
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_an_error_with_its_line() {
-    for text in [
-        "tenants: [",
-        "- a\n- b\n",
-        "\u{0}\u{1}",
-        "",
-        "tenants: []\n",
-        "tenants:\n  - name: a\n    name: b\n",
-    ] {
-        let ended = check(text);
+fn the_environments_problems_are_told_at_once() {
+    let place = Place::new();
+    let mut command = place.command(["check"]);
+    command.env("FLEXVM_API_URL", "ftp://api.example").env("FLEXVM_LEDGER_URL", "postgres:x");
+    let ended = run(&mut command);
+    assert_eq!(ended.code, Some(78));
+    for start in ["FLEXVM_API_TOKEN: ", "FLEXVM_API_URL: ", "FLEXVM_LEDGER_URL: "] {
+        assert!(ended.stderr.lines().any(|line| line.starts_with(start)), "{start}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn files_that_are_no_configuration_are_refused() {
+    let place = Place::new();
+    let ended = place.run(&["--config.file", "none.yml", "check"]);
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.stderr.contains("none.yml: cannot be read: No such file"), "{}", ended.stderr);
+    for text in ["", "tenants: [", "- x\n", "tenants: 5\n", "just words\n", "{}\n"] {
+        let ended = place.run_with(text, &["check"]);
         assert_eq!(ended.code, Some(78), "{text:?}: {}", ended.stderr);
-        assert!(!ended.stderr.trim().is_empty() && !ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
-    let missing = run(exporter().args(["check", "--config.file", "/nowhere/exporter.yml"]));
-    assert_eq!(missing.code, Some(78));
-    assert!(missing.stderr.contains("/nowhere/exporter.yml"), "{}", missing.stderr);
+    std::fs::write(place.path("l.yml"), [0xff, 0xfe, 0x00]).unwrap();
+    let ended = place.run(&["check", "--config.file", "l.yml"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
 }
 
 #[test]
-fn a_good_one_is_said_to_be_good() {
-    let ended = check(TENANT);
+fn http_stays_on_the_machine_unless_allowed() {
+    let place = Place::new();
+    place.write("token", "t");
+    for url in
+        ["http://api.example", "http://10.0.0.1:80/x", "http://localhost.example", "http://127.0.0.1.nip.io"]
+    {
+        let found = problems(&place, &config(url, ""));
+        assert!(found.len() == 1 && found[0].starts_with("tenants[0].base_url (line 3): "), "{found:?}");
+        let allowed = config(url, "").replace("retries: 0", "retries: 0, allow_http: true");
+        assert_eq!(place.run_with(&allowed, &["check"]).code, Some(0), "{url}");
+    }
+    for url in
+        ["http://127.0.0.1:1", "'http://[::1]:1'", "http://localhost:1/x/", "http://[::ffff:127.0.0.1]:1"]
+    {
+        let ended = place.run_with(&config(url, ""), &["check"]);
+        assert_eq!(ended.code, Some(0), "{url}: {}", ended.stderr);
+    }
+    let found = problems(&place, &config("https://me:hunter2@api.example", ""));
+    assert!(found.len() == 1 && !found[0].contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn the_example_configuration_is_fine_given_a_token() {
+    let place = Place::new();
+    let token = place.write("token", "t");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/flexvm-exporter.yml");
+    let text = std::fs::read_to_string(example).unwrap();
+    assert!(text.contains("/run/secrets/flexvm"));
+    let text = text.replace("/run/secrets/flexvm", token.to_str().unwrap());
+    let ended = place.run_with(&text, &["check"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout.contains("l.yml is fine; tenants: k12345."), "{}", ended.stdout);
+}
+
+#[test]
+fn the_file_wins_over_the_environment_and_says_so() {
+    let place = Place::new();
+    place.write("token", "t");
+    let file = place.write("l.yml", &config("https://api.example", ""));
+    let mut command = exporter();
+    command.current_dir(place.path("")).arg("check").env("FLEXVM_CONFIG_FILE", file);
+    let ended = run(command.env("FLEXVM_API_TOKEN", "leftover-text").env("FLEXVM_API_URL", "nonsense"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.contains("k1"), "{}", ended.stdout);
-    let leftover = {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("exporter.yml");
-        fs::write(&path, TENANT).unwrap();
-        run(exporter()
-            .args(["check", "--config.file"])
-            .arg(&path)
-            .env("TOKEN", "t")
-            .env("FLEXVM_API_URL", "http://x"))
-    };
-    assert_eq!(leftover.code, Some(0));
-    assert!(
-        leftover.stderr.contains("FLEXVM_API_URL"),
-        "a leftover variable is warned of: {}",
-        leftover.stderr
-    );
-}
-
-#[test]
-fn problems_come_as_json_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("exporter.yml");
-    fs::write(&path, format!("{TENANT}api:\n  timeout: soon\n")).unwrap();
-    let ended =
-        run(exporter().args(["check", "--output", "json", "--config.file"]).arg(&path).env("TOKEN", "t"));
-    assert_eq!(ended.code, Some(78));
-    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(json["problems"][0]["key"], "api.timeout", "{json}");
-    assert_eq!(json["problems"][0]["line"], 6, "{json}");
+    assert!(ended.stdout.contains("tenants: k1."), "{}", ended.stdout);
+    for name in ["FLEXVM_API_TOKEN", "FLEXVM_API_URL"] {
+        assert!(ended.stderr.contains(&format!("{name} is set but not used")), "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("leftover-text"));
 }

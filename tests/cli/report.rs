@@ -1,192 +1,224 @@
-//! `report`, and the simulator that it is tried on.
-
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+//! `report`: months closed by hand, and what is refused.
 
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
-use super::at;
-use super::program::{Program, exporter, get, run};
+use crate::place::{Place, config};
+use crate::program::Ended;
 
-fn this_month() -> Month {
+/// The running month; a test that crosses a month's end does not mind.
+fn running() -> Month {
     Month::of(Clock::system().now())
 }
 
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let Ok(entries) = fs::read_dir(folder) else { return found };
-    for path in entries.map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if !path.ends_with(".lock") {
-            found.insert(path.clone(), fs::read(&path).unwrap());
+fn last() -> String {
+    running().previous().to_string()
+}
+
+/// Nothing listens there.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+fn with_token() -> Place {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    place
+}
+
+/// A configuration whose months can be closed as soon as they have ended.
+fn settled(api: &str) -> String {
+    config(api, "report: {directory: out/reports, settle: 0s}\n")
+}
+
+fn refused(ended: &Ended, word: &str) {
+    assert_eq!(ended.code, Some(2), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn months_that_cannot_be_reported_are_usage_errors() {
+    let place = with_token();
+    let report = |month: &str| place.run_with(&settled(NOBODY), &["report", "--month", month]);
+    let next = running().next().to_string();
+    refused(&report(&next), &format!("{next} has not begun"));
+    refused(&report(&format!("{}..{next}", last())), &format!("{next} has not begun"));
+    refused(&report("2999-12"), "2999-12 has not begun");
+    for month in
+        ["", "x", "2026", "2026-13", "2026-00", "2026-1", "2026-01-01", "10000-01", "2026-01..", "..", "-1"]
+    {
+        let text = format!("--month={month}");
+        let ended = place.run_with(&settled(NOBODY), &["report", &text]);
+        refused(&ended, "--month");
+    }
+    refused(&report("2026-02..2026-01"), "2026-01 is before 2026-02");
+    refused(&report("2000-01..2026-01"), "more than 120 months");
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", "2026-01", "--tenant", "k9"]);
+    refused(&ended, "there is no tenant \"k9\"; there are k1");
+    assert!(!place.path("out").exists(), "nothing is written");
+}
+
+#[test]
+fn a_month_that_settles_is_refused_until_then() {
+    let place = with_token();
+    let text = config(NOBODY, "report: {directory: out/reports, settle: 60d}\n");
+    let ended = place.run_with(&text, &["report", "--month", &last()]);
+    refused(&ended, "still settling");
+    assert!(ended.stderr.contains("report.settle"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_closed_month_is_closed_once() {
+    let place = with_token();
+    let (simulator, api) = place.simulator(&["--vms", "20"]);
+    let report = || place.run_with(&settled(&api), &["report", "--month", &last()]);
+    let first = report();
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let folder = format!("out/reports/k1/{}/r01/flexvm-usage_k1_{}_r01_", last(), last());
+    assert!(first.stdout.contains(&format!("k1 {}: closed\n", last())), "{}", first.stdout);
+    let names =
+        ["by-tag.csv", "by-group.csv", "by-vm.csv", "control.csv", "provider-report.json", "manifest.json"];
+    for name in names.iter().chain(&["SHA256SUMS"]) {
+        assert!(first.stdout.contains(&format!("{folder}{name}")), "{name}: {}", first.stdout);
+        assert!(place.path(&format!("{folder}{name}")).exists());
+    }
+    for word in ["VMs  ", "VM hours", "vCPU hours"] {
+        assert!(first.stdout.contains(word), "{word}: {}", first.stdout);
+    }
+    let files = place.files("out");
+    let again = report();
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stdout.contains("closed already"), "{}", again.stdout);
+    assert_eq!(again.stdout.split_once('\n').unwrap().1, first.stdout.split_once('\n').unwrap().1);
+    assert_eq!(place.files("out"), files, "the same bytes");
+    // What is closed needs no API.
+    drop(simulator);
+    assert_eq!(report().code, Some(0));
+    assert_eq!(place.files("out"), files);
+}
+
+#[test]
+fn a_range_closes_every_month_of_each_tenant() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let text = settled(&api)
+        .replace("api: {", &format!("  - {{name: k2, base_url: '{api}', token_file: token}}\napi: {{"));
+    let range = format!("{}..{}", running().earlier_by(2), last());
+    let one = place.run_with(&text, &["report", "--month", &range, "--tenant", "k2"]);
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    assert!(!place.path("out/reports/k1").exists());
+    assert_eq!(place.run_with(&text, &["report", "--month", &range]).code, Some(0));
+    for tenant in ["k1", "k2"] {
+        for month in [running().earlier_by(2).to_string(), last()] {
+            assert!(place.path(&format!("out/reports/{tenant}/{month}/r01")).is_dir(), "{tenant} {month}");
         }
     }
-    found
 }
 
 #[test]
-fn the_simulator_says_where_it_listens_and_wants_its_token() {
-    let mut simulator = Program::simulate(&["--vms", "5"]);
-    let (host, port) = simulator.address.strip_prefix("http://").unwrap().split_once(':').unwrap();
-    assert_eq!(host, "127.0.0.1");
-    assert!(port.parse::<u16>().is_ok());
-    let (status, _) = get(&simulator.address, "/v3/flexVM/clouds").unwrap();
-    assert!(matches!(status, 401 | 403), "{status}");
-    simulator.signal("TERM");
-    assert_eq!(simulator.wait(Duration::from_secs(10)).code(), Some(0));
-}
-
-#[test]
-fn months_that_cannot_be_closed_are_usage_errors() {
-    let folder = tempfile::tempdir().unwrap();
-    let next = this_month().next().to_string();
-    for month in [&*next, "2999-01", "2026-13", "October", "2026-02..2026-01", "", "2026-1", "..", "1999-12"]
-    {
-        let ended = run(at(&folder, "http://127.0.0.1:9").args(["report", "--month", month]));
-        assert_eq!(ended.code, Some(2), "{month:?}: {}", ended.stderr);
-        assert!(ended.stderr.len() > 20 && !ended.stderr.contains("panicked"), "{month:?}: {}", ended.stderr);
-    }
-    let last = this_month().previous().to_string();
-    let ended =
-        run(at(&folder, "http://127.0.0.1:9").args(["report", "--month", &last, "--tenant", "nobody"]));
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("nobody") && ended.stderr.contains("default"), "{}", ended.stderr);
-    assert!(files(&folder.path().join("reports")).is_empty());
-    for wrong in [&["--restate"][..], &["--reason", "x"], &["--restate", "--reason", " "]] {
-        let ended = run(at(&folder, "http://127.0.0.1:9").args(["report", "--month", &last]).args(wrong));
-        assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.stderr);
+fn the_running_month_is_provisional() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let month = running().to_string();
+    for _ in 0..2 {
+        let ended = place.run_with(&settled(&api), &["report", "--month", &month]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.contains("provisional"), "{}", ended.stdout);
+        let prefix = format!("out/reports/k1/{month}/provisional/flexvm-usage_k1_{month}_provisional_");
+        let reports = place.reports("out");
+        assert!(reports.contains(&format!("{prefix}by-group.csv")), "{reports:?}");
+        assert!(reports.iter().filter(|path| path.contains(&month)).all(|path| path.starts_with(&prefix)));
     }
 }
 
 #[test]
-fn an_api_that_is_down_fails_and_writes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let last = this_month().previous().to_string();
-    let ended = run(at(&folder, "http://127.0.0.1:9").args(["report", "--month", &last]));
+fn without_the_api_nothing_is_written() {
+    let place = with_token();
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", &last()]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(files(&folder.path().join("reports")).is_empty());
+    assert!(ended.stderr.contains("k1") && ended.stderr.contains(&last()), "{}", ended.stderr);
+    assert_eq!(place.reports("out"), [""; 0]);
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", &running().to_string()]);
+    assert_eq!((ended.code, place.reports("out").len()), (Some(1), 0), "{}", ended.stderr);
 }
 
 #[test]
-fn a_month_is_closed_copied_repeated_and_restated() {
-    let simulator = Program::simulate(&["--vms", "20", "--months", "3"]);
-    let folder = tempfile::tempdir().unwrap();
-    let last = this_month().previous().to_string();
-    let report = |arguments: &[&str]| {
-        run(at(&folder, &simulator.address).args(["report", "--month", &last]).args(arguments))
-    };
-    let reports = folder.path().join("reports");
-
-    let dry = report(&["--dry-run"]);
-    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
-    assert!(dry.stdout.contains("VM hours"), "{}", dry.stdout);
-    let out = folder.path().join("out");
-    let copied = report(&["--out", out.to_str().unwrap()]);
-    assert_eq!(copied.code, Some(0), "{}", copied.stderr);
-    assert!(files(&out).keys().all(|path| path.to_string_lossy().contains("_provisional_")));
-    assert_eq!(files(&out).len(), 7);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "neither reports nor a ledger were made");
-
-    let closed = report(&[]);
-    assert_eq!(closed.code, Some(0), "{}", closed.stderr);
-    let before = files(&reports);
-    assert_eq!(before.len(), 8);
-    let revision = reports.join("default").join(&last).join("r01");
-    for path in fs::read_dir(&revision).unwrap().map(|entry| entry.unwrap().path()) {
-        assert!(closed.stdout.contains(path.file_name().unwrap().to_str().unwrap()), "{}", closed.stdout);
-    }
-    let sums = format!("flexvm-usage_default_{last}_r01_SHA256SUMS");
-    let checked = Command::new("sha256sum").arg("-c").arg(&sums).current_dir(&revision).output().unwrap();
-    assert!(checked.status.success(), "{checked:?}");
-
-    let again = report(&[]);
-    assert_eq!((again.code, files(&reports)), (Some(0), before.clone()), "{}", again.stderr);
-    assert!(again.stdout.contains("already"), "{}", again.stdout);
-    let other = folder.path().join("copy");
-    assert_eq!(report(&["--out", other.to_str().unwrap()]).code, Some(0));
-    assert!(files(&other).keys().all(|path| path.to_string_lossy().contains("_r01_")));
-
-    let restated = report(&["--restate", "--reason", "an auditor asked"]);
-    assert_eq!(restated.code, Some(0), "{}", restated.stderr);
-    let after = files(&reports);
-    assert_eq!(after.len(), 16);
-    for (path, bytes) in before.iter().filter(|(path, _)| !path.ends_with("index.csv")) {
-        assert_eq!(after.get(path), Some(bytes), "{}", path.display());
-    }
-}
-
-#[test]
-fn a_running_month_is_provisional_and_a_range_goes_on() {
-    let simulator = Program::simulate(&["--vms", "20", "--months", "3"]);
-    let folder = tempfile::tempdir().unwrap();
-    let range = format!("{}..{}", this_month().earlier_by(2), this_month());
-    let ended = run(at(&folder, &simulator.address)
-        .env("FLEXVM_REPORT_DIRECTORY", "elsewhere")
-        .args(["report", "--month", &range]));
-    // Just after a month's end, the month before is settling, which refuses the range.
-    if ended.code == Some(2) && ended.stderr.contains("settling") {
-        return;
-    }
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let of = |month: Month| folder.path().join("elsewhere/default").join(month.to_string());
-    assert!(
-        of(this_month().earlier_by(2)).join("r01").is_dir()
-            && of(this_month().previous()).join("r01").is_dir()
-    );
-    assert!(of(this_month()).join("provisional").is_dir() && !of(this_month()).join("r01").exists());
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_an_error_until_it_can() {
-    let simulator = Program::simulate(&["--vms", "5"]);
-    let folder = tempfile::tempdir().unwrap();
-    let last = this_month().previous().to_string();
-    fs::write(folder.path().join("reports"), "in the way").unwrap();
-    let report = || run(at(&folder, &simulator.address).args(["report", "--month", &last]));
-    let ended = report();
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("reports"), "{}", ended.stderr);
-    fs::remove_file(folder.path().join("reports")).unwrap();
-    assert_eq!(report().code, Some(0));
-}
-
-#[test]
-fn check_online_calls_every_endpoint() {
-    let simulator = Program::simulate(&["--vms", "20"]);
-    let folder = tempfile::tempdir().unwrap();
-    let table = run(at(&folder, &simulator.address).args(["check", "--online"]));
-    assert_eq!(table.code, Some(0), "{}", table.stderr);
-    let json = run(at(&folder, &simulator.address).args(["check", "--online", "--output", "json"]));
-    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-    for endpoint in [
-        "clouds",
-        "cloud",
-        "nodes",
-        "node",
-        "instance_types",
-        "images",
-        "vms",
-        "vm",
-        "cloud_capacity",
-        "capacity",
-        "monthly",
-    ] {
-        assert!(table.stdout.contains(endpoint), "{endpoint}: {}", table.stdout);
-        let rows = json.as_array().unwrap();
+fn a_dry_run_shows_totals_and_writes_nothing() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    for month in [last(), running().to_string()] {
+        let ended = place.run_with(&settled(&api), &["report", "--month", &month, "--dry-run"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(
-            rows.iter().any(|row| row["endpoint"] == endpoint && row["result"] == "ok"),
-            "{endpoint}: {json}"
+            ended.stdout.contains("nothing is written") && ended.stdout.contains("VM hours"),
+            "{}",
+            ended.stdout
         );
     }
-    let wrong = run(at(&folder, &simulator.address)
-        .env("FLEXVM_API_TOKEN", "wr0ng-t0k3n")
-        .args(["check", "--online"]));
-    assert_eq!(wrong.code, Some(1));
-    assert!(!wrong.stdout.contains("wr0ng") && !wrong.stderr.contains("wr0ng"));
-    assert_eq!(run(exporter().args(["simulate", "--vms", "5", "--clouds", "0"])).code, Some(2));
+    assert!(!place.path("out").exists() && !place.path("l.db").exists());
+}
+
+#[test]
+fn a_copy_closes_nothing() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let copy = || place.run_with(&settled(&api), &["report", "--month", &last(), "--out", "copy"]);
+    let ended = copy();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("nothing is closed") && ended.stdout.contains("copy/flexvm-usage_k1_"));
+    assert!(place.reports("copy").len() >= 7, "{:?}", place.reports("copy"));
+    assert_eq!(place.reports("out"), [""; 0]);
+    // Of a closed month it is the closed files.
+    assert_eq!(place.run_with(&settled(&api), &["report", "--month", &last()]).code, Some(0));
+    let before = place.files("out");
+    assert_eq!(copy().code, Some(0));
+    for (path, bytes) in before.iter().filter(|(path, _)| path.to_string_lossy().contains("/r01/")) {
+        assert_eq!(std::fs::read(place.path("copy").join(path.file_name().unwrap())).unwrap(), *bytes);
+    }
+    assert_eq!(place.files("out"), before);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_failure_until_it_is_mended() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let report = || place.run_with(&settled(&api), &["report", "--month", &last()]);
+    place.write("out", "a file where the folder should be");
+    let ended = report();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot use out: "), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(place.path("out")).unwrap(), "a file where the folder should be");
+    std::fs::remove_file(place.path("out")).unwrap();
+    // And one level deeper, where the month belongs.
+    std::fs::create_dir_all(place.path("out/reports/k1")).unwrap();
+    let month = place.write(&format!("out/reports/k1/{}", last()), "another");
+    let ended = report();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&last()), "{}", ended.stderr);
+    std::fs::remove_file(month).unwrap();
+    assert_eq!(report().code, Some(0));
+    assert!(place.path(&format!("out/reports/k1/{}/r01", last())).is_dir());
+}
+
+#[test]
+fn a_closed_month_is_restated_beside_what_it_was() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let report =
+        |more: &[&str]| place.run_with(&settled(&api), &[&["report", "--month", &last()], more].concat());
+    let early = report(&["--restate", "--reason", "too early"]);
+    assert_eq!(early.code, Some(1));
+    assert!(early.stderr.contains("not closed"), "{}", early.stderr);
+    for wrong in [&["--restate"][..], &["--reason", "x"], &["--restate", "--reason", " "]] {
+        assert_eq!(report(wrong).code, Some(2), "{wrong:?}");
+    }
+    assert_eq!(report(&[]).code, Some(0));
+    let dry = report(&["--restate", "--reason", "x", "--dry-run"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
+    assert!(dry.stdout.contains("Beside revision 1"), "{}", dry.stdout);
+    let month = place.path("out/reports/k1").join(last());
+    assert!(!month.join("r02").exists(), "a dry run writes nothing");
+    let restated = report(&["--restate", "--reason", "an auditor asked"]);
+    assert_eq!(restated.code, Some(0), "{}", restated.stderr);
+    assert!(restated.stdout.contains("_r02_changes.csv"), "{}", restated.stdout);
+    assert!(month.join("r01").is_dir() && month.join("r02").is_dir());
 }

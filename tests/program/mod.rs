@@ -89,10 +89,10 @@ impl Drop for Program {
 /// The exporter's binary without any of its environment variables.
 pub fn exporter() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexvm-exporter"));
-    let variables =
-        ["CONFIG_FILE", "API_TOKEN", "API_TOKEN_FILE", "API_URL", "LEDGER_URL", "REPORT_DIRECTORY"];
-    for name in variables {
-        command.env_remove(format!("FLEXVM_{name}"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FLEXVM_") {
+            command.env_remove(name);
+        }
     }
     command
 }

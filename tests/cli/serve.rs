@@ -1,0 +1,162 @@
+//! `serve` and `health`: starting, being asked, and leaving.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::period::Month;
+
+use crate::place::{PATIENCE, Place, Running, config, get, until};
+use crate::program::free_port;
+
+/// The contract: signals end the daemon within this time.
+const LEAVE: Duration = Duration::from_secs(10);
+
+fn with_token() -> Place {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    place
+}
+
+fn ready(address: &str) {
+    until("readiness", || (get(address, "/-/ready", "").0 == 200).then_some(()));
+}
+
+#[test]
+fn signals_end_it_although_a_client_hangs() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "5"]);
+    for signal in ["TERM", "INT"] {
+        let (mut daemon, address) = place.serve(signal, &config(&api, ""));
+        let mut half = TcpStream::connect(&address).unwrap();
+        half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();
+        let _silent = TcpStream::connect(&address).unwrap();
+        // A keep-alive connection that has been answered once and idles.
+        let mut idle = TcpStream::connect(&address).unwrap();
+        idle.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        ready(&address);
+        ends_with_zero(&mut daemon, signal);
+    }
+}
+
+#[test]
+fn signals_end_it_although_the_api_does_not_answer() {
+    let place = with_token();
+    // Connections are taken by the system and never answered.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", silent.local_addr().unwrap());
+    let (mut daemon, address) = place.serve("daemon", &config(&api, "report: {backfill: 1, settle: 0s}\n"));
+    let (status, _) = get(&address, "/-/healthy", "");
+    assert_eq!(status, 200);
+    assert_eq!(get(&address, "/-/ready", "").0, 503);
+    ends_with_zero(&mut daemon, "TERM");
+}
+
+#[test]
+fn a_signal_just_after_it_listens_is_obeyed() {
+    let place = with_token();
+    let (mut daemon, _) = place.serve("daemon", &config("http://127.0.0.1:1", ""));
+    ends_with_zero(&mut daemon, "TERM");
+}
+
+fn ends_with_zero(daemon: &mut Running, signal: &str) {
+    let asked = Instant::now();
+    daemon.signal(signal);
+    assert_eq!(daemon.code(PATIENCE), Some(0), "{signal}: {}", daemon.stderr());
+    assert!(asked.elapsed() < LEAVE, "{signal}: {:?}", asked.elapsed());
+}
+
+#[test]
+fn a_hangup_does_not_end_it() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "5"]);
+    let (mut daemon, address) = place.serve("daemon", &config(&api, ""));
+    ready(&address);
+    daemon.signal("HUP");
+    assert_eq!(get(&address, "/-/healthy", "").0, 200);
+    assert!(daemon.is_alive());
+    ends_with_zero(&mut daemon, "INT");
+}
+
+#[test]
+fn health_tells_a_ready_daemon_from_none() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "5"]);
+    let (_daemon, address) = place.serve("daemon", &config(&api, ""));
+    ready(&address);
+    let url = format!("http://{address}");
+    let full = format!("{url}/-/ready");
+    for arguments in
+        [&["health", &url][..], &["health", &full], &["health", "--web.listen-address", &address]]
+    {
+        let ended = place.run(arguments);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(0), "ready\n"),
+            "{arguments:?}: {}",
+            ended.stderr
+        );
+    }
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let ended = place.run(&["health", &nobody]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains(&nobody), "{}", ended.stderr);
+    let ended = place.run(&["health", &format!("{url}/no-such-page")]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("404"), "{}", ended.stderr);
+}
+
+#[test]
+fn health_is_one_while_the_daemon_is_not_ready() {
+    let place = with_token();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", silent.local_addr().unwrap());
+    let (_daemon, address) = place.serve("daemon", &config(&api, ""));
+    let ended = place.run(&["health", &format!("http://{address}")]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("503"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_ledger_has_one_daemon() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "5"]);
+    let (mut first, address) = place.serve("first", &config(&api, ""));
+    ready(&address);
+    let second = place.run_with(&config(&api, ""), &["--web.listen-address", "127.0.0.1:0"]);
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    assert!(second.stderr.contains("l.db is in use by another daemon"), "{}", second.stderr);
+    assert!(first.is_alive());
+    ends_with_zero(&mut first, "TERM");
+    // What is left behind keeps nobody away.
+    let (mut third, address) = place.serve("third", &config(&api, ""));
+    ready(&address);
+    ends_with_zero(&mut third, "TERM");
+}
+
+#[test]
+fn two_daemons_on_one_report_folder_write_one_report() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "20"]);
+    let text = |ledger: &str| {
+        config(&api, "report: {directory: reports, settle: 0s, backfill: 1}\n").replace("l.db", ledger)
+    };
+    let mut daemons = ["one", "two"].map(|name| place.serve(name, &text(&format!("{name}.db"))));
+    let month = Month::of(Clock::system().now()).previous();
+    for (daemon, address) in &mut daemons {
+        let series =
+            format!("flexvm_report_reported_vm_seconds{{tenant=\"k1\",month=\"{month}\",revision=\"1\"}} ");
+        until("the closed month", || crate::place::metric(address, &series));
+        assert!(daemon.is_alive());
+        assert_eq!(get(address, "/-/healthy", "").0, 200);
+    }
+    let folders: Vec<_> = std::fs::read_dir(place.path(&format!("reports/k1/{month}"))).unwrap().collect();
+    let names: Vec<_> = folders.into_iter().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["r01"]);
+    let wrote = daemons.iter().filter(|(daemon, _)| daemon.stderr().contains("month closed")).count();
+    assert_eq!(wrote, 1, "{}\n{}", daemons[0].0.stderr(), daemons[1].0.stderr());
+    for (daemon, _) in &mut daemons {
+        ends_with_zero(daemon, "TERM");
+    }
+}
