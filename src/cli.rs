@@ -68,10 +68,34 @@ pub enum Command {
     Report(Report),
     /// Reads the configuration and prints every problem
     Check(Check),
+    /// Copies, describes or lists the ledger, safely beside a running daemon
+    Ledger {
+        /// What to do
+        #[command(subcommand)]
+        command: Ledger,
+    },
     /// The FlexVM API simulator alone
     Simulate(Simulate),
     /// Exit 0 when the daemon is ready
     Health(Health),
+}
+
+/// `ledger`
+#[derive(Debug, Subcommand)]
+pub enum Ledger {
+    /// Copies the ledger, as of one moment, into a new file
+    Backup {
+        /// The file to make; one that exists is not replaced
+        path: PathBuf,
+    },
+    /// Describes what the ledger holds
+    Inspect {
+        /// How to print
+        #[arg(long, value_name = "FORMAT", default_value = "table")]
+        output: Output,
+    },
+    /// Lists every recorded event as CSV
+    Export,
 }
 
 /// `demo`

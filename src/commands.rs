@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod health;
+mod ledger;
 mod listen;
 mod report;
 mod serve;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&flags, &arguments).await,
         Command::Report(arguments) => report::run(&flags, &arguments).await,
         Command::Check(arguments) => check::run(&flags, &arguments).await,
+        Command::Ledger { command } => ledger::run(&flags, &command),
         Command::Simulate(arguments) => simulate::run(&arguments).await,
         Command::Health(arguments) => health::run(&flags, &arguments).await,
     }

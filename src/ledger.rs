@@ -4,12 +4,14 @@
 //! writes, each poll in one transaction; readers have connections of their own and wait for nobody.
 //! Nothing that `/metrics` needs ever waits for this file.
 
+mod copy;
 mod error;
 mod observations;
 mod open;
 mod revisions;
 mod statistics;
 
+pub use copy::{Description, RevisionDescription, TenantDescription, backup, export, inspect};
 pub use error::LedgerError;
 pub use revisions::RevisionRow;
 pub use statistics::Statistics;

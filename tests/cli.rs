@@ -11,6 +11,8 @@ mod check;
 mod configuration;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/ledger.rs"]
+mod ledger;
 #[path = "cli/place.rs"]
 mod place;
 mod program;

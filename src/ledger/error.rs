@@ -32,6 +32,9 @@ pub enum LedgerError {
         /// Why.
         source: std::io::Error,
     },
+    /// What was asked for could not be written out.
+    #[error("the output cannot be written")]
+    Output(#[source] std::io::Error),
     /// `SQLite` refused.
     #[error("the ledger")]
     Sqlite(#[from] rusqlite::Error),
@@ -56,7 +59,7 @@ impl LedgerError {
             Self::Closed => "closed",
             Self::Locked(_) => "locked",
             Self::NotALedger(_) | Self::Newer { .. } | Self::Missing(_) | Self::Damaged(_) => "damaged",
-            Self::File { .. } => "io",
+            Self::File { .. } | Self::Output(_) => "io",
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(Code::DiskFull) => "disk_full",
                 Some(Code::DatabaseBusy | Code::DatabaseLocked) => "locked",

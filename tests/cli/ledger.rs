@@ -1,0 +1,60 @@
+//! `ledger`: copies, descriptions and lists, beside a running daemon.
+
+use std::fs;
+
+use crate::place::{Place, config, until};
+
+#[test]
+fn a_running_daemons_ledger_is_copied_described_and_listed() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let text = config(&api, "poll: {inventory: 1s}\nreport: {backfill: 1, settle: 0s, directory: out}\n");
+    let (_daemon, _address) = place.serve("daemon", &text);
+    let ledger =
+        |arguments: &[&str]| place.run(&[&["--config.file", "daemon.yml", "ledger"], arguments].concat());
+    until("a closed month", || ledger(&["inspect"]).stdout.contains(" published, ").then_some(()));
+    let json = ledger(&["inspect", "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["check"], "ok");
+    assert!(json["tenants"]["k1"]["polls"].as_i64().unwrap() >= 1, "{json}");
+    assert!(json["tenants"]["k1"]["living_vms"].as_i64().unwrap() >= 5, "{json}");
+
+    let listed = ledger(&["export"]);
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    let mut csv = csv::Reader::from_reader(listed.stdout.as_bytes());
+    assert_eq!(csv.headers().unwrap(), ["tenant", "at", "cloud_id", "vm_id", "event", "status"].as_slice());
+    let rows: Vec<_> = csv.records().map(Result::unwrap).collect();
+    assert!(rows.len() >= 10 && rows.iter().all(|row| &row[0] == "k1"));
+
+    let copied = ledger(&["backup", "copy.db"]);
+    assert_eq!(copied.code, Some(0), "{}", copied.stderr);
+    assert_eq!(ledger(&["backup", "copy.db"]).code, Some(1), "a copy is not replaced");
+    let names: Vec<_> = fs::read_dir(place.path(""))
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(!names.iter().any(|name| name.contains(".tmp")), "{names:?}");
+    // The copy is a ledger: a daemon on another machine could go on with it.
+    let copy = text.replace("sqlite:l.db", "sqlite:copy.db");
+    let seen = place.run_with(&copy, &["ledger", "inspect"]);
+    assert!(seen.stdout.contains(" published, ") && seen.stdout.contains("check: ok"), "{}", seen.stdout);
+}
+
+#[test]
+fn what_is_no_ledger_is_said() {
+    let place = Place::new();
+    place.write("other.db", "SQLite format 3, or so they say");
+    place.write("token", "t");
+    for (file, words) in [("nothing.db", "there is no ledger"), ("other.db", "is not a ledger")] {
+        let text = config("http://127.0.0.1:1", "").replace("sqlite:l.db", &format!("sqlite:{file}"));
+        for arguments in [&["ledger", "inspect"][..], &["ledger", "export"], &["ledger", "backup", "copy.db"]]
+        {
+            let ended = place.run_with(&text, arguments);
+            assert_eq!(ended.code, Some(1), "{arguments:?}");
+            assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        }
+        assert!(!place.path("copy.db").exists());
+    }
+    assert_eq!(fs::read(place.path("other.db")).unwrap(), b"SQLite format 3, or so they say");
+}
