@@ -1,29 +1,37 @@
-//! The daemon: everything started, wired and ended in one place.
+//! The daemon: everything started, wired, reloaded and ended in one place.
+//!
+//! What depends on the configuration (clients, pollers, the closing of months) is one [`Generation`];
+//! a reload replaces it whole. Listeners, ledger, store and self-metrics live as long as the process.
+
+mod generation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::api::Client;
+use self::generation::{Generation, Lasting};
 use crate::clock::Clock;
-use crate::close::Closer;
 use crate::config::Config;
 use crate::ledger::Ledger;
-use crate::poll::{self, Poller};
-use crate::schedule::Worker;
-use crate::self_metrics::{RequestObserver, SelfMetrics};
-use crate::snapshot::Collector;
-use crate::store::{Store, interval};
-use crate::web::{self, App};
+use crate::poll;
+use crate::self_metrics::SelfMetrics;
+use crate::store::Store;
+use crate::web::{self, App, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
 
-/// Runs until `shutdown` turns true, then drains and returns.
+/// Reads the configuration again; the error is every problem, in words.
+pub type Loader = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Runs until `shutdown` turns true, then drains and returns. With a `loader`, SIGHUP and
+/// `/-/reload` read the configuration again.
 ///
 /// # Errors
 /// When something cannot even start, such as a client whose `ca_file` cannot be read.
@@ -33,69 +41,136 @@ pub async fn run(
     telemetry_path: String,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
+    loader: Option<Loader>,
 ) -> anyhow::Result<()> {
-    let config = Arc::new(config);
+    // First of all: by default a hangup ends the process.
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
+    let (reload, reloads) = mpsc::channel(1);
+    let app = Arc::new(App {
+        store: Arc::clone(&store),
+        self_metrics: Arc::clone(&self_metrics),
+        telemetry_path,
+        settings: ArcSwap::from_pointee(Settings::from(&config)),
+        clock: clock.clone(),
+        reload,
+    });
+    let lasting = Lasting { store: Arc::clone(&store), self_metrics, ledger, clock };
+    let config = Arc::new(config);
+    let mut generation = Generation::prepare(&config, &lasting)?;
+    generation.start(&lasting);
     let mut tasks = JoinSet::new();
-    let mut closers = Vec::new();
-    let collectors =
-        Collector::ALL.into_iter().filter(|collector| !interval(&config.poll, *collector).is_zero());
-    for tenant in &config.tenants {
-        self_metrics.add_tenant(&tenant.name, collectors.clone());
-        let observer =
-            RequestObserver { metrics: Arc::clone(&self_metrics), tenant: Arc::clone(&tenant.name) };
-        let client = Client::new(tenant, Arc::new(observer))?;
-        closers.push(Closer::new(
-            Arc::clone(tenant),
-            client.clone(),
-            ledger.clone(),
-            clock.clone(),
-            Arc::clone(&config),
-        ));
-        let poller = Poller::new(
-            Arc::clone(tenant),
-            client,
-            Arc::clone(&store),
-            ledger.clone(),
-            Arc::clone(&self_metrics),
-            clock.clone(),
-            Arc::clone(&config),
-        );
-        Arc::new(poller).spawn(&mut tasks, &shutdown);
-    }
-    tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
-    let worker = Worker::new(closers, &config.report, clock, Arc::clone(&store), Arc::clone(&self_metrics));
-    tasks.spawn(worker.run(shutdown.clone()));
-    let app = Arc::new(App { store, self_metrics, telemetry_path });
+    tasks.spawn(poll::expire(store, shutdown.clone()));
     for listener in listeners {
         tasks.spawn(web::serve(listener, Arc::clone(&app), shutdown.clone()));
     }
-    let mut called = shutdown.clone();
-    tokio::select! {
-        _ = called.wait_for(|stop| *stop) => {}
-        ended = first_to_end(&mut tasks) => {
-            // Once the shutdown is called for, tasks end as they should, maybe before it is seen here.
-            if !*shutdown.borrow() {
-                ended?;
-            }
-        }
-    }
+    let mut reloading = Reloading { loader, lasting, app, config, generation };
+    let result = reloading.until_told(hangup, reloads, shutdown, &mut tasks).await;
     tracing::info!("leaving");
-    let all_end = async { while tasks.join_next().await.is_some() {} };
+    let all_end = async {
+        reloading.generation.end().await;
+        while tasks.join_next().await.is_some() {}
+    };
     if tokio::time::timeout(LEAVE, all_end).await.is_err() {
         tracing::warn!("some work did not end in time and is cut off");
     }
-    Ok(())
+    result
+}
+
+/// A configuration that is in force, and the way to the next.
+struct Reloading {
+    loader: Option<Loader>,
+    lasting: Lasting,
+    app: Arc<App>,
+    config: Arc<Config>,
+    generation: Generation,
+}
+
+impl Reloading {
+    /// Reloads as often as somebody asks for it, until the shutdown.
+    async fn until_told(
+        &mut self,
+        mut hangup: Signal,
+        mut reloads: mpsc::Receiver<Reload>,
+        shutdown: watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) -> anyhow::Result<()> {
+        let mut called = shutdown.clone();
+        loop {
+            tokio::select! {
+                () = told(&mut called) => return Ok(()),
+                ended = first_to_end(tasks) => return unless(&shutdown, ended),
+                ended = self.generation.first_to_end() => return unless(&shutdown, ended),
+                Some(()) = hangup.recv() => {
+                    // The result is in the log and in the metrics.
+                    let _ = self.reload().await;
+                }
+                Some(asked) = reloads.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = asked.send(self.reload().await);
+                }
+            }
+        }
+    }
+
+    /// Reads the configuration and puts it in force; if anything is wrong with it, nothing changes.
+    async fn reload(&mut self) -> Result<(), String> {
+        let result = self.try_reload().await;
+        self.lasting.self_metrics.reloaded(result.is_ok(), self.lasting.clock.now());
+        match &result {
+            Ok(()) => {
+                let tenants: Vec<_> = self.config.tenants.iter().map(|tenant| &*tenant.name).collect();
+                tracing::info!(tenants = tenants.join(","), "the configuration was read again");
+            }
+            Err(problems) => {
+                tracing::error!(problems, "the configuration was not taken; it stays as it was");
+            }
+        }
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<(), String> {
+        let loader = self.loader.as_ref().ok_or("there is no configuration file to read again")?;
+        let config = Arc::new(loader()?);
+        if config.ledger.path != self.config.ledger.path {
+            return Err("ledger.url: another ledger needs a restart".to_owned());
+        }
+        let next = Generation::prepare(&config, &self.lasting).map_err(|error| format!("{error:#}"))?;
+        // From here on nothing can fail.
+        self.generation.end().await;
+        let lasting = &self.lasting;
+        lasting.store.reconfigure(&config.tenants, config.metrics.clone(), config.poll.clone());
+        for tenant in &self.config.tenants {
+            if !config.tenants.iter().any(|kept| kept.name == tenant.name) {
+                lasting.self_metrics.remove_tenant(&tenant.name);
+            }
+        }
+        self.app.settings.store(Arc::new(Settings::from(&*config)));
+        self.generation = next;
+        self.generation.start(lasting);
+        self.config = config;
+        Ok(())
+    }
+}
+
+/// Waits for the shutdown.
+async fn told(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 /// No task ends before the shutdown; one that does has panicked, and the rest must not go on as if
 /// nothing had happened: a service manager starts the daemon anew.
-async fn first_to_end(tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn first_to_end(tasks: &mut JoinSet<()>) -> anyhow::Error {
     match tasks.join_next().await {
-        Some(Err(error)) => Err(error).context("a task ended"),
-        _ => anyhow::bail!("a task ended by itself"),
+        Some(Err(error)) => anyhow::Error::new(error).context("a task ended"),
+        _ => anyhow::anyhow!("a task ended by itself"),
     }
+}
+
+/// Once the shutdown is called for, tasks end as they should, maybe before it is seen elsewhere.
+fn unless(shutdown: &watch::Receiver<bool>, ended: anyhow::Error) -> anyhow::Result<()> {
+    if *shutdown.borrow() { Ok(()) } else { Err(ended) }
 }

@@ -141,6 +141,11 @@ impl Revision {
         }
     }
 
+    /// The report that a folder of this name holds.
+    fn named(name: &str) -> Option<Self> {
+        if name == Self::Provisional.folder() { Some(Self::Provisional) } else { Self::of_folder(name) }
+    }
+
     /// The final revision that a folder of this name holds.
     fn of_folder(name: &str) -> Option<Self> {
         let revision = Self::Final(name.strip_prefix('r')?.parse().ok()?);

@@ -208,6 +208,19 @@ impl SelfMetrics {
         self.state().tenants.remove(tenant);
     }
 
+    /// Takes the series of a collector that is switched off away.
+    pub fn remove_collector(&self, tenant: &str, collector: Collector) {
+        let labels = [tenant, collector.as_str()];
+        // They need not be there.
+        let _ = self.collector_success.remove_label_values(&labels);
+        let _ = self.collector_duration.remove_label_values(&labels);
+        let _ = self.collector_last_success.remove_label_values(&labels);
+        for reason in Reason::API {
+            let _ =
+                self.collector_failures.remove_label_values(&[tenant, collector.as_str(), reason.as_str()]);
+        }
+    }
+
     /// A run succeeded.
     pub fn collector_succeeded(&self, tenant: &str, collector: Collector, duration: Duration, at: Timestamp) {
         let labels = [tenant, collector.as_str()];
@@ -256,6 +269,16 @@ impl SelfMetrics {
     /// Months that wait for a report.
     pub fn report_due(&self, tenant: &str, months: usize) {
         self.report_due.with_label_values(&[tenant]).set(signed(months as u64));
+    }
+
+    /// Months of a tenant that are due; `None` before the first look.
+    #[must_use]
+    pub fn reports_due(&self, tenant: &str) -> Option<i64> {
+        let families = self.report_due.collect();
+        let mut series = families.iter().flat_map(MetricFamily::get_metric);
+        let of_tenant = series.find(|it| it.get_label().iter().any(|label| label.value() == tenant))?;
+        #[expect(clippy::cast_possible_truncation, reason = "it was made from an integer")]
+        Some(of_tenant.get_gauge().get_value() as i64)
     }
 
     /// A month was closed.

@@ -3,6 +3,7 @@
 //! Filled by `poll` from what `api` returns; read by `exposition`, `report` and the pages. Pure:
 //! no I/O and no clock. Text that repeats (ids of clouds, instance types, images, tags) is shared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -190,6 +191,28 @@ pub struct Capacity {
     pub memory_mib: Resource,
     /// Pass-through devices by class (`gpu`, `nvme`; an open set).
     pub pci_devices: Vec<(Text, Resource)>,
+}
+
+impl Capacity {
+    /// The smallest of available ÷ needed over vCPUs, memory and each class of devices; `None` for a
+    /// type that needs nothing.
+    #[must_use]
+    pub fn fits(&self, size: &InstanceType) -> Option<u64> {
+        let available = |class: &str| -> u64 {
+            let of_class = self.pci_devices.iter().filter(|(name, _)| **name == *class);
+            of_class.fold(0, |sum, (_, each)| sum.saturating_add(each.available))
+        };
+        let mut devices: BTreeMap<&str, u64> = BTreeMap::new();
+        for (class, _) in &size.pci_devices {
+            *devices.entry(class).or_default() += 1;
+        }
+        let needs = devices.into_iter().map(|(class, needed)| (available(class), needed));
+        [(self.vcpus.available, size.vcpus), (self.memory_mib.available, size.memory_mib)]
+            .into_iter()
+            .chain(needs)
+            .filter_map(|(available, needed)| available.checked_div(needed))
+            .min()
+    }
 }
 
 /// Capacity of one cloud: a row of `/v3/flexVM/capacity`.

@@ -3,7 +3,7 @@
 //! `poll` and `schedule` put in; `web` reads. Readers take one immutable [`View`] and never wait.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -79,7 +79,12 @@ pub struct View {
 pub struct Store {
     view: ArcSwap<View>,
     /// Taken while a new view is made: one at a time, so that none is lost.
-    making: Mutex<()>,
+    options: Mutex<Options>,
+}
+
+/// What the configuration says of views.
+#[derive(Clone, Debug)]
+struct Options {
     metrics: Metrics,
     poll: Poll,
 }
@@ -100,21 +105,24 @@ impl Store {
     /// A store in which nothing has been tried yet.
     #[must_use]
     pub fn new(tenants: &[Arc<Tenant>], metrics: Metrics, poll: Poll) -> Self {
-        let collectors: BTreeMap<_, _> = Collector::ALL
-            .into_iter()
-            .filter(|collector| !interval(&poll, *collector).is_zero())
-            .map(|collector| (collector, CollectorState::default()))
-            .collect();
-        let state = TenantState { collectors, ..TenantState::default() };
-        let tenants: BTreeMap<_, _> =
-            tenants.iter().map(|tenant| (Arc::clone(&tenant.name), state.clone())).collect();
+        let tenants = states(tenants, &poll, &BTreeMap::new());
         let exposition = Arc::new(render(&tenants, &metrics, None, &Part::ALL));
-        Self {
-            view: ArcSwap::from_pointee(View { tenants, exposition }),
-            making: Mutex::new(()),
-            metrics,
-            poll,
-        }
+        let view = ArcSwap::from_pointee(View { tenants, exposition });
+        Self { view, options: Mutex::new(Options { metrics, poll }) }
+    }
+
+    /// Goes on with another configuration: tenants that stay keep what is known of them, the others go
+    /// at once.
+    pub fn reconfigure(&self, tenants: &[Arc<Tenant>], metrics: Metrics, poll: Poll) {
+        let mut options = self.options();
+        let tenants = states(tenants, &poll, &self.view().tenants);
+        let exposition = Arc::new(render(&tenants, &metrics, None, &Part::ALL));
+        *options = Options { metrics, poll };
+        self.view.store(Arc::new(View { tenants, exposition }));
+    }
+
+    fn options(&self) -> MutexGuard<'_, Options> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest view.
@@ -176,21 +184,24 @@ impl Store {
 
     /// Drops every section whose collector has not succeeded for too long.
     pub fn expire(&self) {
-        let view = self.view();
+        let (view, options) = (self.view(), self.options().clone());
         for (tenant, state) in &view.tenants {
             for (collector, run) in &state.collectors {
-                let limit = self.metrics.stale_after.max(interval(&self.poll, *collector) * STALE_INTERVALS);
-                if run.succeeded.is_some_and(|at| at.elapsed() > limit) {
+                let limit =
+                    options.metrics.stale_after.max(interval(&options.poll, *collector) * STALE_INTERVALS);
+                let too_old = |at: Instant| at.elapsed() > limit;
+                if run.succeeded.is_some_and(too_old) {
                     tracing::warn!(%tenant, collector = collector.as_str(), "no success for {limit:?}: its series go");
                     self.change(tenant, &parts_of(*collector), |state| {
-                        let snapshot = Arc::make_mut(&mut state.snapshot);
-                        match collector {
-                            Collector::Capacity => snapshot.capacity = None,
-                            Collector::Inventory => snapshot.inventory = None,
-                            Collector::DeletedVms => snapshot.deleted_vms = None,
-                            Collector::Usage => snapshot.usage = None,
-                            Collector::Catalogue => snapshot.catalogue = None,
+                        // A run may have succeeded since the look.
+                        if !state
+                            .collectors
+                            .get(collector)
+                            .is_some_and(|run| run.succeeded.is_some_and(too_old))
+                        {
+                            return;
                         }
+                        forget(&mut state.snapshot, *collector);
                         if let Some(run) = state.collectors.get_mut(collector) {
                             run.succeeded = None;
                         }
@@ -201,13 +212,46 @@ impl Store {
     }
 
     fn change(&self, tenant: &str, parts: &[Part], change: impl FnOnce(&mut TenantState)) {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = self.options();
         let old = self.view();
         let mut tenants = old.tenants.clone();
         let Some(state) = tenants.get_mut(tenant) else { return };
         change(state);
-        let exposition = Arc::new(render(&tenants, &self.metrics, Some(&old.exposition), parts));
+        let exposition = Arc::new(render(&tenants, &options.metrics, Some(&old.exposition), parts));
         self.view.store(Arc::new(View { tenants, exposition }));
+    }
+}
+
+/// The states of these tenants: as they are in `known`, but for collectors that are switched off.
+fn states(
+    tenants: &[Arc<Tenant>],
+    poll: &Poll,
+    known: &BTreeMap<Arc<str>, TenantState>,
+) -> BTreeMap<Arc<str>, TenantState> {
+    let of = |tenant: &Arc<Tenant>| {
+        let mut state = known.get(&tenant.name).cloned().unwrap_or_default();
+        for collector in Collector::ALL {
+            if interval(poll, collector).is_zero() {
+                state.collectors.remove(&collector);
+                forget(&mut state.snapshot, collector);
+            } else {
+                state.collectors.entry(collector).or_default();
+            }
+        }
+        (Arc::clone(&tenant.name), state)
+    };
+    tenants.iter().map(of).collect()
+}
+
+/// Takes a collector's data away.
+fn forget(snapshot: &mut Arc<Snapshot>, collector: Collector) {
+    let snapshot = Arc::make_mut(snapshot);
+    match collector {
+        Collector::Capacity => snapshot.capacity = None,
+        Collector::Inventory => snapshot.inventory = None,
+        Collector::DeletedVms => snapshot.deleted_vms = None,
+        Collector::Usage => snapshot.usage = None,
+        Collector::Catalogue => snapshot.catalogue = None,
     }
 }
 

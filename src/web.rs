@@ -1,32 +1,46 @@
 //! The HTTP server: what is served, to whom, and how long a client may take.
 //!
-//! Reads `store` and `self_metrics`; starts nothing and changes nothing.
+//! Reads `store`, `self_metrics` and closed months on disk; changes nothing. A reload is handed to
+//! the daemon.
 //!
 //! | path | answers |
 //! |---|---|
-//! | `/metrics` (or `--web.telemetry-path`) | all series |
-//! | `/` | landing page |
+//! | `/metrics` (or `--web.telemetry-path`) | all series; `?collect[]=` narrows |
+//! | `/` | status page; JSON by Accept |
 //! | `/-/healthy` | 200 while the process serves |
 //! | `/-/ready` | 200 once every required collector has been tried, else 503 |
+//! | `/-/reload` | PUT or POST: the configuration is read again |
+//! | `/reports/`, `/reports/{tenant}/{month}/{revision}/{file}` | closed months: list, download |
+//! | `/sd/vms` | running VMs for Prometheus's HTTP service discovery |
 
 mod body;
-mod landing;
+mod discovery;
 pub mod negotiate;
+mod page;
+mod reports;
 mod server;
+mod status;
 
-use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use tokio::sync::{mpsc, oneshot};
 
-use self::body::Pieces;
+use self::body::Answer;
 use self::negotiate::Format;
+use crate::clock::Clock;
+use crate::config::{Config, WebReports};
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::Collector;
 use crate::store::Store;
 
 pub use server::serve;
+
+/// Somebody asks for the configuration to be read again; the answer is what was wrong with it.
+pub type Reload = oneshot::Sender<Result<(), String>>;
 
 /// What the handlers read.
 #[derive(Debug)]
@@ -37,32 +51,143 @@ pub struct App {
     pub self_metrics: Arc<SelfMetrics>,
     /// Path of the metrics, such as `/metrics`.
     pub telemetry_path: String,
+    /// What the configuration says.
+    pub settings: ArcSwap<Settings>,
+    /// For ages on the status page.
+    pub clock: Clock,
+    /// Where requests for a reload go.
+    pub reload: mpsc::Sender<Reload>,
+}
+
+/// The part of a configuration that the handlers need.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where reports are.
+    pub directory: PathBuf,
+    /// Whose reports are shown.
+    pub tenants: Vec<String>,
+    /// Whether they are, and whether a reload may be asked for.
+    pub reports: WebReports,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            directory: config.report.directory.clone(),
+            tenants: config.tenants.iter().map(|tenant| tenant.name.to_string()).collect(),
+            reports: config.web.reports,
+        }
+    }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
 
 impl App {
-    /// Answers one request; the body is never read.
-    pub fn answer<B>(&self, request: &Request<B>) -> Result<Response<Pieces>, Infallible> {
+    /// Answers one request; its body is never read. `loopback` is whether it came to a listener
+    /// that only this machine reaches.
+    pub async fn answer<B>(self: Arc<Self>, request: Request<B>, loopback: bool) -> Response<Answer> {
         let path = request.uri().path();
-        let get = |answer: &dyn Fn() -> Response<Pieces>| match *request.method() {
-            Method::GET | Method::HEAD => answer(),
-            _ => method_not_allowed("GET, HEAD"),
-        };
-        let response = match path {
-            _ if path == self.telemetry_path => {
-                get(&|| self.metrics(request.headers(), request.uri().query()))
-            }
-            "/" => get(&|| reply(StatusCode::OK, HTML, landing::page(self))),
-            "/-/healthy" => get(&|| reply(StatusCode::OK, TEXT, "flexvm-exporter is healthy.\n")),
-            "/-/ready" => get(&|| self.ready()),
-            _ => reply(StatusCode::NOT_FOUND, TEXT, "There is no such page; / lists what there is.\n"),
-        };
-        Ok(response)
+        if path == "/-/reload" {
+            return match *request.method() {
+                Method::PUT | Method::POST if self.private(loopback) => self.reload().await,
+                Method::PUT | Method::POST => forbidden(),
+                _ => method_not_allowed("PUT, POST"),
+            };
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return method_not_allowed("GET, HEAD");
+        }
+        let json = negotiate::prefers_json(text(request.headers(), header::ACCEPT));
+        match path {
+            _ if path == self.telemetry_path => self.metrics(request.headers(), request.uri().query()),
+            "/" if json => reply(StatusCode::OK, JSON, status::json(&self)),
+            "/" => reply(StatusCode::OK, HTML, status::page(&self)),
+            "/-/healthy" => reply(StatusCode::OK, TEXT, "flexvm-exporter is healthy.\n"),
+            "/-/ready" => self.ready(),
+            "/sd/vms" => self.discovery(request.uri().query()).await,
+            "/reports" | "/reports/" if self.private(loopback) => self.reports(json).await,
+            _ if path.starts_with("/reports") && !self.private(loopback) => forbidden(),
+            _ => match path.strip_prefix("/reports/") {
+                Some(rest) => self.download(rest.to_owned()).await,
+                None => not_found(),
+            },
+        }
     }
 
-    fn ready(&self) -> Response<Pieces> {
+    /// Whether reports and reloads are for whoever asks.
+    fn private(&self, loopback: bool) -> bool {
+        match self.settings.load().reports {
+            WebReports::On => true,
+            WebReports::Off => false,
+            WebReports::Auto => loopback,
+        }
+    }
+
+    async fn reload(&self) -> Response<Answer> {
+        let (done, result) = oneshot::channel();
+        let told = match self.reload.send(done).await {
+            Ok(()) => result.await.ok(),
+            Err(_) => None,
+        };
+        match told {
+            Some(Ok(())) => reply(StatusCode::OK, TEXT, "The configuration was read again.\n"),
+            Some(Err(problems)) => {
+                let text = format!("The configuration stays as it was:\n{problems}\n");
+                reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+            }
+            None => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "The daemon is leaving.\n"),
+        }
+    }
+
+    async fn discovery(&self, query: Option<&str>) -> Response<Answer> {
+        let (view, query) = (self.store.view(), pairs(query));
+        // A list of many VMs takes a while to write.
+        match blocking(move || discovery::targets(&view, &query)).await {
+            Some(Ok(list)) => reply(StatusCode::OK, JSON, list),
+            Some(Err((status, sentence))) => reply(status, TEXT, sentence),
+            None => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The list cannot be made.\n"),
+        }
+    }
+
+    async fn reports(&self, json: bool) -> Response<Answer> {
+        let settings = self.settings.load_full();
+        let list = blocking(move || reports::list(&settings.directory, &settings.tenants)).await;
+        match list {
+            Some(list) if json => reply(StatusCode::OK, JSON, list.json()),
+            Some(list) => reply(StatusCode::OK, HTML, list.html()),
+            None => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The list cannot be made.\n"),
+        }
+    }
+
+    async fn download(&self, rest: String) -> Response<Answer> {
+        let settings = self.settings.load_full();
+        let found = blocking(move || reports::find(&settings.directory, &settings.tenants, &rest)).await;
+        let Some(path) = found.flatten() else { return not_found() };
+        let opened = async {
+            let file = tokio::fs::File::open(&path).await?;
+            let length = file.metadata().await?.len();
+            std::io::Result::Ok((file, length))
+        };
+        let Ok((file, length)) = opened.await else { return not_found() };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let kind = match name.rsplit_once('.').map(|(_, end)| end) {
+            Some("csv") => "text/csv; charset=utf-8",
+            Some("json") => JSON,
+            _ => TEXT,
+        };
+        let mut response = reply(StatusCode::OK, kind, Answer::file(file));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        // A name of ours: letters, digits, `.`, `-` and `_`.
+        if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+            headers.insert(header::CONTENT_DISPOSITION, value);
+        }
+        response
+    }
+
+    fn ready(&self) -> Response<Answer> {
         if self.store.ready() {
             return reply(StatusCode::OK, TEXT, "flexvm-exporter is ready.\n");
         }
@@ -71,20 +196,19 @@ impl App {
         reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, waiting)
     }
 
-    fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Pieces> {
+    fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<Answer> {
         let collect = match collectors(query) {
             Ok(collect) => collect,
             Err(message) => return reply(StatusCode::BAD_REQUEST, TEXT, message),
         };
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let format = Format::from_accept(text(header::ACCEPT));
-        let gzip = negotiate::accepts_gzip(text(header::ACCEPT_ENCODING));
+        let format = Format::from_accept(text(headers, header::ACCEPT));
+        let gzip = negotiate::accepts_gzip(text(headers, header::ACCEPT_ENCODING));
         let own = match format {
             Format::Text => self.self_metrics.text(),
             Format::OpenMetrics => self.self_metrics.open_metrics(),
         };
         let pieces = self.store.view().exposition.body(collect.as_deref(), own, gzip);
-        let mut response = reply(StatusCode::OK, format.content_type(), Pieces::from(pieces));
+        let mut response = reply(StatusCode::OK, format.content_type(), Answer::from(pieces));
         if gzip {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -96,10 +220,7 @@ impl App {
 /// The collectors that `?collect[]=` names; `None` is all of them.
 fn collectors(query: Option<&str>) -> Result<Option<Vec<Collector>>, String> {
     let mut named: Option<Vec<Collector>> = None;
-    // The base only makes it a whole address; nothing is sent to it.
-    let address = format!("http://localhost/?{}", query.unwrap_or_default());
-    let address = reqwest::Url::parse(&address).map_err(|_| "The query cannot be read.\n".to_owned())?;
-    for (_, value) in address.query_pairs().filter(|(key, _)| key == "collect[]") {
+    for (_, value) in pairs(query).into_iter().filter(|(key, _)| key == "collect[]") {
         let Some(collector) = Collector::ALL.into_iter().find(|collector| collector.as_str() == value) else {
             let known = Collector::ALL.map(Collector::as_str).join(", ");
             return Err(format!("collect[] names no collector; there are {known}.\n"));
@@ -109,7 +230,30 @@ fn collectors(query: Option<&str>) -> Result<Option<Vec<Collector>>, String> {
     Ok(named)
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Pieces>) -> Response<Pieces> {
+/// Names and values of a query, decoded.
+fn pairs(query: Option<&str>) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect()
+}
+
+/// Does work that takes a while on a thread of its own; `None` if that panicked.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn not_found() -> Response<Answer> {
+    reply(StatusCode::NOT_FOUND, TEXT, "There is no such page; / lists what there is.\n")
+}
+
+fn forbidden() -> Response<Answer> {
+    let sentence = "Reports and reloads are for this machine alone; web.reports: on opens them.\n";
+    reply(StatusCode::FORBIDDEN, TEXT, sentence)
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Answer>) -> Response<Answer> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -119,7 +263,7 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Pieces>
     response
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response<Pieces> {
+fn method_not_allowed(allowed: &'static str) -> Response<Answer> {
     let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "This page can only be read.\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response

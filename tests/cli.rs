@@ -16,6 +16,8 @@ mod ledger;
 #[path = "cli/place.rs"]
 mod place;
 mod program;
+#[path = "cli/reload.rs"]
+mod reload;
 #[path = "cli/report.rs"]
 mod report;
 #[path = "cli/serve.rs"]

@@ -76,7 +76,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
         published = close_last_month(&config, &clock) => show(&published?)?,
     }
-    crate::daemon::run(config, vec![listener], flags.telemetry_path.clone(), clock, shutdown).await?;
+    crate::daemon::run(config, vec![listener], flags.telemetry_path.clone(), clock, shutdown, None).await?;
     match simulating.await {
         Ok(result) => result.context("the simulator")?,
         Err(error) => return Err(anyhow::Error::new(error).context("the simulator").into()),

@@ -1,14 +1,12 @@
 //! `serve`: the daemon.
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::Failure;
 use super::listen::{DEFAULT_ADDRESS, listen, shutdown_on_signals};
 use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::load::{Loaded, environment, load};
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, Ledger, TokenSource, Web};
+use crate::config::{Config, Ledger, TokenSource};
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
@@ -21,7 +19,6 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     }
     // Before anybody can see that it listens, and ask it to leave.
     let shutdown = shutdown_on_signals()?;
-    ignore_hangups()?;
     let mut listeners = Vec::new();
     let default = vec![DEFAULT_ADDRESS.to_owned()];
     for address in if flags.listen_addresses.is_empty() { &default } else { &flags.listen_addresses } {
@@ -33,7 +30,13 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
-    daemon::run(loaded.config, listeners, flags.telemetry_path.clone(), Clock::system(), shutdown).await?;
+    let again = flags.clone();
+    let read_again: daemon::Loader = Box::new(move || match configuration(&again) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(problems) => Err(problems.to_string()),
+    });
+    let path = flags.telemetry_path.clone();
+    daemon::run(loaded.config, listeners, path, Clock::system(), shutdown, Some(read_again)).await?;
     Ok(())
 }
 
@@ -87,23 +90,8 @@ fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
 
 /// Keys of the file that a later version gives an effect, where they are set.
 fn without_effect(config: &Config) -> Vec<&'static str> {
-    [
-        ("ledger.retention", config.ledger.retention != Ledger::default().retention),
-        ("web.reports", config.web != Web::default()),
-    ]
-    .into_iter()
-    .filter_map(|(key, set)| set.then_some(key))
-    .collect()
-}
-
-/// A hangup must not end the daemon: it asks for a reload.
-fn ignore_hangups() -> Result<(), Failure> {
-    let mut hangup = signal(SignalKind::hangup())
-        .map_err(|error| Failure::Failed(anyhow::Error::new(error).context("cannot listen for signals")))?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!("SIGHUP: this version reads its configuration at start only; restart it");
-        }
-    });
-    Ok(())
+    [("ledger.retention", config.ledger.retention != Ledger::default().retention)]
+        .into_iter()
+        .filter_map(|(key, set)| set.then_some(key))
+        .collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::catalogue::instance_types;
 use super::writer::Writer;
 use super::{MIB, TenantView, distinct};
-use crate::snapshot::{Capacity, InstanceType, Resource};
+use crate::snapshot::{Capacity, Resource};
 
 /// The three figures of a resource.
 type Figure = fn(&Resource) -> u64;
@@ -180,7 +180,7 @@ fn headroom(tenants: &[TenantView<'_>], writer: &mut Writer) {
         };
         for row in distinct(&capacity.data.clouds, |row| &row.cloud.id) {
             for size in instance_types(&catalogue.data) {
-                if let Some(vms) = fits(&row.capacity, size) {
+                if let Some(vms) = row.capacity.fits(size) {
                     let labels = [
                         ("tenant", tenant.name),
                         ("cloud_id", &*row.cloud.id),
@@ -191,20 +191,4 @@ fn headroom(tenants: &[TenantView<'_>], writer: &mut Writer) {
             }
         }
     }
-}
-
-/// The smallest of available ÷ needed over vCPUs, memory and each class of devices; `None` for a
-/// type that needs nothing.
-fn fits(capacity: &Capacity, size: &InstanceType) -> Option<u64> {
-    let available = |class: &str| -> u64 {
-        let of_class = capacity.pci_devices.iter().filter(|(name, _)| **name == *class);
-        of_class.fold(0, |sum, (_, each)| sum.saturating_add(each.available))
-    };
-    let devices = merged(size.pci_devices.iter().map(|(class, _)| (&**class, 1)));
-    let needs = devices.into_iter().map(|(class, needed)| (available(class), needed));
-    [(capacity.vcpus.available, size.vcpus), (capacity.memory_mib.available, size.memory_mib)]
-        .into_iter()
-        .chain(needs)
-        .filter_map(|(available, needed)| available.checked_div(needed))
-        .min()
 }

@@ -206,6 +206,29 @@ impl Folder {
         Ok(names.iter().filter_map(|name| Revision::of_folder(name)).max())
     }
 
+    /// Every revision of every month and provisional reports, as month and name of the folder; oldest
+    /// month first.
+    pub fn revisions_of_all(&self) -> Result<Vec<(Month, String)>, ReportError> {
+        let mut all = Vec::new();
+        for month in self.months()? {
+            let names = storage::names(&self.month(month))?;
+            let known = |name: &String| Revision::named(name).is_some();
+            all.extend(names.into_iter().filter(known).map(|name| (month, name)));
+        }
+        Ok(all)
+    }
+
+    /// The report in a month's folder of this name; `None` if there is none, or if that is no name
+    /// of a report.
+    pub fn named(&self, month: Month, folder: &str) -> Result<Option<Published>, ReportError> {
+        match Revision::named(folder) {
+            Some(revision) if self.month(month).join(revision.folder()).is_dir() => {
+                self.read(month, revision).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Month and newest revision of every closed month, as their folder relative to this one.
     fn revisions(&self) -> Result<Vec<String>, ReportError> {
         let mut revisions = Vec::new();

@@ -1,51 +1,87 @@
-//! A response body made of shared pieces, so that many scrapes hold one copy of the bytes.
+//! A response body: shared pieces, so that many scrapes hold one copy of the bytes, or a file.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::fs::File;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
-/// The pieces that are still to be sent, in order.
-#[derive(Debug, Default)]
-pub struct Pieces(VecDeque<Bytes>);
+/// How much of a file is read at once.
+const CHUNK: usize = 1 << 16;
 
-impl From<Vec<Bytes>> for Pieces {
-    fn from(pieces: Vec<Bytes>) -> Self {
-        Self(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+/// What is still to be sent.
+#[derive(Debug)]
+pub enum Answer {
+    /// In order.
+    Pieces(VecDeque<Bytes>),
+    /// From where it was read to.
+    File(Box<File>, Vec<u8>),
+}
+
+impl Answer {
+    /// A file, read while it is sent.
+    pub fn file(file: File) -> Self {
+        Self::File(Box::new(file), vec![0; CHUNK])
     }
 }
 
-impl From<String> for Pieces {
+impl From<Vec<Bytes>> for Answer {
+    fn from(pieces: Vec<Bytes>) -> Self {
+        Self::Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+    }
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(vec![Bytes::from(bytes)])
+    }
+}
+
+impl From<String> for Answer {
     fn from(text: String) -> Self {
         Self::from(vec![Bytes::from(text)])
     }
 }
 
-impl From<&'static str> for Pieces {
+impl From<&'static str> for Answer {
     fn from(text: &'static str) -> Self {
         Self::from(vec![Bytes::from_static(text.as_bytes())])
     }
 }
 
-impl Body for Pieces {
+impl Body for Answer {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
+            Self::File(file, buffer) => {
+                let mut chunk = ReadBuf::new(buffer);
+                Pin::new(file).poll_read(context, &mut chunk).map(|read| match read {
+                    Ok(()) if chunk.filled().is_empty() => None,
+                    Ok(()) => Some(Ok(Frame::data(Bytes::copy_from_slice(chunk.filled())))),
+                    Err(error) => Some(Err(error)),
+                })
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        matches!(self, Self::Pieces(pieces) if pieces.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+        match self {
+            Self::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Self::File(..) => SizeHint::default(),
+        }
     }
 }

@@ -171,10 +171,16 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Status and body of `GET http://ADDRESS/PATH` with these headers.
 pub fn get(address: &str, path: &str, headers: &str) -> (u16, String) {
+    request("GET", address, path, headers)
+}
+
+/// Status and body of a request without a body.
+pub fn request(method: &str, address: &str, path: &str, headers: &str) -> (u16, String) {
     let address = address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

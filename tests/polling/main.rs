@@ -6,4 +6,5 @@
 mod changes;
 mod faults;
 mod rig;
+mod serving;
 mod timing;

@@ -9,6 +9,7 @@ use flexvm_exporter::config::{Api, Config, Ledger, Metrics, Poll, Report, Secret
 use flexvm_exporter::daemon;
 use flexvm_exporter::simulator::{Options, Simulator};
 use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -65,7 +66,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, told) = watch::channel(false);
-        tokio::spawn(daemon::run(config, vec![listener], "/metrics".to_owned(), clock, told));
+        tokio::spawn(daemon::run(config, vec![listener], "/metrics".to_owned(), clock, told, None));
         let http = flexvm_exporter::api::plain_client(Duration::from_secs(10)).unwrap();
         Self { simulator, url, _shutdown: shutdown, _folder: folder, http }
     }
@@ -73,6 +74,28 @@ impl Rig {
     pub async fn get(&self, path: &str) -> (u16, String) {
         let response = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn accepting(&self, path: &str, accept: &str) -> (u16, String) {
+        let request = self.http.get(format!("{}{path}", self.url)).header("accept", accept);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn send(&self, method: reqwest::Method, path: &str) -> (u16, String) {
+        let response = self.http.request(method, format!("{}{path}", self.url)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Asks for exactly this path, which a client would put in order first; the answer's status.
+    pub async fn raw(&self, path: &str) -> u16 {
+        let mut stream =
+            tokio::net::TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[9..12]).parse().unwrap()
     }
 
     pub async fn text(&self) -> String {

@@ -1,0 +1,104 @@
+//! Everything that one configuration started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::first_to_end;
+use crate::api::Client;
+use crate::clock::Clock;
+use crate::close::Closer;
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::poll::Poller;
+use crate::schedule::Worker;
+use crate::self_metrics::{RequestObserver, SelfMetrics};
+use crate::snapshot::Collector;
+use crate::store::{Store, interval};
+
+/// How long a generation's tasks may take to end: a month whose files are being written is finished.
+const END: Duration = Duration::from_secs(7);
+
+/// What outlives every configuration.
+pub struct Lasting {
+    pub store: Arc<Store>,
+    pub self_metrics: Arc<SelfMetrics>,
+    pub ledger: Ledger,
+    pub clock: Clock,
+}
+
+/// The tasks of one configuration.
+pub struct Generation {
+    config: Arc<Config>,
+    clients: Vec<Client>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Generation {
+    /// Makes what can fail; nothing runs yet.
+    pub fn prepare(config: &Arc<Config>, lasting: &Lasting) -> anyhow::Result<Self> {
+        let clients = config.tenants.iter().map(|tenant| {
+            let (metrics, tenant_name) = (Arc::clone(&lasting.self_metrics), Arc::clone(&tenant.name));
+            Client::new(tenant, Arc::new(RequestObserver { metrics, tenant: tenant_name }))
+        });
+        let clients = clients.collect::<Result<_, _>>()?;
+        Ok(Self {
+            config: Arc::clone(config),
+            clients,
+            stop: watch::Sender::new(false),
+            tasks: JoinSet::new(),
+        })
+    }
+
+    /// Starts every collector and the closing of months.
+    pub fn start(&mut self, lasting: &Lasting) {
+        let Lasting { store, self_metrics, ledger, clock } = lasting;
+        let (config, stop) = (&self.config, self.stop.subscribe());
+        let mut closers = Vec::new();
+        for (tenant, client) in config.tenants.iter().zip(&self.clients) {
+            let on = |collector: &Collector| !interval(&config.poll, *collector).is_zero();
+            self_metrics.add_tenant(&tenant.name, Collector::ALL.into_iter().filter(on));
+            for off in Collector::ALL.into_iter().filter(|collector| !on(collector)) {
+                self_metrics.remove_collector(&tenant.name, off);
+            }
+            closers.push(Closer::new(
+                Arc::clone(tenant),
+                client.clone(),
+                ledger.clone(),
+                clock.clone(),
+                Arc::clone(config),
+            ));
+            let poller = Poller::new(
+                Arc::clone(tenant),
+                client.clone(),
+                Arc::clone(store),
+                ledger.clone(),
+                Arc::clone(self_metrics),
+                clock.clone(),
+                Arc::clone(config),
+            );
+            Arc::new(poller).spawn(&mut self.tasks, &stop);
+        }
+        let (store, self_metrics) = (Arc::clone(store), Arc::clone(self_metrics));
+        let worker = Worker::new(closers, &config.report, clock.clone(), store, self_metrics);
+        self.tasks.spawn(worker.run(stop));
+    }
+
+    /// Waits for a task to end, which none does unless it is told to.
+    pub async fn first_to_end(&mut self) -> anyhow::Error {
+        first_to_end(&mut self.tasks).await
+    }
+
+    /// Tells every task to end and waits for them.
+    pub async fn end(&mut self) {
+        self.stop.send_replace(true);
+        let all_end = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(END, all_end).await.is_err() {
+            tracing::warn!("some work of the configuration before did not end in time and is cut off");
+            self.tasks.shutdown().await;
+        }
+    }
+}

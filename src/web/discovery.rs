@@ -1,0 +1,167 @@
+//! `/sd/vms`: running VMs for Prometheus's HTTP service discovery, one group a VM.
+//!
+//! Prometheus keeps the last good list when an answer is not 200, so a list that cannot be vouched
+//! for is never sent: not an empty one, and not a part.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use crate::snapshot::{Cloud, InventoryData, Vm, VmStatus, split_tag};
+use crate::store::View;
+
+/// Port of the node exporter, which most people look for on a VM.
+const DEFAULT_PORT: u16 = 9100;
+
+/// What is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    port: Option<u16>,
+    tenant: Option<String>,
+    /// Only addresses that the API calls public, or only others.
+    public: Option<bool>,
+}
+
+/// A target group, as Prometheus reads it.
+#[derive(Debug, Serialize)]
+struct Group<'a> {
+    targets: Vec<String>,
+    labels: BTreeMap<String, std::borrow::Cow<'a, str>>,
+}
+
+/// The list as JSON, or a status and a sentence.
+pub fn targets(view: &View, query: &[(String, String)]) -> Result<Vec<u8>, (StatusCode, String)> {
+    let wanted = wanted(query).map_err(|sentence| (StatusCode::BAD_REQUEST, sentence))?;
+    let mut groups = Vec::new();
+    let tenants =
+        view.tenants.iter().filter(|(name, _)| wanted.tenant.as_ref().is_none_or(|it| **it == ***name));
+    let mut met = false;
+    for (tenant, state) in tenants {
+        met = true;
+        let Some(inventory) = &state.snapshot.inventory else {
+            let sentence = format!("The inventory of {tenant} is not known now; keep what you have.\n");
+            return Err((StatusCode::SERVICE_UNAVAILABLE, sentence));
+        };
+        groups.extend(of_tenant(tenant, &inventory.data, &wanted));
+    }
+    if !met {
+        return Err((StatusCode::NOT_FOUND, "There is no such tenant.\n".to_owned()));
+    }
+    serde_json::to_vec(&groups).map_err(|error| {
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("The list cannot be written: {error}.\n"))
+    })
+}
+
+fn wanted(query: &[(String, String)]) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    for (key, value) in query {
+        match key.as_str() {
+            "port" => {
+                let port = value.parse().ok().filter(|port| *port != 0);
+                wanted.port =
+                    Some(port.ok_or_else(|| "port must be a number from 1 to 65535.\n".to_owned())?);
+            }
+            "tenant" => wanted.tenant = Some(value.clone()),
+            "public" => {
+                let public = value.parse().map_err(|_| "public must be true or false.\n".to_owned())?;
+                wanted.public = Some(public);
+            }
+            _ => return Err("Only port, tenant and public can be asked for.\n".to_owned()),
+        }
+    }
+    Ok(wanted)
+}
+
+fn of_tenant<'a>(
+    tenant: &'a str,
+    inventory: &'a InventoryData,
+    wanted: &Wanted,
+) -> impl Iterator<Item = Group<'a>> {
+    let clouds: HashMap<&str, &Cloud> = inventory.clouds.iter().map(|cloud| (&*cloud.id, cloud)).collect();
+    let (port, public) = (wanted.port.unwrap_or(DEFAULT_PORT), wanted.public);
+    let running = inventory.vms.iter().filter(|vm| vm.status == VmStatus::Running);
+    running.filter_map(move |vm| {
+        let addresses = vm.ips.iter().filter(|ip| public.is_none_or(|public| ip.public == public));
+        let targets: BTreeSet<String> = addresses.map(|ip| target(&ip.address, port)).collect();
+        // A VM without an address cannot be a target; Prometheus has no use for an empty group.
+        (!targets.is_empty()).then(|| Group {
+            targets: targets.into_iter().collect(),
+            labels: labels(tenant, vm, clouds.get(&*vm.cloud_id).copied()),
+        })
+    })
+}
+
+/// An address with a port; IPv6 in brackets. A length of the network behind a `/` is left out.
+fn target(address: &str, port: u16) -> String {
+    let host = address.split('/').next().unwrap_or(address);
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
+fn labels<'a>(
+    tenant: &'a str,
+    vm: &'a Vm,
+    cloud: Option<&'a Cloud>,
+) -> BTreeMap<String, std::borrow::Cow<'a, str>> {
+    let mut labels: BTreeMap<String, std::borrow::Cow<'a, str>> = BTreeMap::new();
+    for (name, value) in [
+        ("tenant", tenant),
+        ("cloud_id", &vm.cloud_id),
+        ("cloud", cloud.map_or("", |cloud| &cloud.name)),
+        ("site", cloud.map_or("", |cloud| &cloud.site)),
+        ("vm_id", &vm.id),
+        ("vm", &vm.name),
+        ("instance_type", &vm.instance_type),
+        ("image", &vm.image),
+        ("status", vm.status.as_str()),
+    ] {
+        labels.insert(format!("__meta_flexvm_{name}"), value.into());
+    }
+    for tag in vm.tags.iter() {
+        let (key, value) = split_tag(tag);
+        let value = value.unwrap_or("true");
+        // Several values of a key, or keys that differ in characters that labels cannot have.
+        labels
+            .entry(format!("__meta_flexvm_tag_{}", label(key)))
+            .and_modify(|known| *known = format!("{known};{value}").into())
+            .or_insert(value.into());
+    }
+    labels
+}
+
+/// A tag's key as part of a label's name.
+fn label(key: &str) -> String {
+    key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_both_kinds_become_targets() {
+        for (address, expected) in [
+            ("10.0.0.1", "10.0.0.1:9100"),
+            ("2001:db8::1", "[2001:db8::1]:9100"),
+            ("2001:db8::1/64", "[2001:db8::1]:9100"),
+        ] {
+            assert_eq!(target(address, 9100), expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_refused() {
+        let ask = |key: &str, value: &str| wanted(&[(key.to_owned(), value.to_owned())]);
+        assert_eq!(ask("port", "80").unwrap().port, Some(80));
+        assert_eq!(ask("public", "false").unwrap().public, Some(false));
+        for (key, value) in
+            [("port", "0"), ("port", "65536"), ("port", "x"), ("public", "1"), ("ports", "80")]
+        {
+            assert!(ask(key, value).is_err(), "{key}={value}");
+        }
+    }
+}
