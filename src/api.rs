@@ -10,6 +10,7 @@
 mod address;
 mod endpoint;
 pub mod error;
+mod memo;
 mod paging;
 mod retry;
 mod run;
@@ -66,6 +67,7 @@ struct Shared {
     /// A permit for each request in flight.
     permits: Semaphore,
     observer: Arc<dyn Observer>,
+    memo: memo::Memo,
 }
 
 impl Client {
@@ -80,6 +82,7 @@ impl Client {
             permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             tenant: tenant.clone(),
             observer,
+            memo: memo::Memo::default(),
         })))
     }
 

@@ -61,7 +61,10 @@ impl Run {
 
     /// All clouds.
     pub async fn clouds(&self) -> Result<Vec<Cloud>, Error> {
-        self.list(Endpoint::Clouds, &["clouds"], |_| {}, wire::clouds, |cloud| &cloud.id).await
+        let clouds =
+            self.list(Endpoint::Clouds, &["clouds"], |_| {}, wire::clouds, |cloud| &cloud.id).await?;
+        self.shared.memo.retain(clouds.iter().map(|cloud| &cloud.id));
+        Ok(clouds)
     }
 
     /// One cloud.
@@ -107,12 +110,16 @@ impl Run {
     /// The VMs that a cloud lists under `status`. A row's own status is kept, whatever was asked:
     /// it may have moved on. [`Reason::NotFound`] if the cloud is gone.
     pub async fn vms(&self, cloud_id: &Text, status: &VmStatus) -> Result<Vec<Vm>, Error> {
-        let (cloud, asked) = (cloud_id.clone(), status.clone());
-        let parse = move |body: &[u8], texts: &Texts| wire::vms(body, texts, &cloud, &asked);
+        let reading = self.shared.memo.begin(cloud_id, status);
+        let page = reading.clone();
+        let parse = move |body: &[u8], texts: &Texts| page.page(body, texts);
         let query = |url: &mut Url| {
             url.query_pairs_mut().append_pair("status", status.as_str());
         };
-        self.list(Endpoint::Vms, &["clouds", cloud_id, "vms"], query, parse, |vm| &vm.id).await
+        let path = ["clouds", cloud_id, "vms"];
+        let vms = self.list(Endpoint::Vms, &path, query, parse, |vm| &vm.id).await?;
+        self.shared.memo.keep(&reading);
+        Ok(vms)
     }
 
     /// One VM of a cloud, whatever its status. [`Reason::NotFound`] if it is gone without a trace.

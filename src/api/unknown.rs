@@ -14,7 +14,7 @@ const MAX_NAME: usize = 80;
 const OTHERS: &str = "(others)";
 
 /// How often each unknown field was met. Bounded, whatever is sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct UnknownFields(BTreeMap<String, u64>);
 
 impl UnknownFields {

@@ -28,7 +28,7 @@ use crate::snapshot::{
 };
 
 /// What was read from a body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Parsed<T> {
     pub value: T,
     /// Fields that nobody documented.
