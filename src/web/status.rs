@@ -18,6 +18,9 @@ use crate::usage::{PeriodUsage, Totals, Use};
 /// Most rows of one table of usage.
 const MOST_ROWS: usize = 20;
 
+/// The resource that is memory.
+const MEMORY: &str = "memory_mib";
+
 /// Everything on the page.
 #[derive(Debug, Serialize)]
 pub struct Status {
@@ -165,7 +168,7 @@ fn place(id: Option<&str>, name: &str, capacity: &Capacity, sizes: Option<&Catal
         in_use: of.in_use,
         available: of.available,
     };
-    let mut resources = vec![bar("vCPUs", capacity.vcpus), bar("Memory (MiB)", capacity.memory_mib)];
+    let mut resources = vec![bar("vcpus", capacity.vcpus), bar(MEMORY, capacity.memory_mib)];
     resources.extend(capacity.pci_devices.iter().map(|(class, of)| bar(class, *of)));
     let sizes = sizes.map(|catalogue| catalogue.instance_types.as_slice()).unwrap_or_default();
     let headroom = sizes.iter().filter_map(|size| Some((size.name.to_string(), capacity.fits(size)?)));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Collector, Place, Row, Status, Tenant, Usage, status};
+use super::{Collector, MEMORY, Place, Row, Status, Tenant, Usage, status};
 use crate::web::{App, page};
 
 /// How often a browser that runs scripts looks again, in seconds.
@@ -91,15 +91,17 @@ fn capacity(out: &mut String, place: &Place) {
         } else {
             (String::new(), String::new(), String::new())
         };
+        // People read memory in GiB.
+        let (label, unit) = if bar.resource == MEMORY { ("Memory (GiB)", 1024) } else { (&*bar.resource, 1) };
         let percent = if bar.total == 0 { 0 } else { u128::from(bar.in_use) * 100 / u128::from(bar.total) };
         let _ = write!(
             out,
             "<tr><td>{name}<td class=n>{nodes}<td>{}<td><span class=bar title=\"{percent} %\"><i style=\"width:{percent}%\"></i></span>\
              <td class=n>{} of {}<td class=n>{}<td>{room}",
-            escape(&bar.resource),
-            bar.in_use,
-            bar.total,
-            bar.available,
+            escape(label),
+            bar.in_use / unit,
+            bar.total / unit,
+            bar.available / unit,
             percent = percent.min(100),
         );
     }
