@@ -1,6 +1,6 @@
 //! The daemon: everything started, wired, reloaded and ended in one place.
 //!
-//! What depends on the configuration (clients, pollers, the closing of months) is one [`Generation`];
+//! What depends on the configuration (clients, pollers, the closing of months) is one generation;
 //! a reload replaces it whole. Listeners, ledger, store and self-metrics live as long as the process.
 
 mod generation;

@@ -63,7 +63,7 @@ pub struct Header {
     pub supersedes: Option<Supersedes>,
 }
 
-/// Observed seconds by VM id, in the order of [`OBSERVED`]; VMs that no poll saw are absent.
+/// Observed seconds by VM id, in the order running, stopped, failed, other; VMs that no poll saw are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed(BTreeMap<Text, [u64; OBSERVED.len()]>);
 
