@@ -169,7 +169,8 @@ impl Closer {
         let file = folder.path().join(SINCE);
         let earlier = match std::fs::read_to_string(&file) {
             Ok(text) => text.trim().parse().map_err(|error| ReportError::damaged(&file, &error))?,
-            Err(_) => Month::of(now),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Month::of(now),
+            Err(error) => return Err(ReportError::storage(&file, error).into()),
         };
         Ok(self.ledger.since(self.tenant(), earlier)?)
     }

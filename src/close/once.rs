@@ -66,10 +66,7 @@ impl Closer {
     ) -> Result<Outcome, CloseError> {
         let outcome = match folder.revision(month, row.revision)? {
             Some(there) if there.digest == row.digest => Outcome::Already(there),
-            Some(there) => {
-                let problem = "its checksums are others";
-                return Err(ReportError::NotRecorded { path: there.dir, problem }.into());
-            }
+            Some(_) => return Err(not_recorded(folder, month, row.revision, "its checksums are others")),
             None => self.remake(folder, turn, month, row)?,
         };
         if row.published {
@@ -88,19 +85,16 @@ impl Closer {
         month: Month,
         row: &RevisionRow,
     ) -> Result<Outcome, CloseError> {
-        let not_recorded = |problem| {
-            let path = folder.path().join(month.to_string()).join(format!("r{:02}", row.revision));
-            ReportError::NotRecorded { path, problem }
-        };
+        let not_recorded = |problem| not_recorded(folder, month, row.revision, problem);
         let Some(packed) = &row.inputs else {
-            return Err(not_recorded("it is gone, and the ledger does not have what it was made from").into());
+            return Err(not_recorded("it is gone, and the ledger does not have what it was made from"));
         };
         let frozen = Frozen::unpack(packed).map_err(CloseError::Inputs)?;
         let previous = self.superseded(folder, turn, &frozen)?;
         let prepared = turn.prepare(&frozen.inputs(), row.revision, previous.as_ref())?;
         if prepared.digest != row.digest {
             if row.published {
-                return Err(not_recorded("it is gone, and what was made anew has other checksums").into());
+                return Err(not_recorded("it is gone, and what was made anew has other checksums"));
             }
             self.ledger.remade(self.tenant(), month, row.revision, &prepared.digest)?;
         }
@@ -158,8 +152,7 @@ impl Closer {
         fail_point!("close::in_place", |_| std::process::abort());
         let published = outcome.published();
         if published.digest != digest {
-            let problem = "another process wrote it";
-            return Err(ReportError::NotRecorded { path: published.dir.clone(), problem }.into());
+            return Err(not_recorded(&folder, month, revision, "another process wrote it"));
         }
         self.ledger.published(self.tenant(), month, revision)?;
         fail_point!("close::published", |_| std::process::abort());
@@ -169,4 +162,9 @@ impl Closer {
     fn row(&self, month: Month) -> Result<Option<RevisionRow>, CloseError> {
         Ok(self.ledger.revision(self.tenant(), month)?)
     }
+}
+
+/// A revision whose files are not, or cannot be made, what the ledger recorded.
+fn not_recorded(folder: &Folder, month: Month, revision: u32, problem: &'static str) -> CloseError {
+    ReportError::NotRecorded { path: folder.of_revision(month, revision), problem }.into()
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::Frame;
 use super::columns::{FRAME, Table};
-use crate::period::seconds_between;
 use crate::snapshot::{MonthlyReport, ReportVm, Text};
+use crate::usage::{self, Line, NoWitness};
 
 const COLUMNS: [&str; 6] = ["scope", "key", "change", "column", "before", "after"];
 
@@ -28,30 +28,29 @@ pub struct Changed {
     pub seconds: u64,
 }
 
-/// Compares two answers of the provider about one month.
+/// Compares two answers of the provider about one month that has ended.
 #[must_use]
 pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
-    let by_id = |report: &'_ MonthlyReport| -> BTreeMap<Text, ReportVm> {
-        report.vms.iter().map(|vm| (vm.id.clone(), vm.clone())).collect()
-    };
-    let (old, new) = (by_id(before), by_id(after));
-    let ids: BTreeSet<&Text> = old.keys().chain(new.keys()).collect();
+    let lines = |report| usage::lines(report, before.period.end, &NoWitness);
+    let (old, new) = (lines(before), lines(after));
+    let mut pairs: BTreeMap<&Text, [Option<&Line<'_>>; 2]> = BTreeMap::new();
+    for (side, lines) in [&old, &new].into_iter().enumerate() {
+        for line in lines {
+            pairs.entry(&line.vm.id).or_default()[side] = Some(line);
+        }
+    }
     let mut changed = Changed::default();
-    for id in ids {
-        let seconds = |vm: &ReportVm| {
-            let period = before.period;
-            let until = vm.released_at.unwrap_or(Timestamp::MAX).clamp(period.start, period.end);
-            seconds_between(vm.created_at.clamp(period.start, period.end).min(until), until)
-        };
-        let moved = match (old.get(id), new.get(id)) {
-            (Some(old), Some(new)) if counts(old) == counts(new) => continue,
-            (Some(old), Some(new)) => {
-                let hours = old.vm_hours.abs_diff(new.vm_hours) * 3600;
-                let by = seconds(old).abs_diff(seconds(new)).max(hours);
-                if by == 0 { seconds(new) } else { by }
+    for (id, pair) in pairs {
+        let moved = match pair {
+            [Some(old), Some(new)] if counts(old.vm) == counts(new.vm) => continue,
+            [Some(old), Some(new)] => {
+                let hours = old.vm.vm_hours.abs_diff(new.vm.vm_hours).saturating_mul(3600);
+                match old.seconds.total().abs_diff(new.seconds.total()).max(hours) {
+                    0 => new.seconds.total(),
+                    by => by,
+                }
             }
-            (Some(vm), None) | (None, Some(vm)) => seconds(vm),
-            (None, None) => continue,
+            [one, other] => one.or(other).map_or(0, |line| line.seconds.total()),
         };
         changed.vms.push(id.clone());
         changed.seconds = changed.seconds.saturating_add(moved);

@@ -119,21 +119,15 @@ impl Folder {
         Ok(months.into_iter().filter_map(|month| self.current(month).transpose()).collect())
     }
 
-    /// Closes a month without keeping a record of it beside the files: writes its first revision,
-    /// whole and durable, unless it is there already.
-    pub fn publish(&self, inputs: &Inputs<'_>) -> Result<Outcome, ReportError> {
-        let tally = Tally::of(inputs)?;
-        let turn = self.turn()?;
-        if let Some(published) = self.current(inputs.month)? {
-            return Ok(Outcome::Already(published));
-        }
-        let prepared = turn.prepare_tallied(inputs, 1, None, &tally)?;
-        turn.publish(prepared)
-    }
-
     /// Waits until no other process writes here.
     pub fn turn(&self) -> Result<Turn<'_>, ReportError> {
         Ok(Turn { folder: self, _lock: self.lock()? })
+    }
+
+    /// Where a revision of a month is, or would be.
+    #[must_use]
+    pub fn of_revision(&self, month: Month, revision: u32) -> PathBuf {
+        self.month(month).join(Revision::Final(revision).folder())
     }
 
     /// A revision of a month; `None` if it is not there.
@@ -316,22 +310,13 @@ impl Turn<'_> {
         revision: u32,
         previous: Option<&Published>,
     ) -> Result<Prepared, ReportError> {
-        self.prepare_tallied(inputs, revision, previous, &Tally::of(inputs)?)
-    }
-
-    fn prepare_tallied(
-        &self,
-        inputs: &Inputs<'_>,
-        revision: u32,
-        previous: Option<&Published>,
-        tally: &Tally<'_>,
-    ) -> Result<Prepared, ReportError> {
         let (month, fetched_at) = (inputs.month, inputs.fetched_at);
         if fetched_at < month.period().end {
             return Err(ReportError::NotEnded { month, fetched_at });
         }
         let revision = Revision::Final(revision);
-        let (written, digest) = self.folder.write(inputs, revision, previous, tally)?;
+        let tally = Tally::of(inputs)?;
+        let (written, digest) = self.folder.write(inputs, revision, previous, &tally)?;
         Ok(Prepared { written, month, revision, digest })
     }
 

@@ -8,7 +8,7 @@ use flexvm_exporter::report::Folder;
 use flexvm_exporter::snapshot::{ProviderTotals, ReportCloud};
 use proptest::prelude::*;
 
-use crate::month::{World, at, odd, vm};
+use crate::month::{Publish as _, World, at, odd, vm};
 
 const TEXTS: [&str; 8] =
     ["team:core", "team:a;b", "team", "=1", "\u{1F41D}:\"x\"", "a,b\r\n", "'", "env:prod"];

@@ -9,7 +9,7 @@ use flexvm_exporter::api::Reason;
 use flexvm_exporter::report::{Folder, Outcome, Rounding, dry_run};
 use rust_decimal::Decimal;
 
-use crate::month::{World, empty, odd};
+use crate::month::{Publish as _, World, empty, odd};
 
 type Row = BTreeMap<String, String>;
 

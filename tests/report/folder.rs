@@ -11,7 +11,7 @@ use flexvm_exporter::period::Month;
 use flexvm_exporter::report::{Folder, Outcome, ReportError, Status, write_copy, write_whole};
 use rust_decimal::Decimal;
 
-use crate::month::{World, at, empty, odd};
+use crate::month::{Publish as _, World, at, empty, odd};
 
 /// Every path below `folder` with its bytes, but for the lock.
 fn tree(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use flexvm_exporter::report::Folder;
 
-use crate::month::{A, B, odd, vm};
+use crate::month::{A, B, Publish as _, odd, vm};
 
 const VMS: usize = 100_000;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flexvm_exporter::config::{Prices, TagRule};
 use flexvm_exporter::period::{Month, Period};
-use flexvm_exporter::report::Inputs;
+use flexvm_exporter::report::{Folder, Inputs, Outcome, ReportError};
 use flexvm_exporter::snapshot::{
     Cloud, InstanceType, MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, Text, VmStatus,
 };
@@ -22,6 +22,21 @@ pub const IDLE: &str = "0198dddd-0000-7000-8000-00000000000d";
 
 pub fn at(text: &str) -> Timestamp {
     text.parse().expect("a timestamp")
+}
+
+/// Closes a month by its folder alone, in the steps that the program takes around its ledger.
+pub trait Publish {
+    fn publish(&self, inputs: &Inputs<'_>) -> Result<Outcome, ReportError>;
+}
+
+impl Publish for Folder {
+    fn publish(&self, inputs: &Inputs<'_>) -> Result<Outcome, ReportError> {
+        let turn = self.turn()?;
+        if let Some(published) = self.current(inputs.month)? {
+            return Ok(Outcome::Already(published));
+        }
+        turn.publish(turn.prepare(inputs, 1, None)?)
+    }
 }
 
 /// What a report is made from, owned.
