@@ -5,6 +5,7 @@ mod demo;
 mod health;
 mod ledger;
 mod listen;
+mod output;
 mod report;
 mod serve;
 mod simulate;

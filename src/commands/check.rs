@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::output::say;
 use super::{Failure, serve};
 use crate::api::{Client, Endpoint, Error, NoObserver, Run};
 use crate::cli::{self, Flags, Output};
@@ -36,12 +37,16 @@ struct Row {
 }
 
 pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
-    let loaded = serve::configuration(flags).inspect_err(|problems| {
-        // The sentences go to standard error in any case; this is for programs.
-        if arguments.output == Output::Json {
-            println!("{}", serde_json::json!({"problems": problems.0}));
+    let loaded = match serve::configuration(flags) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            // The sentences go to standard error in any case; this is for programs.
+            if arguments.output == Output::Json {
+                say!("{}", serde_json::json!({"problems": problems.0}))?;
+            }
+            return Err(problems.into());
         }
-    })?;
+    };
     let from =
         loaded.file.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
     for warning in &loaded.warnings {
@@ -51,10 +56,10 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
         let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| &*tenant.name).collect();
         match arguments.output {
             Output::Table => {
-                println!("The configuration from {from} is fine; tenants: {}.", tenants.join(", "));
+                say!("The configuration from {from} is fine; tenants: {}.", tenants.join(", "))?;
             }
             Output::Json => {
-                println!("{}", serde_json::json!({"source": from, "tenants": tenants, "problems": []}));
+                say!("{}", serde_json::json!({"source": from, "tenants": tenants, "problems": []}))?;
             }
         }
         return Ok(());
@@ -64,8 +69,8 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
         rows.extend(look_at(tenant).await.map_err(anyhow::Error::from)?);
     }
     match arguments.output {
-        Output::Table => print_table(&rows),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?),
+        Output::Table => print_table(&rows)?,
+        Output::Json => say!("{}", serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?)?,
     }
     let failed = rows.iter().filter(|row| row.result == "failed").count();
     if failed == 0 {
@@ -132,23 +137,28 @@ async fn ask(run: &Run) -> BTreeMap<Endpoint, Result<(), Error>> {
     results
 }
 
-fn print_table(rows: &[Row]) {
+fn print_table(rows: &[Row]) -> anyhow::Result<()> {
     let header = ("tenant", "endpoint", "result", "status", "ms", "pages", "rows", "largest page");
     let (tenant, endpoint, result, status, ms, pages, count, largest) = header;
-    println!(
-        "{tenant:<16} {endpoint:<15} {result:<8} {status:>6} {ms:>7} {pages:>6} {count:>7} {largest:>13}"
-    );
+    say!("{tenant:<16} {endpoint:<15} {result:<8} {status:>6} {ms:>7} {pages:>6} {count:>7} {largest:>13}")?;
     for row in rows {
         let status = row.http_status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-        println!(
+        say!(
             "{:<16} {:<15} {:<8} {status:>6} {:>7} {:>6} {:>7} {:>13}",
-            row.tenant, row.endpoint, row.result, row.milliseconds, row.pages, row.rows, row.largest_page
-        );
+            row.tenant,
+            row.endpoint,
+            row.result,
+            row.milliseconds,
+            row.pages,
+            row.rows,
+            row.largest_page
+        )?;
         if let Some(error) = &row.error {
-            println!("    {error}");
+            say!("    {error}")?;
         }
         if !row.unknown_fields.is_empty() {
-            println!("    fields that are not documented: {}", row.unknown_fields.join(", "));
+            say!("    fields that are not documented: {}", row.unknown_fields.join(", "))?;
         }
     }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::Failure;
 use super::listen::{listen, shutdown_on_signals};
+use super::output::say;
 use crate::api::{Client, NoObserver};
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
@@ -62,12 +63,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         simulator.serve(simulator_listener, stop).await
     });
     let config = configuration(&simulator_url, &token, &directory)?;
-    println!("flexvm-exporter demo: the exporter against a simulated FlexVM API. Ctrl-C ends it.");
-    println!("  simulator    {simulator_url}  (token {token})");
-    println!("  status page  http://{address}/");
-    println!("  metrics      http://{address}{}", flags.telemetry_path);
+    say!("flexvm-exporter demo: the exporter against a simulated FlexVM API. Ctrl-C ends it.")?;
+    say!("  simulator    {simulator_url}  (token {token})")?;
+    say!("  status page  http://{address}/")?;
+    say!("  metrics      http://{address}{}", flags.telemetry_path)?;
     if std::io::stdout().is_terminal() {
-        println!("Closing last month …");
+        say!("Closing last month …")?;
     }
     // The simulator stops with everything else, so nothing could be closed any more.
     let mut stop = shutdown.clone();
@@ -81,7 +82,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         Ok(result) => result.context("the simulator")?,
         Err(error) => return Err(anyhow::Error::new(error).context("the simulator").into()),
     }
-    println!("Ended. The reports stay in {}", directory.display());
+    say!("Ended. The reports stay in {}", directory.display())?;
     Ok(())
 }
 
@@ -131,15 +132,15 @@ async fn close_last_month(config: &Config, clock: &Clock) -> anyhow::Result<Publ
 }
 
 fn show(published: &Published) -> anyhow::Result<()> {
-    println!("  report       {}", published.dir.display());
+    say!("  report       {}", published.dir.display())?;
     let by_group = published.files.iter().find(|path| path.to_string_lossy().ends_with("_by-group.csv"));
     if let Some(path) = by_group {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        println!("\nThe first lines of {}:", path.display());
+        say!("\nThe first lines of {}:", path.display())?;
         for line in text.lines().take(FIRST_LINES) {
-            println!("  {line}");
+            say!("  {line}")?;
         }
-        println!();
+        say!("")?;
     }
     Ok(())
 }

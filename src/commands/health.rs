@@ -7,6 +7,7 @@ use reqwest::Url;
 
 use super::Failure;
 use super::listen::DEFAULT_ADDRESS;
+use super::output::say;
 use crate::cli::{self, Flags};
 
 /// Longest time to wait for the answer.
@@ -28,7 +29,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Health) -> Result<(), Failure> 
     let response = response.with_context(|| format!("{url} does not answer"))?;
     let status = response.status();
     if status.is_success() {
-        println!("ready");
+        say!("ready")?;
         return Ok(());
     }
     Err(Failure::Failed(anyhow::anyhow!("{url} answers {status}: not ready")))

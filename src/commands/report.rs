@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use super::output::say;
 use super::{Failure, serve};
 use crate::api::{Client, NoObserver};
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
-use crate::close::{CloseError, Closer, Standing};
+use crate::close::{Closer, Standing};
 use crate::ledger::Ledger;
 use crate::period::{Month, rfc3339};
-use crate::poll::describe;
 use crate::report::{Outcome, Published};
 
 /// Most months of one call: ten years.
@@ -64,7 +64,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     for closer in &closers {
         for month in &months {
             if let Err(error) = one(closer, *month, arguments, &clock).await {
-                let text = format!("{} {month}: {}", closer.tenant(), describe(&error));
+                let text = format!("{} {month}: {error:#}", closer.tenant());
                 eprintln!("flexvm-exporter: {text}");
                 failures.push(text);
             }
@@ -77,22 +77,17 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     Err(Failure::Failed(anyhow::anyhow!("{} of {all} reports failed", failures.len())))
 }
 
-async fn one(
-    closer: &Closer,
-    month: Month,
-    arguments: &cli::Report,
-    clock: &Clock,
-) -> Result<(), CloseError> {
+async fn one(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> anyhow::Result<()> {
     let tenant = closer.tenant();
     let reason = arguments.reason.as_deref().filter(|_| arguments.restate);
     if arguments.dry_run && reason.is_some() {
-        println!("{tenant} {month}: a dry run, nothing is written");
-        println!("{}", closer.dry_restatement(month).await?);
+        say!("{tenant} {month}: a dry run, nothing is written")?;
+        say!("{}", closer.dry_restatement(month).await?)?;
         return Ok(());
     }
     if arguments.dry_run {
-        println!("{tenant} {month}: a dry run, nothing is written");
-        println!("{}", closer.dry_run(month).await?);
+        say!("{tenant} {month}: a dry run, nothing is written")?;
+        say!("{}", closer.dry_run(month).await?)?;
         return Ok(());
     }
     let (published, what) = if let Some(reason) = reason {
@@ -107,16 +102,15 @@ async fn one(
             Outcome::Already(published) => (published, "closed already"),
         }
     };
-    println!("{tenant} {month}: {what}");
-    show(&published);
-    Ok(())
+    say!("{tenant} {month}: {what}")?;
+    show(&published)
 }
 
-fn show(published: &Published) {
+fn show(published: &Published) -> anyhow::Result<()> {
     for path in &published.files {
-        println!("  {}", path.display());
+        say!("  {}", path.display())?;
     }
-    println!("{}", published.totals);
+    say!("{}", published.totals)
 }
 
 /// `2026-10`, or `2026-08..2026-10` with both ends.

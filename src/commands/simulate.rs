@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::listen::{listen, shutdown_on_signals};
+use super::output::say;
 use crate::cli;
 use crate::clock::Clock;
 use crate::simulator::{Options, Simulator};
@@ -26,7 +27,7 @@ pub async fn run(arguments: &cli::Simulate) -> Result<(), Failure> {
     let listener = listen(&arguments.listen).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     let simulator = Simulator::new(options, Clock::system());
-    println!("listening on http://{address}");
+    say!("listening on http://{address}")?;
     let stop = async move {
         let _ = shutdown.wait_for(|stop| *stop).await;
     };

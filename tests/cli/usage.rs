@@ -1,6 +1,11 @@
 //! Words on the command line that nobody knows, and the ones that everybody does.
 
-use crate::place::Place;
+use std::process::Stdio;
+
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::period::Month;
+
+use crate::place::{Place, config};
 
 #[test]
 fn unknown_words_are_usage_errors() {
@@ -67,4 +72,26 @@ fn an_address_in_use_is_a_failure_with_a_way_out() {
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         assert!(ended.stderr.contains(&address) && ended.stderr.contains("--listen"), "{}", ended.stderr);
     }
+}
+
+/// A reader that leaves after the first line, as `head` does.
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    place.write("l.yml", &config(&api, "report: {directory: out}\n"));
+    let month = Month::of(Clock::system().now()).earlier_by(2).to_string();
+    for arguments in [&["report", "--month", &month][..], &["check", "--online"], &["ledger", "inspect"]] {
+        let mut command = place.command(arguments.iter().copied());
+        command.args(["--config.file", "l.yml"]).stderr(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Closed before anything is printed.
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    assert!(place.path("out/k1").join(month).join("r01").is_dir(), "the month was closed all the same");
 }
