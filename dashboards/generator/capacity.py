@@ -151,8 +151,8 @@ def nodes():
 
 def dashboard():
     panels = [
-        frame.row("Tenants"), *totals(), frame.row("Clouds"), *per_cloud(),
-        frame.row("Headroom"), *headroom(), frame.row("Nodes"), *nodes(),
+        frame.row("Tenants"), *totals(), frame.row("Each cloud"), *per_cloud(),
+        frame.row("Headroom"), *headroom(), frame.row("Bare metal"), *nodes(),
     ]
     description = "vCPUs, memory and pass-through devices by tenant and cloud: all, in use, free, and what would still fit."
     return frame.dashboard("flexvm-capacity", description, panels, past="now-7d")

@@ -194,8 +194,8 @@ def ledger():
 
 def dashboard():
     panels = [
-        frame.row("Exporters"), *process(), frame.row("Collectors"), *collectors(), frame.row("FlexVM API"), *api(),
-        frame.row("Reports"), *reports(), frame.row("Ledger and process"), *ledger(),
+        frame.row("Processes"), *process(), frame.row("Polling"), *collectors(), frame.row("FlexVM API"), *api(),
+        frame.row("Closing months"), *reports(), frame.row("Ledger and process"), *ledger(),
     ]
     description = "The exporter itself: collectors and ages, API latency and errors, reports due and changed, the ledger."
     return frame.dashboard("flexvm-exporter", description, panels, past="now-6h")

@@ -47,9 +47,9 @@ def dashboard():
             "Most VMs by cloud", "The 20 clouds with most VMs.", "none",
             f"topk(20, {named(f'sum by (tenant, cloud_id) ({VMS})')})", "{{tenant}} {{cloud}}",
         ),
-        frame.row("Tenants"),
+        frame.row("By tenant"),
         table(
-            "Tenants", "One row per tenant. A tenant's name leads to its VMs. Up is 0 while a required collector fails.",
+            "Every tenant", "One row per tenant. A tenant's name leads to its VMs. Up is 0 while a required collector fails.",
             "none",
             [
                 ("Up", tenants("flexvm_up"), None, UP),

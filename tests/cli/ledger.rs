@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::place::{Place, config, until};
+use crate::place::{PATIENCE, Place, config, get, metric, until};
 
 #[test]
 fn a_running_daemons_ledger_is_copied_described_and_listed() {
@@ -10,7 +10,7 @@ fn a_running_daemons_ledger_is_copied_described_and_listed() {
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "10"]);
     let text = config(&api, "poll: {inventory: 1s}\nreport: {backfill: 1, settle: 0s, directory: out}\n");
-    let (_daemon, _address) = place.serve("daemon", &text);
+    let (mut daemon, address) = place.serve("daemon", &text);
     let ledger =
         |arguments: &[&str]| place.run(&[&["--config.file", "daemon.yml", "ledger"], arguments].concat());
     until("a closed month", || ledger(&["inspect"]).stdout.contains(" published, ").then_some(()));
@@ -35,10 +35,25 @@ fn a_running_daemons_ledger_is_copied_described_and_listed() {
         .map(|it| it.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(!names.iter().any(|name| name.contains(".tmp")), "{names:?}");
-    // The copy is a ledger: a daemon on another machine could go on with it.
     let copy = text.replace("sqlite:l.db", "sqlite:copy.db");
     let seen = place.run_with(&copy, &["ledger", "inspect"]);
     assert!(seen.stdout.contains(" published, ") && seen.stdout.contains("check: ok"), "{}", seen.stdout);
+
+    // Restored as the README says, it is gone on with: nothing is closed anew.
+    assert_eq!(get(&address, "/-/healthy", "").0, 200);
+    daemon.signal("TERM");
+    assert_eq!(daemon.code(PATIENCE), Some(0), "{}", daemon.stderr());
+    let reports = place.files("out");
+    fs::rename(place.path("copy.db"), place.path("l.db")).unwrap();
+    for beside in ["l.db-wal", "l.db-shm"] {
+        let _ = fs::remove_file(place.path(beside));
+    }
+    let (_daemon, address) = place.serve("restored", &text);
+    until("nothing to be due", || {
+        (metric(&address, "flexvm_exporter_report_due{tenant=\"k1\"}").as_deref() == Some("0")).then_some(())
+    });
+    until("a poll", || metric(&address, "flexvm_exporter_ledger_polls_total").filter(|polls| polls != "0"));
+    assert_eq!(place.files("out"), reports);
 }
 
 #[test]

@@ -104,13 +104,18 @@ impl Rig {
 
     /// Waits until `/metrics` is as wanted, and returns it.
     pub async fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.until_get(what, "/metrics", |_, text| wanted(text)).await
+    }
+
+    /// Waits until the answer to `path` is as wanted, and returns it.
+    pub async fn until_get(&self, what: &str, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
         let started = Instant::now();
         loop {
-            let text = self.text().await;
-            if wanted(&text) {
+            let (status, text) = self.get(path).await;
+            if wanted(status, &text) {
                 return text;
             }
-            assert!(started.elapsed() < PATIENCE, "waited in vain: {what}\n{text}");
+            assert!(started.elapsed() < PATIENCE, "waited in vain: {what}\n{status} {text}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,12 +1,16 @@
 //! What is served beside the metrics: discovery, reports, the status page.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use flexvm_exporter::config::WebReports;
+use flexvm_exporter::config::{Metrics, Poll, WebReports};
+use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::simulator::{Fault, Operation};
+use flexvm_exporter::store::Store;
+use flexvm_exporter::web::{App, Settings};
 use serde_json::Value;
 
-use crate::rig::{INVENTORY, Rig, lines};
+use crate::rig::{INVENTORY, Rig, lines, running_from};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -90,6 +94,50 @@ async fn closed_months_are_listed_and_their_files_and_no_others_are_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_family_that_is_served_is_documented() {
+    let rig = Rig::with(|config| config.report.backfill = 1).await;
+    rig.until("a closed month", |text| text.contains("flexvm_report_vm_seconds{")).await;
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let documented = std::fs::read_to_string(path).unwrap();
+    let text = rig.well().await;
+    let families: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(families.len() > 80, "{families:?}");
+    for family in families {
+        assert!(documented.contains(&format!("\n| `{family}` |")), "{family} is not in docs/metrics.md");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_loopback_reports_and_reloads_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reload, _asked) = tokio::sync::mpsc::channel(1);
+    let app = Arc::new(App {
+        store: Arc::new(Store::new(&[], Metrics::default(), Poll::default())),
+        self_metrics: Arc::new(SelfMetrics::new(jiff::Timestamp::UNIX_EPOCH).unwrap()),
+        telemetry_path: "/metrics".to_owned(),
+        settings: arc_swap::ArcSwap::from_pointee(Settings {
+            directory: folder.path().to_owned(),
+            tenants: Vec::new(),
+            reports: WebReports::Auto,
+        }),
+        clock: running_from("2026-10-15T12:00:00Z"),
+        reload,
+    });
+    let ask = async |path: &str, loopback| {
+        let request = hyper::Request::get(path).body(()).unwrap();
+        Arc::clone(&app).answer(request, loopback).await.status().as_u16()
+    };
+    for path in ["/reports", "/reports/", "/reports/one/index.csv"] {
+        assert_eq!(ask(path, false).await, 403, "{path}");
+    }
+    assert_eq!(ask("/reports/", true).await, 200);
+    assert_eq!(ask("/metrics", false).await, 200);
+    let reload = hyper::Request::post("/-/reload").body(()).unwrap();
+    assert_eq!(Arc::clone(&app).answer(reload, false).await.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reports_and_reloads_can_be_closed() {
     let rig = Rig::with(|config| config.web.reports = WebReports::Off).await;
     for path in ["/reports/", "/reports/one/index.csv", "/reports"] {
@@ -115,13 +163,8 @@ async fn the_status_page_shows_it_all_and_escapes_it() {
     rig.simulator
         .faults()
         .add(Fault::set("name", "<script>alert('x')</script>".into()).on(Operation::CloudCapacity));
-    let page = loop {
-        let (_, page) = rig.get("/").await;
-        if page.contains("alert(") {
-            break page;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    rig.until_get("the hostile name", "/", |_, page| page.contains("alert(")).await;
+    let (_, page) = rig.get("/").await;
     assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert(&#39;x&#39;)"), "{page}");
     for asset in ["src=", "<link", "@import", "url("] {
         assert!(!page.contains(asset), "no outside assets: {asset}");

@@ -34,11 +34,7 @@ async fn ready_means_that_every_required_collector_was_tried() {
     let (status, text) = rig.get("/-/ready").await;
     assert_eq!(status, 503, "{text}");
     assert_eq!(rig.get("/-/healthy").await.0, 200);
-    let started = Instant::now();
-    while rig.get("/-/ready").await.0 != 200 {
-        assert!(started.elapsed() < Duration::from_secs(30));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    rig.until_get("readiness", "/-/ready", |status, _| status == 200).await;
     let text = rig.text().await;
     assert!(text.contains("flexvm_usage_vms{"), "usage was tried: {text}");
 }
@@ -48,11 +44,7 @@ async fn failing_is_tried_too() {
     let rig = Rig::with(|_| ()).await;
     rig.simulator.faults().add(Fault::status(500));
     rig.until("failures", |text| value(text, "flexvm_up{tenant=\"one\"}") == Some(0.0)).await;
-    let started = Instant::now();
-    while rig.get("/-/ready").await.0 != 200 {
-        assert!(started.elapsed() < Duration::from_secs(30));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    rig.until_get("readiness", "/-/ready", |status, _| status == 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,9 +67,7 @@ async fn runs_of_one_collector_never_overlap() {
     rig.simulator.faults().add(Fault::new(FaultKind::Delay(delay)).on(Operation::Capacity));
     let count = || rig.simulator.requests()[&Operation::Capacity];
     let wait_for = async |wanted: u64| {
-        while count() < wanted {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        rig.until_get("further runs", "/-/healthy", |_, _| count() >= wanted).await;
     };
     // The first of these began after the fault was armed.
     wait_for(count() + 2).await;
