@@ -29,7 +29,6 @@ use tokio::sync::Semaphore;
 use crate::config::Tenant;
 use crate::snapshot::MonthlyReport;
 
-pub use address::{BaseUrlError, check_base_url};
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;

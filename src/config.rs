@@ -1,6 +1,7 @@
 //! The configuration, typed and checked. Comes from a YAML file or the environment, goes to
 //! everything downstream as plain values.
 
+pub mod base_url;
 mod currency;
 pub mod load;
 mod prices;

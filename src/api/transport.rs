@@ -13,10 +13,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
-use super::address::{BaseUrlError, check_base_url};
 use super::error::Source;
 use super::{Endpoint, Error, Reason};
 use crate::config::Tenant;
+use crate::config::base_url;
 
 const TOKEN: HeaderName = HeaderName::from_static("private-token");
 const RANGE: HeaderName = HeaderName::from_static("ranged-data");
@@ -45,7 +45,7 @@ pub struct BuildError {
 #[derive(Debug, thiserror::Error)]
 enum BuildProblem {
     #[error("base_url {0}")]
-    BaseUrl(BaseUrlError),
+    BaseUrl(base_url::BaseUrlError),
     #[error("api.ca_file {0} {1}")]
     CaFile(String, &'static str),
     #[error("api.proxy must be an http:// or https:// URL")]
@@ -89,7 +89,7 @@ impl Transport {
     pub fn new(tenant: &Tenant) -> Result<Self, BuildError> {
         let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
         let api = &tenant.api;
-        check_base_url(&tenant.base_url, api.allow_http)
+        base_url::check(&tenant.base_url, api.allow_http)
             .map_err(|why| error(BuildProblem::BaseUrl(why), None))?;
         let tls = tls(tenant)?;
         let builder = reqwest::Client::builder()

@@ -1,19 +1,21 @@
 //! From a YAML file or the environment to a [`Config`], or to every problem at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod sections;
+mod tenants;
+
+pub use sections::label_of;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use marked_yaml::Node;
 use reqwest::Url;
 
+use self::sections::{api, ledger, ledger_path, metrics, poll, report, web};
+use self::tenants::{General, tenants};
 use super::problem::{Problem, Problems};
 use super::yaml::{Found, Section};
-use super::{
-    Api, Config, Ledger, Metrics, Poll, Prices, Report, Restate, Secret, TagRule, Tenant, TokenSource, Web,
-    WebReports,
-};
-use super::{prices, schedule::Schedule};
+use super::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web, base_url, prices};
 
 /// Where the API is unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.i3d.net";
@@ -117,7 +119,7 @@ fn from_environment(environment: Environment<'_>, token_problem: TokenCheck<'_>)
     problems.extend(problem.map(|message| Problem::new(key, message)));
     let api = Api::default();
     let base_url = set("FLEXVM_API_URL").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
-    let base_url = base_url_of(&base_url, &api)
+    let base_url = base_url::parse(&base_url, api.allow_http)
         .map_err(|message| problems.push(Problem::new("FLEXVM_API_URL", message)))
         .ok();
     let mut ledger = Ledger::default();
@@ -163,320 +165,6 @@ fn read(node: &Node, found: &Found, token_problem: TokenCheck<'_>) -> Option<Con
     top.finish();
     (!tenants.is_empty()).then_some(Config { tenants, poll, metrics, web, ledger, report })
 }
-
-/// What tenants inherit.
-struct General<'a> {
-    api: &'a Api,
-    prices: Option<&'a Arc<Prices>>,
-    group_by: &'a [String],
-    token_problem: TokenCheck<'a>,
-}
-
-fn tenants(top: &Section<'_>, general: &General<'_>, found: &Found) -> Vec<Arc<Tenant>> {
-    let Some(list) = top.list("tenants") else {
-        if top.node("tenants").is_none() {
-            top.problem("tenants", "is missing: give a name and a token_file for each FlexVM organisation");
-        }
-        return Vec::new();
-    };
-    if list.is_empty() {
-        top.problem("tenants", "is empty: give a name and a token_file for each FlexVM organisation");
-    }
-    let mut names = BTreeSet::new();
-    let mut tenants = Vec::new();
-    for (path, node) in list {
-        let section = Section::new(path, node, found);
-        let name = section.value("name", |scalar| tenant_name(scalar.as_str()));
-        if name.is_none() && section.node("name").is_none() {
-            section.problem("name", "is missing");
-        }
-        // Folder names may be compared without case, so names that differ only in case collide.
-        if let Some(name) = &name
-            && !names.insert(name.to_ascii_lowercase())
-        {
-            section.problem("name", format!("{name:?} is taken by another tenant (case does not count)"));
-        }
-        tenants.extend(tenant(name, &section, general, found).map(Arc::new));
-        section.finish();
-    }
-    tenants
-}
-
-fn tenant(
-    name: Option<String>,
-    section: &Section<'_>,
-    general: &General<'_>,
-    found: &Found,
-) -> Option<Tenant> {
-    let api = section
-        .section("api", |inner| api(inner, general.api.clone()))
-        .unwrap_or_else(|| general.api.clone());
-    let prices = section
-        .section("prices", |inner| Arc::new(prices::read(inner, found)))
-        .or_else(|| general.prices.cloned());
-    let group_by = section
-        .section("report", |inner| group_by(inner))
-        .flatten()
-        .unwrap_or_else(|| general.group_by.to_vec());
-    let base_url = section
-        .value("base_url", |scalar| base_url_of(scalar.as_str(), &api))
-        .or_else(|| base_url_of(DEFAULT_BASE_URL, &api).ok());
-    let token = match (section.text("token_file"), section.text("token_env")) {
-        (Some(file), None) => Some(TokenSource::File(file.into())),
-        (None, Some(variable)) => Some(TokenSource::Env(variable)),
-        (Some(_), Some(_)) => {
-            section.problem("token_env", "token_file is set too: keep one of them");
-            None
-        }
-        (None, None) => {
-            if section.node("token_file").is_none() && section.node("token_env").is_none() {
-                section.problem(
-                    "token_file",
-                    "there is no token: set token_file, or token_env to a variable's name",
-                );
-            }
-            None
-        }
-    };
-    if let Some(source) = &token {
-        let key = if matches!(source, TokenSource::Env(_)) { "token_env" } else { "token_file" };
-        // A tenant without a proper name is told apart by its place in the list.
-        if let Some(message) = (general.token_problem)(name.as_deref().unwrap_or("without a name"), source) {
-            section.problem(key, message);
-        }
-    }
-    Some(Tenant { name: name?.into(), base_url: base_url?, token: token?, api, prices, group_by })
-}
-
-/// A tenant's name is a folder's name and part of file names.
-fn tenant_name(name: &str) -> Result<String, String> {
-    let valid = name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
-        && !name.contains("..")
-        && name.len() <= 64;
-    if valid {
-        Ok(name.to_owned())
-    } else {
-        Err(format!(
-            "{name:?} cannot be a folder's name: use letters, digits, . and -, beginning with a letter or digit, \
-             without \"..\", 64 at most"
-        ))
-    }
-}
-
-fn api(section: &Section<'_>, default: Api) -> Api {
-    let positive = |key: &'static str, default| match section.duration(key) {
-        Some(duration) if duration.is_zero() => {
-            section.problem(key, "must be more than zero: a request without a limit can hang for ever");
-            default
-        }
-        Some(duration) => duration,
-        None => default,
-    };
-    Api {
-        timeout: positive("timeout", default.timeout),
-        connect_timeout: positive("connect_timeout", default.connect_timeout),
-        allow_http: section.boolean("allow_http").unwrap_or(default.allow_http),
-        ca_file: section.text("ca_file").map(PathBuf::from).or(default.ca_file),
-        proxy: section.value("proxy", |scalar| proxy(scalar.as_str())).or(default.proxy),
-        page_size: section.number("page_size", 1..=10_000).unwrap_or(default.page_size),
-        concurrency: section
-            .number("concurrency", 1..=256)
-            .map_or(default.concurrency, |number| number as usize),
-        max_body: section.value("max_body", |scalar| bytes(scalar.as_str())).unwrap_or(default.max_body),
-        retries: section.number("retries", 0..=20).unwrap_or(default.retries),
-    }
-}
-
-fn proxy(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        // The text is not repeated: it may hold a password.
-        _ => Err("is not the address of a proxy, such as http://proxy.example:3128".to_owned()),
-    }
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    match text.parse::<bytesize::ByteSize>() {
-        Ok(size) if size.as_u64() >= 1024 => Ok(size.as_u64()),
-        Ok(_) => Err(format!("{text:?} is less than 1KiB")),
-        Err(_) => Err(format!("{text:?} is not a size such as 256MiB")),
-    }
-}
-
-fn base_url_of(text: &str, api: &Api) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("{text:?} is not an address: {error}"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user name or password: the API takes a token, remove them".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("{text:?} must end with a path, without ? or #"));
-    }
-    match url.scheme() {
-        "https" => {}
-        "http" if api.allow_http || is_loopback(&url) => {}
-        "http" => {
-            return Err(format!(
-                "{text:?} would send the token unencrypted: use https, or set api.allow_http to true"
-            ));
-        }
-        scheme => return Err(format!("{text:?}: {scheme} is not spoken here, use https")),
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-fn poll(section: &Section<'_>) -> Poll {
-    let default = Poll::default();
-    let interval = |key: &'static str, default| match section.duration(key) {
-        Some(interval) if !interval.is_zero() && interval.as_secs() == 0 => {
-            section.problem(key, "is less than a second; 0s switches the collector off");
-            default
-        }
-        Some(interval) => interval,
-        None => default,
-    };
-    Poll {
-        capacity: interval("capacity", default.capacity),
-        inventory: interval("inventory", default.inventory),
-        deleted_vms: interval("deleted_vms", default.deleted_vms),
-        usage: interval("usage", default.usage),
-        catalogue: interval("catalogue", default.catalogue),
-    }
-}
-
-fn metrics(section: &Section<'_>) -> Metrics {
-    let default = Metrics::default();
-    let tag_keys = section.texts("tag_keys").unwrap_or_default();
-    let mut labels = BTreeMap::new();
-    for key in &tag_keys {
-        if let Some(other) = labels.insert(label_of(key), key) {
-            section.problem(
-                "tag_keys",
-                format!("{other:?} and {key:?} become the same label tag_{}", label_of(key)),
-            );
-        }
-    }
-    Metrics {
-        per_vm: section.boolean("per_vm").unwrap_or(default.per_vm),
-        max_vms: section.number("max_vms", 0..=u32::MAX).map_or(default.max_vms, |number| number as usize),
-        max_tags: section.number("max_tags", 0..=u32::MAX).map_or(default.max_tags, |number| number as usize),
-        tag_keys,
-        stale_after: section.duration("stale_after").unwrap_or(default.stale_after),
-    }
-}
-
-/// The label's part behind `tag_`: what Prometheus does not take becomes `_`.
-#[must_use]
-pub fn label_of(tag_key: &str) -> String {
-    tag_key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
-}
-
-fn web(section: &Section<'_>) -> Web {
-    let reports = section.value("reports", |scalar| match scalar.as_str() {
-        "auto" => Ok(WebReports::Auto),
-        "on" => Ok(WebReports::On),
-        "off" => Ok(WebReports::Off),
-        other => Err(format!("{other:?} is none of auto, on, off")),
-    });
-    Web { reports: reports.unwrap_or_default() }
-}
-
-fn ledger(section: &Section<'_>) -> Ledger {
-    let default = Ledger::default();
-    let retention = section.value("retention", |scalar| match scalar.as_str() {
-        "never" => Ok(None),
-        text => super::yaml::duration(text).map(Some),
-    });
-    Ledger {
-        path: section.value("url", |scalar| ledger_path(scalar.as_str())).unwrap_or(default.path),
-        retention: retention.unwrap_or(default.retention),
-    }
-}
-
-fn ledger_path(url: &str) -> Result<PathBuf, String> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(path.into()),
-        _ => Err(format!("{url:?} is not sqlite: and a path, such as sqlite:flexvm-exporter.db")),
-    }
-}
-
-fn report(section: &Section<'_>, found: &Found) -> (Report, Vec<String>) {
-    let default = Report::default();
-    let restate = section.value("restate", |scalar| match scalar.as_str() {
-        "flag" => Ok(Restate::Flag),
-        "auto" => Ok(Restate::Auto),
-        other => Err(format!("{other:?} is neither flag nor auto")),
-    });
-    let report = Report {
-        directory: section.text("directory").map_or(default.directory, PathBuf::from),
-        schedule: section
-            .value("schedule", |scalar| scalar.as_str().parse::<Schedule>())
-            .unwrap_or(default.schedule),
-        settle: section.duration("settle").unwrap_or(default.settle),
-        backfill: section.number("backfill", 0..=120).unwrap_or(default.backfill),
-        tag_rules: tag_rules(section, found),
-        watch: section.duration("watch").unwrap_or(default.watch),
-        restate: restate.unwrap_or_default(),
-        excel_bom: section.boolean("excel_bom").unwrap_or(default.excel_bom),
-    };
-    (report, group_by(section).unwrap_or_default())
-}
-
-fn group_by(section: &Section<'_>) -> Option<Vec<String>> {
-    let keys = section.texts("group_by")?;
-    let mut seen = BTreeSet::new();
-    for key in &keys {
-        if !seen.insert(key) {
-            section.problem("group_by", format!("{key:?} stands here twice"));
-        }
-        if key.contains(':') {
-            section.problem(
-                "group_by",
-                format!("{key:?} is not a tag's key: the key is what stands before the first :"),
-            );
-        }
-    }
-    Some(keys)
-}
-
-fn tag_rules(section: &Section<'_>, found: &Found) -> Vec<TagRule> {
-    let mut keys = BTreeSet::new();
-    let mut rules = Vec::new();
-    for (path, node) in section.list("tag_rules").unwrap_or_default() {
-        let section = Section::new(path, node, found);
-        let key = section.text("key");
-        if key.is_none() && section.node("key").is_none() {
-            section.problem("key", "is missing: the tag key that the rule is for");
-        }
-        let values = section.entries("values").into_iter().filter_map(|(path, name, node)| {
-            let value = super::yaml::scalar(&path, node, found, |scalar| Ok(scalar.as_str().to_owned()))?;
-            Some((name.to_owned(), value))
-        });
-        let rule = TagRule {
-            key: key.unwrap_or_default(),
-            values: values.collect(),
-            rename: section.text("rename"),
-            lowercase: section.boolean("lowercase").unwrap_or(false),
-            trim: section.boolean("trim").unwrap_or(false),
-        };
-        if !rule.key.is_empty() && !keys.insert(rule.key.clone()) {
-            section.problem("key", format!("{:?} has a rule already: put both into one", rule.key));
-        }
-        section.finish();
-        rules.push(rule);
-    }
-    rules
-}
-
 /// A tenant for a simulator that this program itself runs.
 #[must_use]
 pub fn simulated_tenant(name: &str, base_url: Url, token: &str) -> Tenant {

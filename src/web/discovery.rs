@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use hyper::StatusCode;
 use serde::Serialize;
 
+use crate::config::load::label_of;
 use crate::snapshot::{Cloud, InventoryData, Vm, VmStatus, split_tag};
 use crate::store::View;
 
@@ -126,16 +127,11 @@ fn labels<'a>(
         let value = value.unwrap_or("true");
         // Several values of a key, or keys that differ in characters that labels cannot have.
         labels
-            .entry(format!("__meta_flexvm_tag_{}", label(key)))
+            .entry(format!("__meta_flexvm_tag_{}", label_of(key)))
             .and_modify(|known| *known = format!("{known};{value}").into())
             .or_insert(value.into());
     }
     labels
-}
-
-/// A tag's key as part of a label's name.
-fn label(key: &str) -> String {
-    key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,193 @@
+//! The sections that are for all tenants; `api` and `report.group_by` may stand in a tenant too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use reqwest::Url;
+
+use crate::config::schedule::Schedule;
+use crate::config::yaml::{Found, Section, duration, scalar};
+use crate::config::{Api, Ledger, Metrics, Poll, Report, Restate, TagRule, Web, WebReports};
+
+pub(super) fn api(section: &Section<'_>, default: Api) -> Api {
+    let positive = |key: &'static str, default| match section.duration(key) {
+        Some(duration) if duration.is_zero() => {
+            section.problem(key, "must be more than zero: a request without a limit can hang for ever");
+            default
+        }
+        Some(duration) => duration,
+        None => default,
+    };
+    Api {
+        timeout: positive("timeout", default.timeout),
+        connect_timeout: positive("connect_timeout", default.connect_timeout),
+        allow_http: section.boolean("allow_http").unwrap_or(default.allow_http),
+        ca_file: section.text("ca_file").map(PathBuf::from).or(default.ca_file),
+        proxy: section.value("proxy", |scalar| proxy(scalar.as_str())).or(default.proxy),
+        page_size: section.number("page_size", 1..=10_000).unwrap_or(default.page_size),
+        concurrency: section
+            .number("concurrency", 1..=256)
+            .map_or(default.concurrency, |number| number as usize),
+        max_body: section.value("max_body", |scalar| bytes(scalar.as_str())).unwrap_or(default.max_body),
+        retries: section.number("retries", 0..=20).unwrap_or(default.retries),
+    }
+}
+
+fn proxy(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        // The text is not repeated: it may hold a password.
+        _ => Err("is not the address of a proxy, such as http://proxy.example:3128".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    match text.parse::<bytesize::ByteSize>() {
+        Ok(size) if size.as_u64() >= 1024 => Ok(size.as_u64()),
+        Ok(_) => Err(format!("{text:?} is less than 1KiB")),
+        Err(_) => Err(format!("{text:?} is not a size such as 256MiB")),
+    }
+}
+
+pub(super) fn poll(section: &Section<'_>) -> Poll {
+    let default = Poll::default();
+    let interval = |key: &'static str, default| match section.duration(key) {
+        Some(interval) if !interval.is_zero() && interval.as_secs() == 0 => {
+            section.problem(key, "is less than a second; 0s switches the collector off");
+            default
+        }
+        Some(interval) => interval,
+        None => default,
+    };
+    Poll {
+        capacity: interval("capacity", default.capacity),
+        inventory: interval("inventory", default.inventory),
+        deleted_vms: interval("deleted_vms", default.deleted_vms),
+        usage: interval("usage", default.usage),
+        catalogue: interval("catalogue", default.catalogue),
+    }
+}
+
+pub(super) fn metrics(section: &Section<'_>) -> Metrics {
+    let default = Metrics::default();
+    let tag_keys = section.texts("tag_keys").unwrap_or_default();
+    let mut labels = BTreeMap::new();
+    for key in &tag_keys {
+        if let Some(other) = labels.insert(label_of(key), key) {
+            section.problem(
+                "tag_keys",
+                format!("{other:?} and {key:?} become the same label tag_{}", label_of(key)),
+            );
+        }
+    }
+    Metrics {
+        per_vm: section.boolean("per_vm").unwrap_or(default.per_vm),
+        max_vms: section.number("max_vms", 0..=u32::MAX).map_or(default.max_vms, |number| number as usize),
+        max_tags: section.number("max_tags", 0..=u32::MAX).map_or(default.max_tags, |number| number as usize),
+        tag_keys,
+        stale_after: section.duration("stale_after").unwrap_or(default.stale_after),
+    }
+}
+
+/// The label's part behind `tag_`: what Prometheus does not take becomes `_`.
+#[must_use]
+pub fn label_of(tag_key: &str) -> String {
+    tag_key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+pub(super) fn web(section: &Section<'_>) -> Web {
+    let reports = section.value("reports", |scalar| match scalar.as_str() {
+        "auto" => Ok(WebReports::Auto),
+        "on" => Ok(WebReports::On),
+        "off" => Ok(WebReports::Off),
+        other => Err(format!("{other:?} is none of auto, on, off")),
+    });
+    Web { reports: reports.unwrap_or_default() }
+}
+
+pub(super) fn ledger(section: &Section<'_>) -> Ledger {
+    let default = Ledger::default();
+    let retention = section.value("retention", |scalar| match scalar.as_str() {
+        "never" => Ok(None),
+        text => duration(text).map(Some),
+    });
+    Ledger {
+        path: section.value("url", |scalar| ledger_path(scalar.as_str())).unwrap_or(default.path),
+        retention: retention.unwrap_or(default.retention),
+    }
+}
+
+pub(super) fn ledger_path(url: &str) -> Result<PathBuf, String> {
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(path.into()),
+        _ => Err(format!("{url:?} is not sqlite: and a path, such as sqlite:flexvm-exporter.db")),
+    }
+}
+
+pub(super) fn report(section: &Section<'_>, found: &Found) -> (Report, Vec<String>) {
+    let default = Report::default();
+    let restate = section.value("restate", |scalar| match scalar.as_str() {
+        "flag" => Ok(Restate::Flag),
+        "auto" => Ok(Restate::Auto),
+        other => Err(format!("{other:?} is neither flag nor auto")),
+    });
+    let report = Report {
+        directory: section.text("directory").map_or(default.directory, PathBuf::from),
+        schedule: section
+            .value("schedule", |scalar| scalar.as_str().parse::<Schedule>())
+            .unwrap_or(default.schedule),
+        settle: section.duration("settle").unwrap_or(default.settle),
+        backfill: section.number("backfill", 0..=120).unwrap_or(default.backfill),
+        tag_rules: tag_rules(section, found),
+        watch: section.duration("watch").unwrap_or(default.watch),
+        restate: restate.unwrap_or_default(),
+        excel_bom: section.boolean("excel_bom").unwrap_or(default.excel_bom),
+    };
+    (report, group_by(section).unwrap_or_default())
+}
+
+pub(super) fn group_by(section: &Section<'_>) -> Option<Vec<String>> {
+    let keys = section.texts("group_by")?;
+    let mut seen = BTreeSet::new();
+    for key in &keys {
+        if !seen.insert(key) {
+            section.problem("group_by", format!("{key:?} stands here twice"));
+        }
+        if key.contains(':') {
+            section.problem(
+                "group_by",
+                format!("{key:?} is not a tag's key: the key is what stands before the first :"),
+            );
+        }
+    }
+    Some(keys)
+}
+
+fn tag_rules(section: &Section<'_>, found: &Found) -> Vec<TagRule> {
+    let mut keys = BTreeSet::new();
+    let mut rules = Vec::new();
+    for (path, node) in section.list("tag_rules").unwrap_or_default() {
+        let section = Section::new(path, node, found);
+        let key = section.text("key");
+        if key.is_none() && section.node("key").is_none() {
+            section.problem("key", "is missing: the tag key that the rule is for");
+        }
+        let values = section.entries("values").into_iter().filter_map(|(path, name, node)| {
+            let value = scalar(&path, node, found, |scalar| Ok(scalar.as_str().to_owned()))?;
+            Some((name.to_owned(), value))
+        });
+        let rule = TagRule {
+            key: key.unwrap_or_default(),
+            values: values.collect(),
+            rename: section.text("rename"),
+            lowercase: section.boolean("lowercase").unwrap_or(false),
+            trim: section.boolean("trim").unwrap_or(false),
+        };
+        if !rule.key.is_empty() && !keys.insert(rule.key.clone()) {
+            section.problem("key", format!("{:?} has a rule already: put both into one", rule.key));
+        }
+        section.finish();
+        rules.push(rule);
+    }
+    rules
+}
