@@ -8,10 +8,12 @@ use reqwest::Url;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
     /// Neither https nor http.
-    #[error("is not an address that is spoken here, use https")]
+    #[error("must begin with https://")]
     Scheme,
     /// http to another machine: the token would travel in the clear.
-    #[error("would send the token unencrypted: use https://, or set api.allow_http to true")]
+    #[error(
+        "must begin with https://, because http:// would send the token unencrypted; or set api.allow_http to true"
+    )]
     Http,
     /// No host.
     #[error("must name a host")]

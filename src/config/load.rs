@@ -213,7 +213,9 @@ mod tests {
             assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start}: {problems:#?}");
         };
         has("tenants[0].name (line 2): \"..\"");
-        has("tenants[1].base_url (line 6): \"http://api.example\" would send the token unencrypted");
+        has(
+            "tenants[1].base_url (line 6): \"http://api.example\" must begin with https://, because http:// would send the token unencrypted",
+        );
         has("tenants[2].name (line 7): \"a\" is taken");
         has("tenants[2].token_env (line 8): token_file is set too");
         has("api.timeout (line 11): \"90\" is not a duration");
