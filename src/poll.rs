@@ -203,9 +203,7 @@ impl Poller {
         let mut data = Arc::unwrap_or_clone(data);
         match recorded {
             Ok(since) => {
-                for (vm, since) in data.vms.iter_mut().zip(since) {
-                    vm.status_since = since;
-                }
+                data.status_since = since;
                 if std::mem::take(&mut state.unrecorded) {
                     tracing::info!(%tenant, "polls are recorded again");
                 }

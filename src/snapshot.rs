@@ -137,8 +137,6 @@ pub struct Vm {
     pub image: Text,
     /// Current status.
     pub status: VmStatus,
-    /// When our polls first saw it in this status, if the ledger knows.
-    pub status_since: Option<Timestamp>,
     /// The node that hosts it, once the API knows.
     pub node_id: Option<Text>,
     /// When it was created, if the API said so.
@@ -278,8 +276,11 @@ pub struct InventoryData {
     pub clouds: Vec<Cloud>,
     /// Nodes of all clouds.
     pub nodes: Vec<Node>,
-    /// Living VMs of all clouds.
-    pub vms: Vec<Vm>,
+    /// Living VMs of all clouds. Those that look as they did a poll before are shared with it.
+    pub vms: Vec<Arc<Vm>>,
+    /// Of each of `vms`, in the same order: when our polls first saw it in its status, if the ledger
+    /// knows. Empty before the ledger was asked.
+    pub status_since: Vec<Option<Timestamp>>,
     /// Ids of those that were in no list, but answered when asked for.
     pub by_id: Vec<Text>,
     /// Ids of those that were in no list and could not be asked for: they are as they were before.

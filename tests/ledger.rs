@@ -25,7 +25,6 @@ fn vm(id: &str, status: VmStatus) -> Vm {
         instance_type: text("vm.4c.8g"),
         image: text("debian"),
         status,
-        status_since: None,
         node_id: None,
         created_at: None,
         deleted_at: None,
@@ -38,5 +37,5 @@ fn vm(id: &str, status: VmStatus) -> Vm {
 fn poll<'a>(vms: impl IntoIterator<Item = (&'a str, VmStatus)>) -> InventoryData {
     let mut vms: Vec<_> = vms.into_iter().map(|(id, status)| vm(id, status)).collect();
     vms.sort_by(|a, b| a.id.cmp(&b.id));
-    InventoryData { vms, ..InventoryData::default() }
+    InventoryData { vms: vms.into_iter().map(std::sync::Arc::new).collect(), ..InventoryData::default() }
 }

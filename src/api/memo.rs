@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use twox_hash::XxHash3_128;
 
-use super::wire::{self, Parsed, Texts};
+use super::wire::{self, Parse, Parsed, Texts};
 use crate::snapshot::{Text, Vm, VmStatus};
 
 /// Pages by the digest of their body. 128 bits: no two bodies that are not made to collide do, and
 /// whoever could make them could as well send wrong rows.
-type Pages = HashMap<u128, Arc<Parsed<Vec<Vm>>>>;
+type Pages = HashMap<u128, Page>;
+
+/// Its rows are shared with every snapshot that they are in.
+type Page = Parsed<Arc<[Arc<Vm>]>>;
 
 /// A list of VMs: a cloud and a status.
 type Key = (Text, VmStatus);
@@ -59,15 +62,30 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// The rows of a page: remembered, or parsed and remembered.
-    pub fn page(&self, body: &[u8], texts: &Texts) -> Result<Parsed<Vec<Vm>>, serde_json::Error> {
-        let (cloud_id, status) = &self.key;
+    fn use_page(&self, digest: u128, page: &Page) -> Parsed<Vec<Arc<Vm>>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, page.clone());
+        Parsed {
+            value: page.value.to_vec(),
+            unknown: page.unknown.clone(),
+            unreadable_time: page.unreadable_time.clone(),
+        }
+    }
+}
+
+impl Parse<Vec<Arc<Vm>>> for Reading {
+    fn known(&self, body: &[u8]) -> Option<Parsed<Vec<Arc<Vm>>>> {
+        if self.known.is_empty() {
+            return None;
+        }
         let digest = XxHash3_128::oneshot(body);
-        let page = match self.known.get(&digest) {
-            Some(page) => Arc::clone(page),
-            None => Arc::new(wire::vms(body, texts, cloud_id, status)?),
-        };
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::clone(&page));
-        Ok(Parsed::clone(&page))
+        Some(self.use_page(digest, self.known.get(&digest)?))
+    }
+
+    /// The rows of a page, which is remembered.
+    fn parse(self, body: &[u8], texts: &Texts) -> Result<Parsed<Vec<Arc<Vm>>>, serde_json::Error> {
+        let (cloud_id, status) = &self.key;
+        let Parsed { value, unknown, unreadable_time } = wire::vms(body, texts, cloud_id, status)?;
+        let page = Parsed { value: value.into_iter().map(Arc::new).collect(), unknown, unreadable_time };
+        Ok(self.use_page(XxHash3_128::oneshot(body), &page))
     }
 }

@@ -16,7 +16,7 @@ use super::retry::{Budget, Retries};
 use super::statistics::Statistics;
 use super::transport::{Answer, Failure, Range};
 use super::unknown::UnknownFields;
-use super::wire::{self, Parsed, Texts};
+use super::wire::{self, Parse, Texts};
 use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
@@ -109,15 +109,13 @@ impl Run {
 
     /// The VMs that a cloud lists under `status`. A row's own status is kept, whatever was asked:
     /// it may have moved on. [`Reason::NotFound`] if the cloud is gone.
-    pub async fn vms(&self, cloud_id: &Text, status: &VmStatus) -> Result<Vec<Vm>, Error> {
+    pub async fn vms(&self, cloud_id: &Text, status: &VmStatus) -> Result<Vec<Arc<Vm>>, Error> {
         let reading = self.shared.memo.begin(cloud_id, status);
-        let page = reading.clone();
-        let parse = move |body: &[u8], texts: &Texts| page.page(body, texts);
         let query = |url: &mut Url| {
             url.query_pairs_mut().append_pair("status", status.as_str());
         };
         let path = ["clouds", cloud_id, "vms"];
-        let vms = self.list(Endpoint::Vms, &path, query, parse, |vm| &vm.id).await?;
+        let vms = self.list(Endpoint::Vms, &path, query, reading.clone(), |vm| &vm.id).await?;
         self.shared.memo.keep(&reading);
         Ok(vms)
     }
@@ -176,7 +174,7 @@ impl Run {
     async fn object<T, P>(&self, endpoint: Endpoint, path: &[&str], parse: P) -> Result<T, Error>
     where
         T: Send + 'static,
-        P: FnOnce(&[u8], &Texts) -> Result<Parsed<T>, serde_json::Error> + Send + 'static,
+        P: Parse<T>,
     {
         let url = self.url(endpoint, path)?;
         Ok(self.get(endpoint, url, None, parse, |_| 1).await?.1)
@@ -192,7 +190,7 @@ impl Run {
     ) -> Result<Vec<T>, Error>
     where
         T: Send + 'static,
-        P: FnOnce(&[u8], &Texts) -> Result<Parsed<Vec<T>>, serde_json::Error> + Clone + Send + 'static,
+        P: Parse<Vec<T>> + Clone,
     {
         let mut url = self.url(endpoint, path)?;
         query(&mut url);
@@ -220,7 +218,7 @@ impl Run {
     ) -> Result<(Bytes, T), Error>
     where
         T: Send + 'static,
-        P: FnOnce(&[u8], &Texts) -> Result<Parsed<T>, serde_json::Error> + Send + 'static,
+        P: Parse<T>,
     {
         let Answer { status, body } = self.fetch(endpoint, &url, range).await?;
         let malformed = |message: String| {
@@ -229,13 +227,15 @@ impl Run {
                 None => message,
             })
         };
-        let parsed = if body.len() < LARGE {
-            parse(&body, &self.texts)
-        } else {
-            let (body, texts) = (body.clone(), Arc::clone(&self.texts));
-            tokio::task::spawn_blocking(move || parse(&body, &texts))
-                .await
-                .map_err(|error| malformed("parsing was abandoned".to_owned()).caused_by(error))?
+        let parsed = match parse.known(&body) {
+            Some(known) => Ok(known),
+            None if body.len() < LARGE => parse.parse(&body, &self.texts),
+            None => {
+                let (body, texts) = (body.clone(), Arc::clone(&self.texts));
+                tokio::task::spawn_blocking(move || parse.parse(&body, &texts))
+                    .await
+                    .map_err(|error| malformed("parsing was abandoned".to_owned()).caused_by(error))?
+            }
         };
         let parsed = parsed.map_err(|error| malformed(wire::explain(&body, &error)))?;
         if let Some(time) = &parsed.unreadable_time

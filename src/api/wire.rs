@@ -39,6 +39,23 @@ pub(super) struct Parsed<T> {
 
 type Outcome<T> = Result<Parsed<T>, serde_json::Error>;
 
+/// How a body is read.
+pub(super) trait Parse<T>: Send + 'static {
+    /// What the body is known to say, without parsing it.
+    fn known(&self, _body: &[u8]) -> Option<Parsed<T>> {
+        None
+    }
+
+    /// What it says.
+    fn parse(self, body: &[u8], texts: &Texts) -> Outcome<T>;
+}
+
+impl<T, F: FnOnce(&[u8], &Texts) -> Outcome<T> + Send + 'static> Parse<T> for F {
+    fn parse(self, body: &[u8], texts: &Texts) -> Outcome<T> {
+        self(body, texts)
+    }
+}
+
 /// Text and tag sets that repeat, each stored once.
 #[derive(Default)]
 pub(super) struct Texts {

@@ -16,31 +16,37 @@ pub struct Inventory<'a> {
     nodes: Vec<&'a Node>,
     /// See [`living`].
     pub vms: Vec<&'a Vm>,
+    /// Of each of `vms`: since when it has been seen in its status.
+    pub status_since: Vec<Option<Timestamp>>,
     by_type: counts::ByType<'a>,
 }
 
 impl<'a> Inventory<'a> {
     fn of(tenant: &'a TenantView<'a>, data: &'a InventoryData) -> Self {
-        let vms = living(data);
+        let (vms, status_since) = living(data);
         Self {
             tenant,
             clouds: distinct(&data.clouds, |cloud| &cloud.id).collect(),
             nodes: distinct(&data.nodes, |node| &node.id).collect(),
             by_type: counts::by_type(&vms),
             vms,
+            status_since,
         }
     }
 }
 
-/// The VMs that are not deleted, each once, in the order of their ids.
-pub fn living(data: &InventoryData) -> Vec<&Vm> {
-    let mut vms: Vec<&Vm> = data.vms.iter().filter(|vm| vm.status != VmStatus::Deleted).collect();
+/// The VMs that are not deleted, each once, in the order of their ids, and since when each has been
+/// seen in its status.
+pub fn living(data: &InventoryData) -> (Vec<&Vm>, Vec<Option<Timestamp>>) {
+    let since = data.status_since.iter().copied().chain(std::iter::repeat(None));
+    let all = data.vms.iter().map(|vm| &**vm).zip(since);
+    let mut vms: Vec<_> = all.filter(|(vm, _)| vm.status != VmStatus::Deleted).collect();
     // They come like this; but a wrong order must not decide whom `max_vms` leaves out.
-    if !vms.is_sorted_by(|a, b| a.id < b.id) {
-        vms.sort_by(|a, b| a.id.cmp(&b.id));
-        vms.dedup_by(|a, b| a.id == b.id);
+    if !vms.is_sorted_by(|(a, _), (b, _)| a.id < b.id) {
+        vms.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        vms.dedup_by(|(a, _), (b, _)| a.id == b.id);
     }
-    vms
+    vms.into_iter().unzip()
 }
 
 pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {

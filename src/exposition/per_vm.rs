@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
+use jiff::Timestamp;
+
 use super::inventory::{Inventory, seconds};
 use super::writer::{Writer, write_labels};
 use crate::config::Metrics;
@@ -58,8 +60,8 @@ pub fn write(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writ
         "flexvm_vm_status_since_timestamp_seconds",
         "When a poll first saw the VM in its current status, Unix time in seconds; absent while the ledger does not know.",
     );
-    for (vm, ids) in rows.iter() {
-        if let Some(at) = vm.status_since {
+    for (since, ids) in rows.status_since() {
+        if let Some(at) = since {
             family.written(ids, &[], seconds(at));
         }
     }
@@ -112,13 +114,15 @@ fn value<'a>(tags: &'a [Text], key: &str) -> Option<Cow<'a, str>> {
 /// The VMs that get series, with the labels that all series of a VM begin with, one behind the other.
 struct Rows<'a> {
     vms: Vec<(&'a Vm, Range<usize>)>,
+    status_since: Vec<Option<Timestamp>>,
     ids: Vec<u8>,
 }
 
 impl<'a> Rows<'a> {
     fn of(inventories: &[Inventory<'a>], max_vms: usize) -> Self {
-        let (mut vms, mut ids) = (Vec::new(), Vec::new());
+        let (mut vms, mut status_since, mut ids) = (Vec::new(), Vec::new(), Vec::new());
         for each in inventories {
+            status_since.extend(each.status_since.iter().take(max_vms));
             for vm in each.vms.iter().take(max_vms) {
                 let start = ids.len();
                 let labels = [("tenant", each.tenant.name), ("cloud_id", &*vm.cloud_id), ("vm_id", &*vm.id)];
@@ -126,10 +130,14 @@ impl<'a> Rows<'a> {
                 vms.push((*vm, start..ids.len()));
             }
         }
-        Self { vms, ids }
+        Self { vms, status_since, ids }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&'a Vm, &[u8])> {
         self.vms.iter().map(|(vm, range)| (*vm, &self.ids[range.clone()]))
+    }
+
+    fn status_since(&self) -> impl Iterator<Item = (Option<Timestamp>, &[u8])> {
+        self.status_since.iter().copied().zip(self.iter().map(|(_, ids)| ids))
     }
 }

@@ -42,7 +42,7 @@ pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer)
         .iter()
         .filter_map(|view| {
             let data = &*view.snapshot.usage.as_ref()?.data;
-            let vms = view.snapshot.inventory.iter().flat_map(|section| living(&section.data));
+            let vms = view.snapshot.inventory.iter().flat_map(|section| living(&section.data).0);
             let by_tag = counts::by_tag(&vms.collect::<Vec<_>>());
             Some(Tenant { name: view.name, data, chosen: tags::choose(view, &by_tag, options.max_tags) })
         })

@@ -1,6 +1,6 @@
 //! Clouds, their nodes and their living VMs, read so that nothing is lost while it changes.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _};
@@ -21,35 +21,46 @@ pub async fn fetch(run: &Run, before: Option<&InventoryData>) -> Result<Inventor
     let clouds = run.clouds().await?;
     let contents = try_join_all(clouds.into_iter().map(|cloud| content(run, cloud))).await?;
     let mut data = InventoryData::default();
-    let mut vms: BTreeMap<Text, Vm> = BTreeMap::new();
     for (cloud, nodes, cloud_vms) in contents.into_iter().flatten() {
         data.clouds.push(cloud);
         data.nodes.extend(nodes);
-        for vm in cloud_vms {
-            vms.insert(vm.id.clone(), vm);
-        }
+        data.vms.extend(cloud_vms);
     }
+    sort(&mut data.vms);
     if let Some(before) = before {
-        for missing in missing(run, before, &data.clouds, &vms).await {
+        for missing in missing(run, before, &data).await {
             let (vm, ids) = match missing {
                 Missing::Answered(vm) => (vm, &mut data.by_id),
                 Missing::Unresolved(vm) => (vm, &mut data.unresolved),
                 Missing::Gone => continue,
             };
             ids.push(vm.id.clone());
-            vms.insert(vm.id.clone(), vm);
+            data.vms.push(vm);
         }
+        sort(&mut data.vms);
         data.by_id.sort();
         data.unresolved.sort();
     }
     data.clouds.sort_by(|a, b| a.id.cmp(&b.id));
     data.nodes.sort_by(|a, b| (&a.cloud_id, &a.id).cmp(&(&b.cloud_id, &b.id)));
-    data.vms = vms.into_values().collect();
     Ok(data)
 }
 
+/// Brings VMs into the order of their ids, each once: as it was read last.
+fn sort(vms: &mut Vec<Arc<Vm>>) {
+    // Stable: of one id, the order of reading is kept.
+    vms.sort_by(|a, b| a.id.cmp(&b.id));
+    vms.dedup_by(|later, kept| {
+        let same = later.id == kept.id;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
+}
+
 /// A cloud with its nodes and VMs, or `None` if it vanished while it was read.
-async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, Vec<Node>, Vec<Vm>)>, Error> {
+async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, Vec<Node>, Vec<Arc<Vm>>)>, Error> {
     let read = async { tokio::try_join!(run.nodes(&cloud.id), living_vms(run, &cloud.id)) };
     match read.await {
         Ok((nodes, vms)) => Ok(Some((cloud, nodes, vms))),
@@ -59,7 +70,7 @@ async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, Vec<Node>, Ve
 
 /// The nine lists one after the other, in the order of a VM's life: one that moves on meanwhile is
 /// met twice, and the later reading, which is put in later, wins.
-async fn living_vms(run: &Run, cloud_id: &Text) -> Result<Vec<Vm>, Error> {
+async fn living_vms(run: &Run, cloud_id: &Text) -> Result<Vec<Arc<Vm>>, Error> {
     let mut vms = Vec::new();
     for status in &VmStatus::LIVING {
         vms.extend(run.vms(cloud_id, status).await?);
@@ -81,24 +92,24 @@ pub async fn unless_vanished(run: &Run, cloud_id: &Text, error: Error) -> Result
 /// What became of a VM that is in no list any more.
 enum Missing {
     /// It answered.
-    Answered(Vm),
+    Answered(Arc<Vm>),
     /// It could not be asked: it stays as it was.
-    Unresolved(Vm),
+    Unresolved(Arc<Vm>),
     /// It is gone.
     Gone,
 }
 
 /// The VMs of `before` that are in no list now: asked for by id, or, if that fails, as
 /// they were. 404 and `deleted` are gone, and so is everything in a cloud that is gone.
-async fn missing(
-    run: &Run,
-    before: &InventoryData,
-    clouds: &[Cloud],
-    now: &BTreeMap<Text, Vm>,
-) -> Vec<Missing> {
-    let exists = |id: &Text| clouds.iter().any(|cloud| cloud.id == *id);
-    let mut missing: Vec<Vm> =
-        before.vms.iter().filter(|vm| !now.contains_key(&vm.id) && exists(&vm.cloud_id)).cloned().collect();
+async fn missing(run: &Run, before: &InventoryData, now: &InventoryData) -> Vec<Missing> {
+    let exists = |id: &Text| now.clouds.iter().any(|cloud| cloud.id == *id);
+    // Both are in the order of ids, so one walk over both finds what is not there any more.
+    let mut listed = now.vms.iter().peekable();
+    let left = before.vms.iter().filter(|vm| {
+        while listed.next_if(|other| other.id < vm.id).is_some() {}
+        listed.next_if(|other| other.id == vm.id).is_none()
+    });
+    let mut missing: Vec<Arc<Vm>> = left.filter(|vm| exists(&vm.cloud_id)).cloned().collect();
     if missing.len() > MAX_LOOKUPS {
         tracing::info!(
             missing = missing.len(),
@@ -110,7 +121,7 @@ async fn missing(
     let asked = missing.into_iter().map(|vm| async move {
         match run.vm(&vm.cloud_id, &vm.id).await {
             Ok(found) if found.status == VmStatus::Deleted => Missing::Gone,
-            Ok(found) => Missing::Answered(found),
+            Ok(found) => Missing::Answered(Arc::new(found)),
             Err(error) if error.reason() == Reason::NotFound => Missing::Gone,
             Err(_) => Missing::Unresolved(vm),
         }

@@ -1,5 +1,7 @@
 //! What is left out of a large tenant, and that it is said.
 
+use std::sync::Arc;
+
 use flexvm_exporter::config::Metrics;
 use flexvm_exporter::snapshot::{InventoryData, Snapshot, Vm};
 
@@ -7,6 +9,7 @@ use crate::world::{World, options, section, vm};
 use crate::{pairs, rendered, values};
 
 fn tenant(vms: Vec<Vm>) -> Snapshot {
+    let vms = vms.into_iter().map(Arc::new).collect();
     let inventory = section(InventoryData { vms, ..InventoryData::default() });
     Snapshot { inventory, ..Snapshot::default() }
 }

@@ -103,7 +103,6 @@ pub fn vm(id: &str, cloud_id: &str, status: &str, tags: &[&str]) -> Vm {
         image: "ubuntu-2404".into(),
         status: VmStatus::from_api(status),
         node_id: Some("n1".into()),
-        status_since: (status == "running").then(|| at("2026-10-02T00:00:00Z")),
         created_at: Some(at("2026-10-01T00:00:00.999Z")),
         deleted_at: None,
         ips: Box::new([]),
@@ -124,7 +123,11 @@ fn inventory() -> InventoryData {
     InventoryData {
         clouds: vec![cloud("c1", HOSTILE), cloud("c2", "second"), cloud("c1", "again")],
         nodes: vec![node("n1", "c1", "running"), node("n2", "c2", "melting"), node("n1", "c1", "failed")],
-        vms,
+        status_since: vms
+            .iter()
+            .map(|vm| (vm.status == VmStatus::Running).then(|| at("2026-10-02T00:00:00Z")))
+            .collect(),
+        vms: vms.into_iter().map(Arc::new).collect(),
         ..InventoryData::default()
     }
 }

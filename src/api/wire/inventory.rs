@@ -118,7 +118,6 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
             instance_type: context.word(&self.instance_type.0.unwrap_or_default().name),
             image: context.word(&self.image.0.unwrap_or_default().name),
             status,
-            status_since: None,
             node_id: self.node.0.filter(|node| !node.id.is_empty()).map(|node| context.word(&node.id)),
             ips: ips.map(|ip| IpAddress { address: (&*ip.address).into(), public: ip.public.0 }).collect(),
             tags: context.texts.tags(&self.tags),
