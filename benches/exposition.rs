@@ -204,7 +204,7 @@ fn registry(snapshot: &Snapshot) -> Registry {
     let created = gauge("flexvm_vm_created_timestamp_seconds", &[]);
     let since = gauge("flexvm_vm_status_since_timestamp_seconds", &[]);
     let tags = gauge("flexvm_vm_tags", &["tag_project", "tag_team"]);
-    for vm in snapshot.inventory.iter().flat_map(|section| &section.data.vms) {
+    for vm in snapshot.inventory.iter().flat_map(|section| &*section.data.vms) {
         let node = vm.node_id.as_deref().unwrap_or_default();
         let set = |gauge: &GaugeVec, more: &[&str], value| {
             gauge.with_label_values(&[&[TENANT, &*vm.cloud_id, &*vm.id], more].concat()).set(value);

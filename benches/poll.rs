@@ -18,6 +18,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Api, Secret, Tenant, TokenSource};
 use flexvm_exporter::poll::inventory;
 use flexvm_exporter::simulator::{Options, Simulator};
+use flexvm_exporter::snapshot::InventoryData;
 use futures_util::stream::{self, StreamExt as _};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -62,14 +63,16 @@ async fn measure(server: &Server) {
         group_by: Vec::new(),
     };
     let client = Client::new(&Arc::new(tenant), Arc::new(NoObserver)).expect("a client");
-    let poll = async || {
+    let poll = async |before: Option<InventoryData>| {
         let started = Instant::now();
-        let data = inventory::fetch(&client.run(Duration::from_mins(5)), None).await.expect("an inventory");
+        let run = client.run(Duration::from_mins(5));
+        let data = inventory::fetch(&run, before.as_ref()).await.expect("an inventory");
         assert_eq!(data.vms.len(), VMS);
-        started.elapsed()
+        (started.elapsed(), data)
     };
-    // The first poll also makes the server render and remember its pages.
-    poll().await;
+    // The first poll also makes the server render and remember its pages. Each further one follows
+    // the one before, as in the daemon.
+    let (_, mut data) = poll(None).await;
     let http = plain_client(Duration::from_mins(1)).expect("a client");
     let pages =
         http.get(format!("{}/pages", server.url)).send().await.expect("pages").text().await.expect("text");
@@ -90,7 +93,9 @@ async fn measure(server: &Server) {
         let (elapsed, read) = fetch().await;
         fetches.push(elapsed);
         bytes = read;
-        polls.push(poll().await);
+        let (elapsed, newest) = poll(Some(data)).await;
+        data = newest;
+        polls.push(elapsed);
     }
     let (poll, fetch) = (median(&mut polls[1..]), median(&mut fetches[1..]));
     let ratio = poll.as_secs_f64() / fetch.as_secs_f64();

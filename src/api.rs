@@ -26,8 +26,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use self::memo::Memo;
 use crate::config::Tenant;
 use crate::snapshot::MonthlyReport;
+use crate::snapshot::{Node, Vm};
 
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
@@ -66,7 +68,8 @@ struct Shared {
     /// A permit for each request in flight.
     permits: Semaphore,
     observer: Arc<dyn Observer>,
-    memo: memo::Memo,
+    vms: Memo<Vm>,
+    nodes: Memo<Node>,
 }
 
 impl Client {
@@ -81,7 +84,8 @@ impl Client {
             permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             tenant: tenant.clone(),
             observer,
-            memo: memo::Memo::default(),
+            vms: Memo::default(),
+            nodes: Memo::default(),
         })))
     }
 

@@ -328,7 +328,7 @@ impl Writer {
 fn since(state: &State, data: &InventoryData) -> Since {
     let mut known = state.vms.iter().peekable();
     let mut since = Vec::with_capacity(data.vms.len());
-    for vm in &data.vms {
+    for vm in &*data.vms {
         while known.next_if(|(id, _)| **id < vm.id).is_some() {}
         let found = known.next_if(|(id, known)| **id == vm.id && known.status == vm.status);
         since.push(found.map(|(_, known)| known.since));

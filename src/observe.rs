@@ -131,7 +131,7 @@ impl State {
         let mut events = Vec::new();
         // Both are in the order of ids, so one walk over both finds what came, stayed and went.
         let mut known = self.vms.iter().peekable();
-        for vm in &data.vms {
+        for vm in &*data.vms {
             while let Some((id, gone)) = known.next_if(|(id, _)| **id < vm.id) {
                 events.push(event(id, &gone.cloud_id, Kind::Gone, &gone.status));
             }

@@ -275,12 +275,14 @@ pub struct InventoryData {
     /// Clouds.
     pub clouds: Vec<Cloud>,
     /// Nodes of all clouds.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Arc<Node>>,
     /// Living VMs of all clouds. Those that look as they did a poll before are shared with it.
-    pub vms: Vec<Arc<Vm>>,
+    pub vms: Arc<[Arc<Vm>]>,
     /// Of each of `vms`, in the same order: when our polls first saw it in its status, if the ledger
     /// knows. Empty before the ledger was asked.
     pub status_since: Vec<Option<Timestamp>>,
+    /// The lists that were read. A reading that is given the very same ones again has the same VMs.
+    pub lists: Vec<Arc<[Arc<Vm>]>>,
     /// Ids of those that were in no list, but answered when asked for.
     pub by_id: Vec<Text>,
     /// Ids of those that were in no list and could not be asked for: they are as they were before.

@@ -1,91 +1,167 @@
-//! Pages of VMs that have not changed since they were last read are not parsed again.
+//! Pages that have not changed since they were last read are not parsed again, and a list whose
+//! pages are all as they were is the very list of before.
 //!
 //! Most VMs look as they did a minute ago, and parsing a page takes many times as long as
-//! recognising it by its digest. Its rows then also share their text with the snapshot before,
-//! instead of holding it twice. What is kept is what the last complete reading of each list used.
+//! recognising it by its digest. Its rows are then shared with the snapshot before. What is kept is
+//! what the last complete reading of each list used.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use twox_hash::XxHash3_128;
 
-use super::wire::{self, Parse, Parsed, Texts};
-use crate::snapshot::{Text, Vm, VmStatus};
+use super::paging::{self, List};
+use super::wire::{Parse, Parsed, Texts};
+use crate::snapshot::{Text, VmStatus};
 
-/// Pages by the digest of their body. 128 bits: no two bodies that are not made to collide do, and
-/// whoever could make them could as well send wrong rows.
-type Pages = HashMap<u128, Page>;
+/// A list: a cloud, and for VMs a status.
+type Key = (Text, Option<VmStatus>);
 
-/// Its rows are shared with every snapshot that they are in.
-type Page = Parsed<Arc<[Arc<Vm>]>>;
+/// A page and what it was recognised by. 128 bits: no two bodies that are not made to collide do,
+/// and whoever could make them could as well send wrong rows.
+pub(super) struct Page<T> {
+    digest: u128,
+    parsed: Arc<Parsed<Vec<Arc<T>>>>,
+}
 
-/// A list of VMs: a cloud and a status.
-type Key = (Text, VmStatus);
+impl<T> Clone for Page<T> {
+    fn clone(&self) -> Self {
+        Self { digest: self.digest, parsed: Arc::clone(&self.parsed) }
+    }
+}
 
-/// The pages of each list, as its last complete reading met them.
-#[derive(Default)]
-pub(super) struct Memo(Mutex<HashMap<Key, Arc<Pages>>>);
+impl<T> paging::Page for Page<T> {
+    fn len(&self) -> usize {
+        self.parsed.value.len()
+    }
+}
 
-impl Memo {
-    /// Begins to read a list.
-    pub fn begin(&self, cloud_id: &Text, status: &VmStatus) -> Reading {
-        let key = (cloud_id.clone(), status.clone());
+/// A list that was read to its end.
+struct Whole<T> {
+    /// Its pages in the order in which they were met, with how many rows of each were new.
+    pages: Vec<(Page<T>, usize)>,
+    /// Where among `pages` a digest is.
+    places: HashMap<u128, usize>,
+    rows: Arc<[Arc<T>]>,
+}
+
+/// Each list as its last complete reading met it.
+pub(super) struct Memo<T>(Mutex<HashMap<Key, Arc<Whole<T>>>>);
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Memo<T> {
+    /// Begins to read a list whose rows are told apart by `key`.
+    pub fn begin(&self, cloud_id: &Text, status: Option<&VmStatus>, key: fn(&Arc<T>) -> &Text) -> Reading<T> {
+        let list = (cloud_id.clone(), status.cloned());
         // Gone until the reading is complete: a list that fails is not worth its memory.
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        Reading { key, known: known.unwrap_or_default(), used: Arc::default() }
+        let known = self.lists().remove(&list);
+        Reading { list, key, known, pages: Vec::new(), rows: None }
     }
 
-    /// Keeps what a complete reading has used. Deleted VMs are not remembered: their list only grows,
-    /// and nobody keeps its rows.
-    pub fn keep(&self, reading: &Reading) {
-        let used = std::mem::take(&mut *reading.used.lock().unwrap_or_else(PoisonError::into_inner));
-        if reading.key.1 != VmStatus::Deleted && !used.is_empty() {
-            let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            lists.insert(reading.key.clone(), Arc::new(used));
+    /// The rows of a complete reading, which is remembered. Deleted VMs are not: their list only
+    /// grows, and nobody keeps its rows.
+    pub fn end(&self, mut reading: Reading<T>) -> Arc<[Arc<T>]> {
+        let rows = match (reading.rows.take(), &reading.known) {
+            (Some(rows), _) => rows.into_rows().into(),
+            (None, Some(known)) if known.pages.len() == reading.pages.len() => Arc::clone(&known.rows),
+            // Fewer pages than before.
+            (None, _) => reading.again().into_rows().into(),
+        };
+        let Reading { list, pages, .. } = reading;
+        if list.1 != Some(VmStatus::Deleted) {
+            let places = pages.iter().enumerate().map(|(place, (page, _))| (page.digest, place)).collect();
+            self.lists().insert(list, Arc::new(Whole { pages, places, rows: Arc::clone(&rows) }));
         }
+        rows
     }
 
     /// Forgets clouds that are not among `living`.
     pub fn retain<'a>(&self, living: impl Iterator<Item = &'a Text>) {
         let living: HashSet<_> = living.collect();
-        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.retain(|(cloud_id, _), _| living.contains(cloud_id));
+        self.lists().retain(|(cloud_id, _), _| living.contains(cloud_id));
+    }
+
+    fn lists(&self) -> MutexGuard<'_, HashMap<Key, Arc<Whole<T>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A list that is being read.
-#[derive(Clone)]
-pub(super) struct Reading {
-    key: Key,
-    known: Arc<Pages>,
-    used: Arc<Mutex<Pages>>,
+pub(super) struct Reading<T> {
+    list: Key,
+    key: fn(&Arc<T>) -> &Text,
+    known: Option<Arc<Whole<T>>>,
+    pages: Vec<(Page<T>, usize)>,
+    /// The rows, once a page differs from the one that stood in its place before.
+    rows: Option<List<Arc<T>>>,
 }
 
-impl Reading {
-    fn use_page(&self, digest: u128, page: &Page) -> Parsed<Vec<Arc<Vm>>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, page.clone());
-        Parsed {
-            value: page.value.to_vec(),
-            unknown: page.unknown.clone(),
-            unreadable_time: page.unreadable_time.clone(),
+impl<T> Reading<T> {
+    /// How its pages are read: recognised, or else parsed with `parse`.
+    pub fn parser<P>(&self, parse: P) -> Recognise<T, P> {
+        Recognise { known: self.known.clone(), parse }
+    }
+
+    /// The rows of all pages so far.
+    fn again(&self) -> List<Arc<T>> {
+        let mut rows = List::new(self.key);
+        for (page, _) in &self.pages {
+            rows.add(page.parsed.value.iter().cloned());
         }
+        rows
     }
 }
 
-impl Parse<Vec<Arc<Vm>>> for Reading {
-    fn known(&self, body: &[u8]) -> Option<Parsed<Vec<Arc<Vm>>>> {
-        if self.known.is_empty() {
-            return None;
+impl<T> paging::Rows<Page<T>> for Reading<T> {
+    fn take(&mut self, page: Page<T>) -> usize {
+        if self.rows.is_none() {
+            let before = self.known.as_ref().and_then(|known| known.pages.get(self.pages.len()));
+            if let Some((_, new)) = before.filter(|(before, _)| before.digest == page.digest) {
+                self.pages.push((page, *new));
+                return *new;
+            }
         }
-        let digest = XxHash3_128::oneshot(body);
-        Some(self.use_page(digest, self.known.get(&digest)?))
+        let mut rows = self.rows.take().unwrap_or_else(|| self.again());
+        let new = rows.add(page.parsed.value.iter().cloned());
+        self.rows = Some(rows);
+        self.pages.push((page, new));
+        new
+    }
+}
+
+/// Recognises a page that the last reading met, and parses any other.
+pub(super) struct Recognise<T, P> {
+    known: Option<Arc<Whole<T>>>,
+    parse: P,
+}
+
+impl<T, P: Clone> Clone for Recognise<T, P> {
+    fn clone(&self) -> Self {
+        Self { known: self.known.clone(), parse: self.parse.clone() }
+    }
+}
+
+impl<T: Send + Sync + 'static, P: Parse<Vec<T>>> Parse<Page<T>> for Recognise<T, P> {
+    fn known(&self, body: &[u8]) -> Option<Parsed<Page<T>>> {
+        let known = self.known.as_ref()?;
+        let place = known.places.get(&XxHash3_128::oneshot(body))?;
+        Some(parsed(known.pages[*place].0.clone()))
     }
 
-    /// The rows of a page, which is remembered.
-    fn parse(self, body: &[u8], texts: &Texts) -> Result<Parsed<Vec<Arc<Vm>>>, serde_json::Error> {
-        let (cloud_id, status) = &self.key;
-        let Parsed { value, unknown, unreadable_time } = wire::vms(body, texts, cloud_id, status)?;
-        let page = Parsed { value: value.into_iter().map(Arc::new).collect(), unknown, unreadable_time };
-        Ok(self.use_page(XxHash3_128::oneshot(body), &page))
+    fn parse(self, body: &[u8], texts: &Texts) -> Result<Parsed<Page<T>>, serde_json::Error> {
+        let Parsed { value, unknown, unreadable_time } = self.parse.parse(body, texts)?;
+        let rows = Parsed { value: value.into_iter().map(Arc::new).collect(), unknown, unreadable_time };
+        Ok(parsed(Page { digest: XxHash3_128::oneshot(body), parsed: Arc::new(rows) }))
     }
+}
+
+/// A page with what its parsing has met.
+fn parsed<T>(page: Page<T>) -> Parsed<Page<T>> {
+    let (unknown, unreadable_time) = (page.parsed.unknown.clone(), page.parsed.unreadable_time.clone());
+    Parsed { value: page, unknown, unreadable_time }
 }

@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use foldhash::fast::RandomState;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::transport::Range;
@@ -29,21 +30,39 @@ const DOCUMENTED_PAGE: usize = 25;
 /// is cut off here, if the run's deadline has not done it.
 const MAX_PAGES: usize = 20_000;
 
-/// Reads the list of `endpoint` by pages of `ask` rows, at most `window` at a time, with `fetch`.
-/// The rows are distinct by `key` and in the order in which each was first met.
-pub(super) async fn read_all<T, Fetch, Answer>(
+/// A page of a list.
+pub(super) trait Page {
+    /// Number of its rows.
+    fn len(&self) -> usize;
+}
+
+impl<T> Page for Vec<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+/// What pages are put together to.
+pub(super) trait Rows<P> {
+    /// Takes over a page; returns how many of its rows are new.
+    fn take(&mut self, page: P) -> usize;
+}
+
+/// Reads the list of `endpoint` by pages of `ask` rows, at most `window` at a time, with `fetch`,
+/// into `list`.
+pub(super) async fn read_all<P, Fetch, Answer>(
     endpoint: Endpoint,
     ask: usize,
     window: usize,
-    key: fn(&T) -> &Text,
+    list: &mut impl Rows<P>,
     fetch: Fetch,
-) -> Result<Vec<T>, Error>
+) -> Result<(), Error>
 where
+    P: Page,
     Fetch: Fn(Range) -> Answer,
-    Answer: Future<Output = Result<Vec<T>, Error>>,
+    Answer: Future<Output = Result<P, Error>>,
 {
     let ask = ask.max(1);
-    let mut list = List { rows: Vec::new(), places: HashMap::new(), key };
     let mut next = 0;
     let mut pages = 0;
     // Pages asked for ahead: `batch` of them, each expected to bring `stride` rows.
@@ -62,18 +81,18 @@ where
                             .caused_by(error));
                     }
                     list.take(rows);
-                    return Ok(list.rows);
+                    return Ok(());
                 }
                 answer => answer?,
             };
             let count = rows.len();
             let news = list.take(rows);
             if count < ask.min(DOCUMENTED_PAGE) || count > ask {
-                return Ok(list.rows);
+                return Ok(());
             }
             if news == 0 {
                 if fetch(Range { start: 0, results: 1 }).await?.len() > 1 {
-                    return Ok(list.rows);
+                    return Ok(());
                 }
                 return Err(error_at(endpoint, next, "are all known already"));
             }
@@ -98,18 +117,23 @@ fn error_at(endpoint: Endpoint, start: usize, what: &str) -> Error {
     Error::new(endpoint, Reason::Paging).message(&format!("the rows from {start} on {what}"))
 }
 
-/// The rows so far, each once.
-struct List<T> {
+/// Rows that are distinct by their key, in the order in which each was first met; the last reading of
+/// each.
+pub(super) struct List<T> {
     rows: Vec<T>,
-    places: HashMap<Text, usize>,
+    places: HashMap<Text, usize, RandomState>,
     key: fn(&T) -> &Text,
 }
 
 impl<T> List<T> {
-    /// Takes over a page; returns how many of its rows are new.
-    fn take(&mut self, page: Vec<T>) -> usize {
+    pub fn new(key: fn(&T) -> &Text) -> Self {
+        Self { rows: Vec::new(), places: HashMap::default(), key }
+    }
+
+    /// Adds rows; returns how many are new.
+    pub fn add(&mut self, rows: impl Iterator<Item = T>) -> usize {
         let before = self.rows.len();
-        for row in page {
+        for row in rows {
             match self.places.entry((self.key)(&row).clone()) {
                 Entry::Occupied(place) => self.rows[*place.get()] = row,
                 Entry::Vacant(place) => {
@@ -119,6 +143,16 @@ impl<T> List<T> {
             }
         }
         self.rows.len() - before
+    }
+
+    pub fn into_rows(self) -> Vec<T> {
+        self.rows
+    }
+}
+
+impl<T> Rows<Vec<T>> for List<T> {
+    fn take(&mut self, page: Vec<T>) -> usize {
+        self.add(page.into_iter())
     }
 }
 

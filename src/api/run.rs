@@ -12,6 +12,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::paging::{List, Page, Rows};
 use super::retry::{Budget, Retries};
 use super::statistics::Statistics;
 use super::transport::{Answer, Failure, Range};
@@ -61,9 +62,10 @@ impl Run {
 
     /// All clouds.
     pub async fn clouds(&self) -> Result<Vec<Cloud>, Error> {
-        let clouds =
-            self.list(Endpoint::Clouds, &["clouds"], |_| {}, wire::clouds, |cloud| &cloud.id).await?;
-        self.shared.memo.retain(clouds.iter().map(|cloud| &cloud.id));
+        let clouds = self.list(Endpoint::Clouds, &["clouds"], wire::clouds, |cloud| &cloud.id).await?;
+        let living = || clouds.iter().map(|cloud| &cloud.id);
+        self.shared.vms.retain(living());
+        self.shared.nodes.retain(living());
         Ok(clouds)
     }
 
@@ -75,10 +77,13 @@ impl Run {
     }
 
     /// All nodes of a cloud. [`Reason::NotFound`] if the cloud is gone.
-    pub async fn nodes(&self, cloud_id: &Text) -> Result<Vec<Node>, Error> {
+    pub async fn nodes(&self, cloud_id: &Text) -> Result<Arc<[Arc<Node>]>, Error> {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::nodes(body, texts, &cloud);
-        self.list(Endpoint::Nodes, &["clouds", cloud_id, "nodes"], |_| {}, parse, |node| &node.id).await
+        let mut reading = self.shared.nodes.begin(cloud_id, None, |node| &node.id);
+        let (path, parse) = (["clouds", cloud_id, "nodes"], reading.parser(parse));
+        self.pages(Endpoint::Nodes, &path, |_| {}, parse, &mut reading).await?;
+        Ok(self.shared.nodes.end(reading))
     }
 
     /// One node of a cloud.
@@ -92,32 +97,26 @@ impl Run {
 
     /// All instance types (VM sizes), distinct by name.
     pub async fn instance_types(&self) -> Result<Vec<InstanceType>, Error> {
-        self.list(
-            Endpoint::InstanceTypes,
-            &["instanceTypes"],
-            |_| {},
-            wire::instance_types,
-            |size| &size.name,
-        )
-        .await
+        self.list(Endpoint::InstanceTypes, &["instanceTypes"], wire::instance_types, |size| &size.name).await
     }
 
     /// All images, distinct by name.
     pub async fn images(&self) -> Result<Vec<Image>, Error> {
-        self.list(Endpoint::Images, &["images"], |_| {}, wire::images, |image| &image.name).await
+        self.list(Endpoint::Images, &["images"], wire::images, |image| &image.name).await
     }
 
     /// The VMs that a cloud lists under `status`. A row's own status is kept, whatever was asked:
     /// it may have moved on. [`Reason::NotFound`] if the cloud is gone.
-    pub async fn vms(&self, cloud_id: &Text, status: &VmStatus) -> Result<Vec<Arc<Vm>>, Error> {
-        let reading = self.shared.memo.begin(cloud_id, status);
+    pub async fn vms(&self, cloud_id: &Text, status: &VmStatus) -> Result<Arc<[Arc<Vm>]>, Error> {
+        let (cloud, asked) = (cloud_id.clone(), status.clone());
+        let parse = move |body: &[u8], texts: &Texts| wire::vms(body, texts, &cloud, &asked);
+        let mut reading = self.shared.vms.begin(cloud_id, Some(status), |vm| &vm.id);
         let query = |url: &mut Url| {
             url.query_pairs_mut().append_pair("status", status.as_str());
         };
-        let path = ["clouds", cloud_id, "vms"];
-        let vms = self.list(Endpoint::Vms, &path, query, reading.clone(), |vm| &vm.id).await?;
-        self.shared.memo.keep(&reading);
-        Ok(vms)
+        let (path, parse) = (["clouds", cloud_id, "vms"], reading.parser(parse));
+        self.pages(Endpoint::Vms, &path, query, parse, &mut reading).await?;
+        Ok(self.shared.vms.end(reading))
     }
 
     /// One VM of a cloud, whatever its status. [`Reason::NotFound`] if it is gone without a trace.
@@ -131,8 +130,7 @@ impl Run {
 
     /// Capacity of each cloud.
     pub async fn cloud_capacity(&self) -> Result<Vec<CloudCapacity>, Error> {
-        self.list(Endpoint::CloudCapacity, &["capacity"], |_| {}, wire::cloud_capacity, |row| &row.cloud.id)
-            .await
+        self.list(Endpoint::CloudCapacity, &["capacity"], wire::cloud_capacity, |row| &row.cloud.id).await
     }
 
     /// Capacity of the organisation.
@@ -184,7 +182,6 @@ impl Run {
         &self,
         endpoint: Endpoint,
         path: &[&str],
-        query: impl FnOnce(&mut Url),
         parse: P,
         key: fn(&T) -> &Text,
     ) -> Result<Vec<T>, Error>
@@ -192,12 +189,30 @@ impl Run {
         T: Send + 'static,
         P: Parse<Vec<T>> + Clone,
     {
+        let mut rows = List::new(key);
+        self.pages(endpoint, path, |_| {}, parse, &mut rows).await?;
+        Ok(rows.into_rows())
+    }
+
+    /// Reads a whole list into `rows`, page by page.
+    async fn pages<P, R>(
+        &self,
+        endpoint: Endpoint,
+        path: &[&str],
+        query: impl FnOnce(&mut Url),
+        parse: R,
+        rows: &mut impl Rows<P>,
+    ) -> Result<(), Error>
+    where
+        P: Page + Send + 'static,
+        R: Parse<P> + Clone,
+    {
         let mut url = self.url(endpoint, path)?;
         query(&mut url);
         let api = &self.shared.tenant.api;
-        paging::read_all(endpoint, api.page_size as usize, api.concurrency, key, |range| {
+        paging::read_all(endpoint, api.page_size as usize, api.concurrency, rows, |range| {
             let (url, parse) = (url.clone(), parse.clone());
-            async move { Ok(self.get(endpoint, url, Some(range), parse, Vec::len).await?.1) }
+            async move { Ok(self.get(endpoint, url, Some(range), parse, Page::len).await?.1) }
         })
         .await
     }

@@ -27,7 +27,7 @@ impl<'a> Inventory<'a> {
         Self {
             tenant,
             clouds: distinct(&data.clouds, |cloud| &cloud.id).collect(),
-            nodes: distinct(&data.nodes, |node| &node.id).collect(),
+            nodes: distinct(&data.nodes, |node| &node.id).map(|node| &**node).collect(),
             by_type: counts::by_type(&vms),
             vms,
             status_since,

@@ -8,6 +8,9 @@ use futures_util::stream::{self, StreamExt as _};
 use crate::api::{Error, Reason, Run};
 use crate::snapshot::{Cloud, InventoryData, Node, Text, Vm, VmStatus};
 
+/// A list as it was read; one that is as it was before is the same.
+type List<T> = Arc<[Arc<T>]>;
+
 /// Most VMs that one run asks for by id. A mass deletion larger than this takes several polls to be
 /// resolved; until then its VMs stay as they were.
 const MAX_LOOKUPS: usize = 2_000;
@@ -21,35 +24,52 @@ pub async fn fetch(run: &Run, before: Option<&InventoryData>) -> Result<Inventor
     let clouds = run.clouds().await?;
     let contents = try_join_all(clouds.into_iter().map(|cloud| content(run, cloud))).await?;
     let mut data = InventoryData::default();
-    for (cloud, nodes, cloud_vms) in contents.into_iter().flatten() {
+    for (cloud, nodes, lists) in contents.into_iter().flatten() {
         data.clouds.push(cloud);
-        data.nodes.extend(nodes);
-        data.vms.extend(cloud_vms);
+        data.nodes.extend(nodes.iter().cloned());
+        data.lists.extend(lists);
     }
-    sort(&mut data.vms);
+    data.clouds.sort_by(|a, b| a.id.cmp(&b.id));
+    data.nodes.sort_by(|a, b| (&a.cloud_id, &a.id).cmp(&(&b.cloud_id, &b.id)));
+    if let Some(before) = before.filter(|before| unchanged(before, &data)) {
+        data.vms = Arc::clone(&before.vms);
+        return Ok(data);
+    }
+    let mut vms: Vec<Arc<Vm>> = data.lists.iter().flat_map(|list| list.iter().cloned()).collect();
+    sort(&mut vms);
     if let Some(before) = before {
-        for missing in missing(run, before, &data).await {
+        for missing in missing(run, before, &data.clouds, &vms).await {
             let (vm, ids) = match missing {
                 Missing::Answered(vm) => (vm, &mut data.by_id),
                 Missing::Unresolved(vm) => (vm, &mut data.unresolved),
                 Missing::Gone => continue,
             };
             ids.push(vm.id.clone());
-            data.vms.push(vm);
+            vms.push(vm);
         }
-        sort(&mut data.vms);
+        sort(&mut vms);
         data.by_id.sort();
         data.unresolved.sort();
     }
-    data.clouds.sort_by(|a, b| a.id.cmp(&b.id));
-    data.nodes.sort_by(|a, b| (&a.cloud_id, &a.id).cmp(&(&b.cloud_id, &b.id)));
+    data.vms = vms.into();
     Ok(data)
+}
+
+/// Whether `now` was given the very lists of `before`, and those held every VM.
+fn unchanged(before: &InventoryData, now: &InventoryData) -> bool {
+    before.by_id.is_empty()
+        && before.unresolved.is_empty()
+        && before.lists.len() == now.lists.len()
+        && before.lists.iter().zip(&now.lists).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 /// Brings VMs into the order of their ids, each once: as it was read last.
 fn sort(vms: &mut Vec<Arc<Vm>>) {
-    // Stable: of one id, the order of reading is kept.
-    vms.sort_by(|a, b| a.id.cmp(&b.id));
+    // Stable: of one id, the order of reading is kept. Two ids mostly differ in their first bytes,
+    // which lie side by side here, while each id is somewhere else.
+    let mut by_id: Vec<(u128, Arc<Vm>)> = vms.drain(..).map(|vm| (first_bytes(&vm.id), vm)).collect();
+    by_id.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.id.cmp(&other.id)));
+    vms.extend(by_id.into_iter().map(|(_, vm)| vm));
     vms.dedup_by(|later, kept| {
         let same = later.id == kept.id;
         if same {
@@ -59,8 +79,15 @@ fn sort(vms: &mut Vec<Arc<Vm>>) {
     });
 }
 
+/// The first bytes of a text as a number that orders as they do.
+fn first_bytes(text: &str) -> u128 {
+    let mut first = [0; size_of::<u128>()];
+    first.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    u128::from_be_bytes(first)
+}
+
 /// A cloud with its nodes and VMs, or `None` if it vanished while it was read.
-async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, Vec<Node>, Vec<Arc<Vm>>)>, Error> {
+async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, List<Node>, Vec<List<Vm>>)>, Error> {
     let read = async { tokio::try_join!(run.nodes(&cloud.id), living_vms(run, &cloud.id)) };
     match read.await {
         Ok((nodes, vms)) => Ok(Some((cloud, nodes, vms))),
@@ -70,12 +97,12 @@ async fn content(run: &Run, cloud: Cloud) -> Result<Option<(Cloud, Vec<Node>, Ve
 
 /// The nine lists one after the other, in the order of a VM's life: one that moves on meanwhile is
 /// met twice, and the later reading, which is put in later, wins.
-async fn living_vms(run: &Run, cloud_id: &Text) -> Result<Vec<Arc<Vm>>, Error> {
-    let mut vms = Vec::new();
+async fn living_vms(run: &Run, cloud_id: &Text) -> Result<Vec<List<Vm>>, Error> {
+    let mut lists = Vec::new();
     for status in &VmStatus::LIVING {
-        vms.extend(run.vms(cloud_id, status).await?);
+        lists.push(run.vms(cloud_id, status).await?);
     }
-    Ok(vms)
+    Ok(lists)
 }
 
 /// A 404 below a cloud is a change, not a failure, if the cloud itself is gone too.
@@ -101,10 +128,10 @@ enum Missing {
 
 /// The VMs of `before` that are in no list now: asked for by id, or, if that fails, as
 /// they were. 404 and `deleted` are gone, and so is everything in a cloud that is gone.
-async fn missing(run: &Run, before: &InventoryData, now: &InventoryData) -> Vec<Missing> {
-    let exists = |id: &Text| now.clouds.iter().any(|cloud| cloud.id == *id);
+async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &[Arc<Vm>]) -> Vec<Missing> {
+    let exists = |id: &Text| clouds.iter().any(|cloud| cloud.id == *id);
     // Both are in the order of ids, so one walk over both finds what is not there any more.
-    let mut listed = now.vms.iter().peekable();
+    let mut listed = now.iter().peekable();
     let left = before.vms.iter().filter(|vm| {
         while listed.next_if(|other| other.id < vm.id).is_some() {}
         listed.next_if(|other| other.id == vm.id).is_none()

@@ -1,10 +1,12 @@
 //! Whole lists over HTTP. The algorithm's own tests go through many more cases.
 
-use flexvm_exporter::api::{Endpoint, Reason};
+use std::sync::{Arc, Mutex};
+
+use flexvm_exporter::api::{Client, Endpoint, NoObserver, Reason};
 use flexvm_exporter::snapshot::VmStatus;
 use serde_json::{Value, json};
 
-use crate::common::{clouds, page, run, vm};
+use crate::common::{LONG, clouds, page, run, tenant, vm};
 use crate::server::{Server, json as reply, status};
 
 #[tokio::test]
@@ -89,4 +91,46 @@ async fn a_row_that_changes_while_it_is_read_is_there_once_as_last_read() {
     let vms = run(&server).0.vms(&"c-1".into(), &VmStatus::Running).await.unwrap();
     assert_eq!(vms.len(), 101);
     assert_eq!((&*vms[99].id, &vms[99].status), ("v-99", &VmStatus::Stopping));
+}
+
+#[tokio::test]
+async fn a_list_read_again_is_the_same_until_a_row_changes() {
+    let rows: Arc<Mutex<Vec<Value>>> =
+        Arc::new(Mutex::new((0..250).map(|number| vm(&format!("v-{number:03}"))).collect()));
+    let listed = Arc::clone(&rows);
+    let server = Server::start(move |request, _| page(request, &listed.lock().unwrap(), 100)).await;
+    let client = Client::new(&Arc::new(tenant(&server, |_| {})), Arc::new(NoObserver)).unwrap();
+    let read = async || {
+        let run = client.run(LONG);
+        run.vms(&"c-1".into(), &VmStatus::Running).await.unwrap()
+    };
+    let first = read().await;
+    let second = read().await;
+    assert!(Arc::ptr_eq(&first, &second), "nothing changed, so it is the very same list");
+
+    // A row in the second page: its neighbours are shared, and it is what it says now.
+    rows.lock().unwrap()[150]["status"] = json!("stopping");
+    let changed = read().await;
+    assert_eq!(changed.len(), 250);
+    assert_eq!((&*changed[150].id, &changed[150].status), ("v-150", &VmStatus::Stopping));
+    assert!(Arc::ptr_eq(&changed[0], &first[0]) && Arc::ptr_eq(&changed[249], &first[249]));
+    assert_eq!(changed[151], first[151]);
+
+    // Fewer pages, all as they were: not the longer list of before.
+    rows.lock().unwrap().truncate(200);
+    let fewer = read().await;
+    assert_eq!(fewer.len(), 200);
+    assert_eq!(fewer[..], changed[..200]);
+
+    // More again, behind pages that are as they were.
+    rows.lock().unwrap().push(vm("v-new"));
+    let more = read().await;
+    assert_eq!(more.len(), 201);
+    assert_eq!(&*more[200].id, "v-new");
+
+    // And what only moved to another page is not taken for what stood there.
+    rows.lock().unwrap().remove(0);
+    let moved = read().await;
+    assert_eq!(moved.len(), 200);
+    assert_eq!(moved[..], more[1..]);
 }

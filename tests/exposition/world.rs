@@ -51,7 +51,7 @@ impl World {
             inventory: section(InventoryData {
                 clouds: vec![empty_cloud],
                 nodes: vec![],
-                vms: vec![],
+                vms: std::sync::Arc::default(),
                 ..InventoryData::default()
             }),
             ..Snapshot::default()
@@ -122,7 +122,9 @@ fn inventory() -> InventoryData {
     vms.push(vm("v1", "c1", "stopping", &["seen-twice"]));
     InventoryData {
         clouds: vec![cloud("c1", HOSTILE), cloud("c2", "second"), cloud("c1", "again")],
-        nodes: vec![node("n1", "c1", "running"), node("n2", "c2", "melting"), node("n1", "c1", "failed")],
+        nodes: [node("n1", "c1", "running"), node("n2", "c2", "melting"), node("n1", "c1", "failed")]
+            .map(Arc::new)
+            .into(),
         status_since: vms
             .iter()
             .map(|vm| (vm.status == VmStatus::Running).then(|| at("2026-10-02T00:00:00Z")))

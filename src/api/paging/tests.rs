@@ -4,6 +4,19 @@ use std::cell::{Cell, RefCell};
 
 use super::*;
 
+/// The rows of a whole list.
+async fn rows<T, Answer: Future<Output = Result<Vec<T>, Error>>>(
+    endpoint: Endpoint,
+    ask: usize,
+    window: usize,
+    key: fn(&T) -> &Text,
+    fetch: impl Fn(Range) -> Answer,
+) -> Result<Vec<T>, Error> {
+    let mut list = List::new(key);
+    read_all(endpoint, ask, window, &mut list, fetch).await?;
+    Ok(list.into_rows())
+}
+
 /// A server with `total` rows, whose habits the fields tell.
 #[derive(Clone, Copy, Debug)]
 struct Habits {
@@ -50,7 +63,7 @@ impl Server {
     }
 
     async fn read(&self, ask: usize) -> Result<Vec<Text>, Error> {
-        read_all(Endpoint::Vms, ask, 8, |row: &Text| row, |range| self.answer(range)).await
+        rows(Endpoint::Vms, ask, 8, |row: &Text| row, |range| self.answer(range)).await
     }
 }
 
@@ -109,7 +122,7 @@ async fn rows_that_shift_between_pages_are_taken_once() {
 #[tokio::test]
 async fn the_last_reading_of_a_row_wins() {
     let key: fn(&(Text, usize)) -> &Text = |row| &row.0;
-    let rows = read_all(Endpoint::Vms, 25, 8, key, |range| async move {
+    let rows = rows(Endpoint::Vms, 25, 8, key, |range| async move {
         let ids = if range.start == 0 { 0..25 } else { 20..30 };
         Ok(ids.map(|id: u32| (Text::from(id.to_string()), range.start)).collect())
     })
@@ -122,7 +135,7 @@ async fn the_last_reading_of_a_row_wins() {
 #[tokio::test]
 async fn the_same_page_for_ever_is_an_error() {
     let requests = Cell::new(0);
-    let error = read_all(
+    let error = rows(
         Endpoint::Vms,
         100,
         8,
@@ -141,7 +154,7 @@ async fn the_same_page_for_ever_is_an_error() {
 
 #[tokio::test]
 async fn a_list_without_end_is_an_error() {
-    let error = read_all(
+    let error = rows(
         Endpoint::Vms,
         25,
         8,
@@ -168,7 +181,7 @@ async fn a_refusal_within_the_list_is_never_taken_for_its_end() {
             server.answer(range).await
         }
     };
-    let error = read_all(Endpoint::Vms, 100, 8, |row: &Text| row, limited).await.unwrap_err();
+    let error = rows(Endpoint::Vms, 100, 8, |row: &Text| row, limited).await.unwrap_err();
     assert_eq!(error.reason, Reason::Paging);
 
     // A cloud that vanishes while it is read is not found, neither whole nor in part.
@@ -182,7 +195,7 @@ async fn a_refusal_within_the_list_is_never_taken_for_its_end() {
         }
     };
     server.asked.borrow_mut().clear();
-    let error = read_all(Endpoint::Vms, 100, 8, |row: &Text| row, vanishes).await.unwrap_err();
+    let error = rows(Endpoint::Vms, 100, 8, |row: &Text| row, vanishes).await.unwrap_err();
     assert_eq!(error.reason, Reason::NotFound);
 }
 
@@ -199,7 +212,7 @@ async fn a_failed_page_fails_the_list() {
                 server.answer(range).await
             }
         };
-        let error = read_all(Endpoint::Vms, 100, 8, |row: &Text| row, fetch).await.unwrap_err();
+        let error = rows(Endpoint::Vms, 100, 8, |row: &Text| row, fetch).await.unwrap_err();
         assert_eq!(error.reason, Reason::Server, "{failing}");
     }
 }
