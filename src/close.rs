@@ -5,6 +5,7 @@
 
 mod once;
 mod restate;
+mod retention;
 
 pub use restate::Restatement;
 

@@ -8,11 +8,13 @@ mod copy;
 mod error;
 mod observations;
 mod open;
+mod retention;
 mod revisions;
 mod statistics;
 
 pub use copy::{Description, RevisionDescription, TenantDescription, backup, export, inspect};
 pub use error::LedgerError;
+pub use retention::Dropped;
 pub use revisions::RevisionRow;
 pub use statistics::Statistics;
 
@@ -220,6 +222,16 @@ impl Ledger {
         let tenant = tenant.to_owned();
         self.run_blocking(move |writer| {
             writer.transaction(|transaction| revisions::published(transaction, &tenant, month, revision))
+        })
+    }
+
+    /// Drops what only tells of the time before `before`: what is asked of later periods is answered
+    /// as ever. Blocks.
+    pub fn drop_before(&self, tenant: &str, before: Timestamp) -> Result<Dropped, LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| match observations::known_tenant(&writer.connection, &tenant)? {
+            Some(tenant) => retention::drop_before(&mut writer.connection, tenant, before),
+            None => Ok(Dropped::default()),
         })
     }
 

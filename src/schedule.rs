@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch as channel};
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -17,6 +17,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use crate::clock::Clock;
 use crate::close::{CloseError, Closer};
 use crate::config::{Report, schedule::Schedule};
+use crate::ledger::Dropped;
 use crate::period::Month;
 use crate::poll::describe;
 use crate::report::Outcome;
@@ -37,10 +38,15 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// A difference between wall and monotonic clock from one wake to the next that is worth a line.
 const CLOCK_JUMP: Duration = Duration::from_mins(1);
 
+/// How often old events are looked for.
+const DAILY: SignedDuration = SignedDuration::from_hours(24);
+
 /// Closes months for all tenants until it is told to stop.
 #[derive(Debug)]
 pub struct Worker {
     closers: Vec<(Closer, Attempts, Watch)>,
+    /// When old events were last looked for.
+    last_forgotten: Option<Timestamp>,
     schedule: Schedule,
     clock: Clock,
     store: Arc<Store>,
@@ -71,7 +77,16 @@ impl Worker {
         let closers =
             closers.into_iter().map(|closer| (closer, Attempts::default(), Watch::new(report.restate)));
         let (closers, schedule) = (closers.collect(), report.schedule.clone());
-        Self { closers, schedule, clock, store, self_metrics, last_wake: None, last_scheduled: None }
+        Self {
+            closers,
+            last_forgotten: None,
+            schedule,
+            clock,
+            store,
+            self_metrics,
+            last_wake: None,
+            last_scheduled: None,
+        }
     }
 
     /// Runs until `shutdown` turns true. A month whose files are being written is finished first;
@@ -120,6 +135,27 @@ impl Worker {
             }
             if watch.look(closer, now, &self.self_metrics).await {
                 show_newest(closer, &self.store, &self.self_metrics);
+            }
+        }
+        self.forget(now).await;
+    }
+
+    /// Drops old events, once a day.
+    async fn forget(&mut self, now: Timestamp) {
+        if self.last_forgotten.is_some_and(|at| now.duration_since(at).abs() < DAILY) {
+            return;
+        }
+        self.last_forgotten = Some(now);
+        for (closer, ..) in &self.closers {
+            let tenant = closer.tenant();
+            match closer.forget(now).await {
+                Ok(Dropped { events: 0, vms: 0, polls: 0 }) => {}
+                Ok(Dropped { events, vms, polls }) => {
+                    tracing::info!(tenant, events, vms, polls, "old events of closed months were dropped");
+                }
+                Err(error) => {
+                    tracing::error!(tenant, error = describe(&error), "old events cannot be dropped");
+                }
             }
         }
     }

@@ -4,18 +4,15 @@ use super::Failure;
 use super::listen::{DEFAULT_ADDRESS, listen, shutdown_on_signals};
 use crate::cli::Flags;
 use crate::clock::Clock;
+use crate::config::TokenSource;
 use crate::config::load::{Loaded, environment, load};
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, Ledger, TokenSource};
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
     let loaded = configuration(flags)?;
     for sentence in &loaded.warnings {
         tracing::warn!("{sentence}");
-    }
-    for key in without_effect(&loaded.config) {
-        tracing::warn!(key, "is read and checked, but has no effect in this version");
     }
     // Before anybody can see that it listens, and ask it to leave.
     let shutdown = shutdown_on_signals()?;
@@ -86,12 +83,4 @@ fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
              reverse proxy in front",
         )),
     }
-}
-
-/// Keys of the file that a later version gives an effect, where they are set.
-fn without_effect(config: &Config) -> Vec<&'static str> {
-    [("ledger.retention", config.ledger.retention != Ledger::default().retention)]
-        .into_iter()
-        .filter_map(|(key, set)| set.then_some(key))
-        .collect()
 }

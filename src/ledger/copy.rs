@@ -79,7 +79,10 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), LedgerError> {
     temporary.push(format!(".tmp-{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     if to.symlink_metadata().is_ok() {
-        return Err(at(to)(io::ErrorKind::AlreadyExists.into()));
+        return Err(at(to)(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is such a file already; name another",
+        )));
     }
     // Made first, so that only its owner can read it.
     let mut options = OpenOptions::new();

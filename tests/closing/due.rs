@@ -1,12 +1,16 @@
 //! Which months are closed, when, and what failures do.
 
 use std::fs;
+use std::sync::Arc;
 
 use flexvm_exporter::close::Standing;
+use flexvm_exporter::period::Period;
 use flexvm_exporter::report::Outcome;
 use flexvm_exporter::simulator::{Fault, Operation};
+use flexvm_exporter::snapshot::InventoryData;
+use jiff::Timestamp;
 
-use crate::support::{Stage, month};
+use crate::support::{Stage, TENANT, month};
 
 #[tokio::test]
 async fn a_month_is_closed_once_it_has_settled() {
@@ -148,4 +152,40 @@ async fn a_clock_that_steps_closes_nothing_twice_and_nothing_early() {
         panic!("closed twice")
     };
     assert_eq!(published.revision, 1);
+}
+
+#[tokio::test]
+async fn old_events_go_when_nothing_needs_them_any_more() {
+    let day = std::time::Duration::from_hours(24);
+    let stage = Stage::with("2026-08-20T00:00:00Z", |config| {
+        config.ledger.retention = Some(day);
+        config.report.watch = 10 * day;
+    })
+    .await;
+    stage.worker().wake(true).await;
+    for time in
+        ["2026-08-21T00:00:00Z", "2026-09-10T00:00:00Z", "2026-10-10T00:00:00Z", "2026-11-15T00:00:00Z"]
+    {
+        let empty = Arc::<InventoryData>::default();
+        stage.ledger.observe(TENANT.into(), time.parse().unwrap(), day, empty).await.unwrap();
+    }
+    let polls = || {
+        let all = Period { start: Timestamp::UNIX_EPOCH, end: Timestamp::MAX };
+        let polls = stage.ledger.observations(TENANT, all, Timestamp::MAX).unwrap().polls;
+        polls.iter().map(|at| at.to_string()[..7].to_owned()).collect::<Vec<_>>()
+    };
+    // The API does not answer: August is open, and what was seen of it stays.
+    stage.hand.set("2026-11-20T00:00:00Z");
+    stage.simulator.faults().add(Fault::status(500).on(Operation::Monthly));
+    stage.worker().wake(true).await;
+    assert_eq!(polls(), ["2026-08", "2026-09", "2026-10", "2026-11"]);
+    // All are closed, but for ten days they may be restated.
+    stage.simulator.faults().clear();
+    stage.worker().wake(true).await;
+    assert_eq!(stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}"), Some(0.0));
+    assert_eq!(polls(), ["2026-08", "2026-09", "2026-10", "2026-11"]);
+    // Then the running month and the one before it are left.
+    stage.hand.set("2026-11-30T12:00:00Z");
+    stage.worker().wake(true).await;
+    assert_eq!(polls(), ["2026-10", "2026-11"]);
 }

@@ -1,14 +1,17 @@
 //! The pure core against a plain model that looks at every second by itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flexvm_exporter::observe::{Observations, State};
+use flexvm_exporter::ledger::Ledger;
+use flexvm_exporter::observe::{Observations, Seen, State};
 use flexvm_exporter::period::Period;
 use flexvm_exporter::snapshot::{InventoryData, VmStatus};
 use flexvm_exporter::usage::{Use, UseSeconds, Witness as _};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use rusqlite::OptionalExtension as _;
 
 use super::{at, poll};
 
@@ -137,6 +140,48 @@ proptest! {
             }
             prop_assert_eq!(whole, parts);
         }
+    }
+
+    /// Through the file, with its old events dropped somewhere between: what comes later is told as ever.
+    #[test]
+    fn what_is_dropped_is_missed_by_nobody(polls in polls(), cut in 0..500_i64, dropped_after in 0..30_usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let expected = observe(&polls);
+        let ledger = Ledger::open(&path).unwrap();
+        let mut state = State::default();
+        for (index, (time, met)) in polls.iter().enumerate() {
+            // As the daemon does: events are dropped while polls go on.
+            if index == dropped_after {
+                ledger.drop_before("t", at(cut)).unwrap();
+            }
+            let gap = Duration::from_secs(GAP.unsigned_abs());
+            let data = data(met, &state);
+            runtime.block_on(ledger.observe("t".into(), at(*time), gap, Arc::new(data.clone()))).unwrap();
+            if let Ok(step) = state.step(at(*time), gap, &data) {
+                state.apply(&step);
+            }
+        }
+        ledger.drop_before("t", at(cut)).unwrap();
+        let life = period(cut, 1000);
+        let left = ledger.observations("t", life, Timestamp::MAX).unwrap();
+        for name in NAMES {
+            let seconds = |of: &Observations| of.observed(name, life).unwrap_or_default();
+            prop_assert_eq!(seconds(&left), seconds(&expected), "{}", name);
+        }
+        let all = ledger.observations("t", period(-1_000_000, 1000), Timestamp::MAX).unwrap();
+        let old = |history: &[(Timestamp, Seen)]| history.iter().filter(|(time, _)| *time < at(cut)).count();
+        for (name, history) in &all.histories {
+            prop_assert!(old(history) <= 1, "{} still has {:?}", name, history);
+        }
+        // Nothing refers to what is gone, and what is left goes on after a restart.
+        drop(ledger);
+        let dangling: Option<String> = rusqlite::Connection::open(&path).unwrap()
+            .query_row("PRAGMA foreign_key_check", [], |row| row.get(0)).optional().unwrap();
+        prop_assert_eq!(dangling, None);
+        let again = Ledger::open(&path).unwrap().observations("t", life, Timestamp::MAX).unwrap();
+        prop_assert_eq!(again, left);
     }
 
     /// A poll more, which sees what held anyway, changes nothing.

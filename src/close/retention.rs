@@ -1,0 +1,40 @@
+//! Which observations may be dropped: `ledger.retention`, held back by everything that still needs
+//! them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{CloseError, Closer};
+use crate::ledger::Dropped;
+use crate::period::Month;
+
+/// What happened shortly before a month still tells something of it: clocks differ.
+const GRACE: SignedDuration = SignedDuration::from_hours(72);
+
+impl Closer {
+    /// Drops the events of closed months that are older than `ledger.retention`. Kept are, in any
+    /// case, those of months that are not closed, that are watched and may be restated, of the
+    /// running month and of the one before it, which has gauges.
+    pub async fn forget(&self, now: Timestamp) -> Result<Dropped, CloseError> {
+        let Some(retention) = self.config.ledger.retention else { return Ok(Dropped::default()) };
+        let Ok(old) = now.checked_sub(retention) else { return Ok(Dropped::default()) };
+        let watched = self.watched(now).await?;
+        self.blocking(move |closer| {
+            let folder = closer.folder()?;
+            let closed = closer.ledger.closed_at(closer.tenant())?;
+            let mut needed = Month::of(now).previous();
+            let mut month = closer.since(&folder, now)?;
+            while month < needed && closed.contains_key(&month) {
+                month = month.next();
+            }
+            // Months before the first start have no events; the first that is not closed has.
+            needed = needed.min(month);
+            if let Some((month, _)) = watched.first_key_value() {
+                needed = needed.min(*month);
+            }
+            let start = needed.period().start;
+            let before = old.min(start.checked_sub(GRACE).unwrap_or(start));
+            Ok(closer.ledger.drop_before(closer.tenant(), before)?)
+        })
+        .await
+    }
+}
