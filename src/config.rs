@@ -7,7 +7,7 @@ pub mod load;
 mod prices;
 pub mod problem;
 pub mod schedule;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;

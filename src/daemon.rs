@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -18,11 +19,12 @@ use tokio::task::JoinSet;
 use self::generation::{Generation, Lasting};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::problem::Problems;
 use crate::ledger::Ledger;
 use crate::poll;
 use crate::self_metrics::SelfMetrics;
 use crate::store::Store;
-use crate::web::{self, App, Reload, Settings};
+use crate::web::{self, Access, App, Limits, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
@@ -31,7 +33,7 @@ const LEAVE: Duration = Duration::from_secs(8);
 pub type Loader = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Runs until `shutdown` turns true, then drains and returns. With a `loader`, SIGHUP and
-/// `/-/reload` read the configuration again.
+/// `/-/reload` read the configuration again, and the rules of `access` with it.
 ///
 /// # Errors
 /// When something cannot even start, such as a client whose `ca_file` cannot be read.
@@ -39,6 +41,7 @@ pub async fn run(
     config: Config,
     listeners: Vec<TcpListener>,
     telemetry_path: String,
+    access: Access,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
     loader: Option<Loader>,
@@ -50,26 +53,31 @@ pub async fn run(
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let (reload, reloads) = mpsc::channel(1);
+    let access = Arc::new(access);
     let app = Arc::new(App {
         store: Arc::clone(&store),
         self_metrics: Arc::clone(&self_metrics),
         telemetry_path,
         settings: ArcSwap::from_pointee(Settings::from(&config)),
+        access: Arc::clone(&access),
         clock: clock.clone(),
         reload,
     });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch_access(access, Arc::clone(&self_metrics), clock.clone(), shutdown.clone()));
     let lasting = Lasting { store: Arc::clone(&store), self_metrics, ledger, clock };
     let config = Arc::new(config);
     let mut generation = Generation::prepare(&config, &lasting)?;
     generation.start(&lasting);
-    let mut tasks = JoinSet::new();
     tasks.spawn(poll::expire(store, shutdown.clone()));
     for listener in listeners {
-        tasks.spawn(web::serve(listener, Arc::clone(&app), shutdown.clone()));
+        tasks.spawn(web::serve(listener, Arc::clone(&app), Limits::default(), shutdown.clone()));
     }
     let mut reloading = Reloading { loader, lasting, app, config, generation };
+    notify(NotifyState::Ready);
     let result = reloading.until_told(hangup, reloads, shutdown, &mut tasks).await;
     tracing::info!("leaving");
+    notify(NotifyState::Stopping);
     let all_end = async {
         reloading.generation.end().await;
         while tasks.join_next().await.is_some() {}
@@ -138,6 +146,7 @@ impl Reloading {
         if config.ledger.path != self.config.ledger.path {
             return Err("ledger.url: another ledger needs a restart".to_owned());
         }
+        let rules = self.app.access.read_again().map_err(|problems| problems.to_string())?;
         let next = Generation::prepare(&config, &self.lasting).map_err(|error| format!("{error:#}"))?;
         // From here on nothing can fail.
         self.generation.end().await;
@@ -148,11 +157,41 @@ impl Reloading {
                 lasting.self_metrics.remove_tenant(&tenant.name);
             }
         }
+        self.app.access.take(rules);
         self.app.settings.store(Arc::new(Settings::from(&*config)));
         self.generation = next;
         self.generation.start(lasting);
         self.config = config;
         Ok(())
+    }
+}
+
+/// Tells a service manager that waits for it, such as systemd, where we are.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Takes a web configuration and certificates that change on disk.
+async fn watch_access(
+    access: Arc<Access>,
+    self_metrics: Arc<SelfMetrics>,
+    clock: Clock,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let reloaded = |result: &Result<(), Problems>| {
+        self_metrics.reloaded(result.is_ok(), clock.now());
+        match result {
+            Ok(()) => tracing::info!("the web configuration was read again"),
+            Err(problems) => {
+                tracing::error!(%problems, "the web configuration was not taken; it stays as it was");
+            }
+        }
+    };
+    tokio::select! {
+        () = access.watch(reloaded) => {}
+        () = told(&mut shutdown) => {}
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `/reports/`, `/reports/{tenant}/{month}/{revision}/{file}` | closed months: list, download |
 //! | `/sd/vms` | running VMs for Prometheus's HTTP service discovery |
 
+pub mod access;
 mod body;
 mod discovery;
 pub mod negotiate;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use fail::fail_point;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +39,8 @@ use crate::self_metrics::SelfMetrics;
 use crate::snapshot::Collector;
 use crate::store::Store;
 
-pub use server::serve;
+pub use access::Access;
+pub use server::{Limits, serve};
 
 /// Somebody asks for the configuration to be read again; the answer is what was wrong with it.
 pub type Reload = oneshot::Sender<Result<(), String>>;
@@ -55,6 +58,8 @@ pub struct App {
     pub settings: ArcSwap<Settings>,
     /// For ages on the status page.
     pub clock: Clock,
+    /// Who may read what.
+    pub access: Arc<Access>,
     /// Where requests for a reload go.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -88,6 +93,21 @@ impl App {
     /// Answers one request; its body is never read. `loopback` is whether it came to a listener
     /// that only this machine reaches.
     pub async fn answer<B>(self: Arc<Self>, request: Request<B>, loopback: bool) -> Response<Answer> {
+        fail_point!("web::answer");
+        let open = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+        let access = Arc::clone(&self.access);
+        let mut response = if open || access.allows(request.headers()).await {
+            self.page(request, loopback).await
+        } else {
+            unauthorized()
+        };
+        for (name, value) in &access.rules().headers {
+            response.headers_mut().insert(name, value.clone());
+        }
+        response
+    }
+
+    async fn page<B>(self: Arc<Self>, request: Request<B>, loopback: bool) -> Response<Answer> {
         let path = request.uri().path();
         if path == "/-/reload" {
             return match *request.method() {
@@ -121,7 +141,7 @@ impl App {
         match self.settings.load().reports {
             WebReports::On => true,
             WebReports::Off => false,
-            WebReports::Auto => loopback,
+            WebReports::Auto => loopback || self.access.rules().authenticated(),
         }
     }
 
@@ -244,12 +264,20 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+fn unauthorized() -> Response<Answer> {
+    let mut response = reply(StatusCode::UNAUTHORIZED, TEXT, "A user and a password are needed.\n");
+    let scheme = HeaderValue::from_static("Basic realm=\"flexvm-exporter\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    response
+}
+
 fn not_found() -> Response<Answer> {
     reply(StatusCode::NOT_FOUND, TEXT, "There is no such page; / lists what there is.\n")
 }
 
 fn forbidden() -> Response<Answer> {
-    let sentence = "Reports and reloads are for this machine alone; web.reports: on opens them.\n";
+    let sentence = "Reports and reloads are for this machine alone, unless a password or a client certificate is asked for
+(--web.config.file) or web.reports is on.\n";
     reply(StatusCode::FORBIDDEN, TEXT, sentence)
 }
 

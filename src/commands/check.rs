@@ -38,7 +38,7 @@ struct Row {
 
 pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
     let loaded = match serve::configuration(flags) {
-        Ok(loaded) => loaded,
+        Ok((loaded, _)) => loaded,
         Err(problems) => {
             // The sentences go to standard error in any case; this is for programs.
             if arguments.output == Output::Json {

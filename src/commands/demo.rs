@@ -21,6 +21,7 @@ use crate::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use crate::period::Month;
 use crate::report::Published;
 use crate::simulator::{Options, Simulator};
+use crate::web::Access;
 
 /// Name of the demo's tenant.
 const TENANT: &str = "demo";
@@ -77,7 +78,16 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
         published = close_last_month(&config, &clock) => show(&published?)?,
     }
-    crate::daemon::run(config, vec![listener], flags.telemetry_path.clone(), clock, shutdown, None).await?;
+    crate::daemon::run(
+        config,
+        vec![listener],
+        flags.telemetry_path.clone(),
+        Access::default(),
+        clock,
+        shutdown,
+        None,
+    )
+    .await?;
     match simulating.await {
         Ok(result) => result.context("the simulator")?,
         Err(error) => return Err(anyhow::Error::new(error).context("the simulator").into()),

@@ -22,7 +22,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
             "--reason: say why the month is restated; the manifest keeps it".to_owned(),
         ));
     }
-    let config = Arc::new(serve::configuration(flags)?.config);
+    let config = Arc::new(serve::configuration(flags)?.0.config);
     let clock = Clock::system();
     // A daemon may be running on the same ledger: they take turns.
     let writes = !arguments.dry_run && arguments.out.is_none();

@@ -1,16 +1,19 @@
 //! `serve`: the daemon.
 
+use tokio::net::TcpListener;
+
 use super::Failure;
 use super::listen::{DEFAULT_ADDRESS, listen, shutdown_on_signals};
 use crate::cli::Flags;
 use crate::clock::Clock;
-use crate::config::TokenSource;
 use crate::config::load::{Loaded, environment, load};
 use crate::config::problem::{Problem, Problems};
+use crate::config::{Config, TokenSource, WebReports};
+use crate::web::Access;
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
-    let loaded = configuration(flags)?;
+    let (loaded, access) = configuration(flags)?;
     for sentence in &loaded.warnings {
         tracing::warn!("{sentence}");
     }
@@ -25,20 +28,21 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
         }
         listeners.push(listener);
     }
+    say_who_may_read(&loaded.config, &access, &listeners);
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
     let again = flags.clone();
     let read_again: daemon::Loader = Box::new(move || match configuration(&again) {
-        Ok(loaded) => Ok(loaded.config),
+        Ok((loaded, _)) => Ok(loaded.config),
         Err(problems) => Err(problems.to_string()),
     });
     let path = flags.telemetry_path.clone();
-    daemon::run(loaded.config, listeners, path, Clock::system(), shutdown, Some(read_again)).await?;
+    daemon::run(loaded.config, listeners, path, access, Clock::system(), shutdown, Some(read_again)).await?;
     Ok(())
 }
 
-/// The configuration with every token found, or every problem.
-pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
+/// The configuration with every token found and the web configuration, or every problem of both.
+pub fn configuration(flags: &Flags) -> Result<(Loaded, Access), Problems> {
     let mut problems = Vec::new();
     if !flags.telemetry_path.starts_with('/') || flags.telemetry_path.contains(['?', '#', ' ']) {
         problems.push(Problem::new("--web.telemetry-path", "must be a path that begins with /"));
@@ -46,15 +50,16 @@ pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
     if flags.telemetry_path == "/" || flags.telemetry_path.starts_with("/-/") {
         problems.push(Problem::new("--web.telemetry-path", "is taken by another page; /metrics is usual"));
     }
-    if let Some(path) = &flags.web_config {
-        problems.extend(web_config_problem(path));
-    }
+    let access = Access::open(flags.web_config.as_deref());
+    let access = access.map_err(|Problems(found)| problems.extend(found)).ok();
     let token_problem = |tenant: &str, source: &TokenSource| {
         api::read_token_from(tenant, source).err().map(|error| crate::poll::describe(&error))
     };
     match load(flags.config_file.as_deref(), &environment, &token_problem) {
-        Ok(loaded) if problems.is_empty() => Ok(loaded),
-        Ok(_) => Err(Problems(problems)),
+        Ok(loaded) => match access {
+            Some(access) if problems.is_empty() => Ok((loaded, access)),
+            _ => Err(Problems(problems)),
+        },
         Err(Problems(found)) => {
             problems.extend(found);
             Err(Problems(problems))
@@ -62,25 +67,25 @@ pub fn configuration(flags: &Flags) -> Result<Loaded, Problems> {
     }
 }
 
-/// A web configuration asks for encryption or passwords, which this version cannot give yet: to
-/// serve openly instead would betray it.
-fn web_config_problem(path: &std::path::Path) -> Option<Problem> {
-    let key = format!("--web.config.file {}", path.display());
-    match std::fs::read_to_string(path) {
-        Err(error) => Some(Problem::new(key, format!("cannot be read: {error}"))),
-        Ok(text)
-            if text
-                .lines()
-                .map(str::trim)
-                .all(|line| line.is_empty() || line.starts_with('#') || line == "{}") =>
-        {
-            tracing::warn!("{key} is empty: everything is served without encryption and without password");
-            None
+/// Says what is open to others, or left off for their sake.
+fn say_who_may_read(config: &Config, access: &Access, listeners: &[TcpListener]) {
+    if access.rules().authenticated() {
+        return;
+    }
+    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+        if address.ip().is_loopback() {
+            continue;
         }
-        Ok(_) => Some(Problem::new(
-            key,
-            "TLS and authentication are not served by this version; leave the flag out, listen on loopback and put a \
-             reverse proxy in front",
-        )),
+        let sentence = match config.web.reports {
+            WebReports::On => {
+                "reports and reloads are open to whoever reaches this address; --web.config.file can ask for a password"
+            }
+            WebReports::Auto => {
+                "reports and reloads are off at this address, since nobody is asked for a password (--web.config.file); \
+                 with web.reports: on they are open all the same, and off says no more about it"
+            }
+            WebReports::Off => continue,
+        };
+        tracing::warn!(%address, "{sentence}");
     }
 }

@@ -1,23 +1,62 @@
-//! Connections: how many, how slow, and how they end.
+//! Connections: how many, how slow, how encrypted, and how they end.
 
 use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::App;
+use super::body::Answer;
 
-/// Longest time for a request's head to arrive; also ends idle connections.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest time for a request's head to arrive; also ends idle connections.
+    pub header: Duration,
+    /// Longest time for a TLS handshake.
+    pub handshake: Duration,
+    /// Longest time for which a client may take none of the bytes that wait for it.
+    pub stall: Duration,
+    /// Longest time without a byte from an HTTP/2 client, which has no heads to wait for.
+    pub idle: Duration,
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+}
 
-/// Connections at once; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 512;
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
+            idle: Duration::from_mins(5),
+            connections: 512,
+        }
+    }
+}
+
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 16;
+
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// Most bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
 
 /// How long a shutdown waits for answers in progress; the whole process leaves within 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -25,14 +64,21 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted (most often: out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is said that none can be accepted.
+const COMPLAIN: Duration = Duration::from_mins(1);
+
 /// Serves `app` on `listener` until `shutdown` turns true, then lets answers in progress finish.
-pub async fn serve(listener: TcpListener, app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    limits: Limits,
+    mut shutdown: watch::Receiver<bool>,
+) {
     // Of the listener, not of the connection: a proxy on this machine speaks for others.
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(64);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut complained: Option<Instant> = None;
     loop {
         let accept = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -45,26 +91,85 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut shutdown: watch::Re
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let app = Arc::clone(&app);
-        let service = service_fn(move |request| {
-            let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(app.answer(request, loopback).await) }
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = Connection { app: Arc::clone(&app), loopback, limits, watcher: graceful.watcher() };
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            if let Err(error) = connection.serve(stream).await {
+                tracing::debug!(error = crate::poll::describe(&*error), "connection ended");
             }
             drop(place);
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    if timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some answers were cut off: their clients did not read them in time");
+    }
+}
+
+/// One connection.
+struct Connection {
+    app: Arc<App>,
+    loopback: bool,
+    limits: Limits,
+    watcher: Watcher,
+}
+
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) -> Ended {
+        // Of an answer in two writes, the second does not wait until the first is acknowledged.
+        stream.set_nodelay(true)?;
+        let Some(tls) = self.app.access.rules().tls.clone() else { return self.http1(stream).await };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
+        let handshake = TlsAcceptor::from(tls).accept(stream);
+        let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| late())??;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            return self.http2(stream).await;
+        }
+        self.http1(stream).await
+    }
+
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.limits.stall));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD);
+        let service = service(self.app, self.loopback);
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
+        Ok(self.watcher.watch(connection).await?)
+    }
+
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.limits.stall));
+        stream.set_read_timeout(Some(self.limits.idle));
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+        let service = service(self.app, self.loopback);
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
+        Ok(self.watcher.watch(connection).await?)
+    }
+}
+
+/// The answer to one request, as `hyper` wants it.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+
+fn service(app: Arc<App>, loopback: bool) -> impl Fn(Request<Incoming>) -> Answering {
+    move |request| {
+        let app = Arc::clone(&app);
+        Box::pin(async move { Ok(app.answer(request, loopback).await) })
     }
 }

@@ -8,6 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web};
 use flexvm_exporter::daemon;
 use flexvm_exporter::simulator::{Options, Simulator};
+use flexvm_exporter::web::Access;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -66,7 +67,15 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, told) = watch::channel(false);
-        tokio::spawn(daemon::run(config, vec![listener], "/metrics".to_owned(), clock, told, None));
+        tokio::spawn(daemon::run(
+            config,
+            vec![listener],
+            "/metrics".to_owned(),
+            Access::default(),
+            clock,
+            told,
+            None,
+        ));
         let http = flexvm_exporter::api::plain_client(Duration::from_secs(10)).unwrap();
         Self { simulator, url, _shutdown: shutdown, _folder: folder, http }
     }

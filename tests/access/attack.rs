@@ -1,0 +1,208 @@
+//! Clients that are silent, slow, mad or too many.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream as Blocking;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use flexvm_exporter::web::Limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::pki::Authority;
+use crate::program::{self, Program, free_port};
+use crate::rig::{PATIENCE, client, plain, serve, until};
+
+/// So short that waiting for them takes no time.
+fn short() -> Limits {
+    Limits {
+        header: Duration::from_millis(300),
+        handshake: Duration::from_millis(300),
+        stall: Duration::from_millis(300),
+        idle: Duration::from_millis(600),
+        connections: 8,
+    }
+}
+
+/// Reads to the end of the connection; how many bytes came.
+async fn ends(stream: &mut TcpStream) -> usize {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    // A reset is an end, too.
+    let _ = read.expect("the server ends it");
+    bytes.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(folder.path(), short()).await;
+    let mut silent = Vec::new();
+    // Three times as many as have a place; the last ones wait in the kernel's queue.
+    for number in 0..24 {
+        let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
+        }
+        silent.push(stream);
+    }
+    let answer = plain().get(format!("http://{}/metrics", serving.address)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    for stream in &mut silent {
+        ends(stream).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_does_not_come_makes_room() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    authority.issue().write(folder.path(), "server");
+    let rules = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n";
+    std::fs::write(folder.path().join("web.yml"), rules).unwrap();
+    let serving = serve(folder.path(), short()).await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(TcpStream::connect(&serving.address).await.unwrap());
+    }
+    let https = client(&authority.pem, None, &["h2"]);
+    let url = format!("https://{}/metrics", serving.address);
+    assert_eq!(https.get(&url).send().await.unwrap().status(), 200);
+    for stream in &mut silent {
+        assert_eq!(ends(stream).await, 0);
+    }
+    // An HTTP/2 connection that says nothing more is ended as well, and a new one is made.
+    tokio::time::sleep(short().idle * 2).await;
+    assert_eq!(https.get(&url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_do_not_read_are_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(folder.path(), short()).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+        // More answers than the kernel's buffers hold, and none is read.
+        let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2_000);
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(requests.as_bytes())).await;
+        stalled.push(stream);
+    }
+    // Every place is taken by one of them.
+    let answer = plain().get(format!("http://{}/metrics", serving.address)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_without_sense_end_their_connection_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(folder.path(), short()).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..400 {
+        let mut bytes: Vec<u8> = (0..random.usize(1..2_000)).map(|_| random.u8(..)).collect();
+        if round % 4 == 0 {
+            bytes.splice(0..0, *b"GET /metrics?collect[]=%ff HTTP/1.1\r\nHost: a\r\n");
+        }
+        let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        ends(&mut stream).await;
+    }
+    // A head without end is refused, however much of it is sent.
+    let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+    let head = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 4 << 20]].concat();
+    let _ = stream.write_all(&head).await;
+    assert!(ends(&mut stream).await < 4_096);
+    let answer = plain().get(format!("http://{}/metrics", serving.address)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+/// The program itself, with nothing to poll.
+fn exporter(folder: &Path, shell: &str, environment: &[(&str, &str)]) -> Program {
+    let config = "tenants: [{name: t, base_url: 'http://127.0.0.1:9', token_env: TOKEN}]\n\
+                  poll: {capacity: 0s, inventory: 0s, usage: 0s, catalogue: 0s}\n";
+    std::fs::write(folder.join("e.yml"), config).unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let exporter = program::exporter();
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!("{shell} exec \"$0\" --config.file e.yml --web.listen-address {address}"))
+        .arg(exporter.get_program())
+        .current_dir(folder)
+        .env("TOKEN", "none")
+        .envs(environment.iter().copied())
+        .stderr(Stdio::from(std::fs::File::create(folder.join("log")).unwrap()));
+    Program::start(command, address)
+}
+
+async fn answers(address: &str) -> bool {
+    let answer = plain().get(format!("http://{address}/metrics")).send().await;
+    answer.is_ok_and(|answer| answer.status() == 200)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_one_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = exporter(folder.path(), "", &[("FAILPOINTS", "web::answer=2*off->1*panic->off")]);
+    until("the daemon", async || TcpStream::connect(&program.address).await.is_ok()).await;
+    let mut kept = TcpStream::connect(&program.address).await.unwrap();
+    let mut one = [0];
+    let ask = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n";
+    kept.write_all(ask).await.unwrap();
+    kept.read_exact(&mut one).await.unwrap();
+    assert!(answers(&program.address).await);
+    assert!(!answers(&program.address).await, "this one panicked");
+    assert!(answers(&program.address).await);
+    kept.write_all(ask).await.unwrap();
+    kept.read_exact(&mut one).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_file_descriptors_it_waits_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = exporter(folder.path(), "ulimit -n 64;", &[]);
+    until("the daemon", async || answers(&program.address).await).await;
+    let mut streams: Vec<Blocking> = Vec::new();
+    for _ in 0..100 {
+        streams.push(Blocking::connect(&program.address).unwrap());
+    }
+    let said =
+        || std::fs::read_to_string(folder.path().join("log")).unwrap().matches("cannot accept").count();
+    until("the complaint", async || said() > 0).await;
+    // Clock ticks of user and system, fields 14 and 15; 100 a second.
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let (before, started) = (ticks(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = Duration::from_millis((ticks() - before) * 10);
+    assert!(spent < started.elapsed() / 2, "{spent:?} of {:?}: it spins", started.elapsed());
+    assert_eq!(said(), 1, "once a minute is enough");
+    // Whoever had got in is still served.
+    streams[0].write_all(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    streams[0].read_exact(&mut [0]).unwrap();
+    drop(streams);
+    until("an answer", async || answers(&program.address).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_manager_hears_of_readiness_and_leaving() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let path = folder.path().join("notify").display().to_string();
+    let mut program = exporter(folder.path(), "", &[("NOTIFY_SOCKET", &path)]);
+    let hear = || {
+        let mut bytes = [0; 512];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    assert!(answers(&program.address).await, "ready means that it answers");
+    program.signal("TERM");
+    assert_eq!(hear(), "STOPPING=1");
+    assert!(program.wait(PATIENCE).success());
+}

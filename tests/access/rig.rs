@@ -1,0 +1,94 @@
+//! A server in this process, with rules from a file.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::config::{Metrics, Poll, WebReports};
+use flexvm_exporter::self_metrics::SelfMetrics;
+use flexvm_exporter::store::Store;
+use flexvm_exporter::web::{self, Access, App, Limits, Settings};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::pki::Certified;
+
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits until `what` is true.
+pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is().await {
+        assert!(started.elapsed() < PATIENCE, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What is served with no tenant at all.
+pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<App> {
+    let (reload, _) = tokio::sync::mpsc::channel(1);
+    Arc::new(App {
+        store: Arc::new(Store::new(&[], Metrics::default(), Poll::default())),
+        self_metrics: Arc::new(SelfMetrics::new(jiff::Timestamp::UNIX_EPOCH).unwrap()),
+        telemetry_path: "/metrics".to_owned(),
+        settings: arc_swap::ArcSwap::from_pointee(Settings {
+            directory: directory.to_owned(),
+            tenants: Vec::new(),
+            reports,
+        }),
+        access,
+        clock: Clock::system(),
+        reload,
+    })
+}
+
+/// A server that ends with this.
+pub struct Serving {
+    pub address: String,
+    pub access: Arc<Access>,
+    _stop: watch::Sender<bool>,
+}
+
+/// Serves by the rules of `web.yml` in `folder`, if there is one.
+pub async fn serve(folder: &Path, limits: Limits) -> Serving {
+    let file = folder.join("web.yml");
+    let access = Arc::new(Access::open(file.exists().then_some(&*file)).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = watch::channel(false);
+    let app = app(Arc::clone(&access), WebReports::Auto, folder);
+    tokio::spawn(web::serve(listener, app, limits, stopped));
+    Serving { address, access, _stop: stop }
+}
+
+/// A client that trusts `authority` and shows `own`, speaking these protocols.
+pub fn client(authority: &str, own: Option<&Certified>, protocols: &[&str]) -> reqwest::Client {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap(),
+            )
+            .unwrap(),
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy();
+    client.timeout(PATIENCE).tls_info(true).build().unwrap()
+}
+
+/// A client for plain HTTP.
+pub fn plain() -> reqwest::Client {
+    flexvm_exporter::api::plain_client(PATIENCE).unwrap()
+}
