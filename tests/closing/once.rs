@@ -10,8 +10,8 @@ use flexvm_exporter::report::Outcome;
 
 use crate::support::{Hand, Stage, TENANT, closer, configuration, files, month};
 
-const TIME: &str = "2026-11-05T10:00:00Z";
-const MONTH: &str = "2026-10";
+pub const TIME: &str = "2026-11-05T10:00:00Z";
+pub const MONTH: &str = "2026-10";
 
 /// Closes the month as a process of its own, which a failpoint may end.
 #[tokio::test]
@@ -30,10 +30,17 @@ async fn child() {
     }
 }
 
-fn close(stage: &Stage, folder: &Path, failpoint: &str, restates: bool) -> ExitStatus {
+/// A process that closes the month.
+pub fn close_command(url: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "once::child", "--ignored"]);
-    command.env("CHILD_URL", &stage.url).env("CHILD_FOLDER", folder).env("FAILPOINTS", failpoint);
+    command.env("CHILD_URL", url).env("CHILD_FOLDER", folder).env_remove("FAILPOINTS");
+    command
+}
+
+fn close(stage: &Stage, folder: &Path, failpoint: &str, restates: bool) -> ExitStatus {
+    let mut command = close_command(&stage.url, folder);
+    command.env("FAILPOINTS", failpoint);
     if restates {
         command.env("CHILD_RESTATES", "1");
     }
@@ -41,7 +48,7 @@ fn close(stage: &Stage, folder: &Path, failpoint: &str, restates: bool) -> ExitS
 }
 
 /// Files by their path below `folder`, but for the ledger's.
-fn reports(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn reports(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let root = folder.join("reports");
     files(&root)
         .into_iter()

@@ -1,0 +1,182 @@
+//! Exactly once, whatever the moment: the program is killed again and again, mid-instruction.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::daemon;
+use flexvm_exporter::ledger::Ledger;
+use flexvm_exporter::simulator::{Options, Simulator};
+use flexvm_exporter::web::Access;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::once::{MONTH, TIME, close_command, reports};
+use crate::support::{Stage, TENANT, closer, configuration, month};
+
+/// Kills of a program that closes a month.
+const KILLS: u32 = 200;
+
+/// Kills of a daemon across a month's end.
+const DAEMON_KILLS: u32 = 60;
+
+/// Shown when a test fails, so that its moments can be had again.
+fn seed() -> u64 {
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    seed
+}
+
+/// SIGKILL after `moment`, unless it ends before; whether it ended well.
+fn killed_after(mut child: Child, moment: Duration) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < moment {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "it failed by itself: {status}");
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_leaves_nothing_or_the_bytes_of_an_uninterrupted_run() {
+    let stage = Stage::new(TIME).await;
+    let whole = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    assert!(close_command(&stage.url, whole.path()).status().unwrap().success());
+    let takes = started.elapsed();
+    let expected = reports(whole.path());
+    let mut random = fastrand::Rng::with_seed(seed());
+    // How often a kill left nothing, a month that was only recorded, a month whole.
+    let (mut kills, mut nothing, mut recorded, mut published) = (0, 0, 0, 0);
+    while kills < KILLS {
+        let folder = tempfile::tempdir().unwrap();
+        loop {
+            let mut command = close_command(&stage.url, folder.path());
+            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let done = killed_after(child, takes.mul_f64(random.f64() * 1.1));
+            let ledger = folder.path().join("ledger.db");
+            let row = ledger.exists().then(|| Ledger::read_only(&ledger).revision(TENANT, month(MONTH)));
+            // Killed while the ledger is made, there is none yet.
+            let row = row.and_then(Result::ok).flatten();
+            let files = reports(folder.path());
+            let visible: BTreeMap<_, _> = files.iter().filter(|(path, _)| in_r01(path)).collect();
+            match &row {
+                None => assert!(visible.is_empty(), "files without a record: {visible:?}"),
+                Some(row) if row.published => assert_eq!(visible.len(), 7),
+                Some(_) => assert!(visible.is_empty() || visible.len() == 7, "a part: {visible:?}"),
+            }
+            for (path, bytes) in &visible {
+                assert_eq!(Some(*bytes), expected.get(*path), "{} differs", path.display());
+            }
+            if done {
+                assert_eq!(files, expected);
+                assert!(row.unwrap().published);
+                break;
+            }
+            kills += 1;
+            match row {
+                None => nothing += 1,
+                Some(row) if row.published => published += 1,
+                Some(_) => recorded += 1,
+            }
+        }
+    }
+    eprintln!("{kills} kills: {nothing} left nothing, {recorded} a recorded month, {published} a whole one");
+    assert!(nothing > 0 && kills > nothing, "the moments did not reach far enough");
+}
+
+fn in_r01(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "r01")
+}
+
+/// Time that runs on over all lives of the daemon: the machine's, moved by this many seconds.
+fn moved_by(seconds: i64) -> Clock {
+    let system = Clock::system();
+    Clock::new(move || Timestamp::from_second(system.now().as_second() + seconds).unwrap())
+}
+
+/// The daemon, as a process of its own, until it is killed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by other tests, as a process of its own"]
+#[expect(clippy::disallowed_methods, reason = "this is how the parent tells the child")]
+async fn daemon_child() {
+    let Ok(url) = std::env::var("CHILD_URL") else { return };
+    let folder = PathBuf::from(std::env::var("CHILD_FOLDER").unwrap());
+    let clock = moved_by(std::env::var("CHILD_CLOCK").unwrap().parse().unwrap());
+    let mut config = configuration(&url, &folder);
+    config.report.settle = Duration::ZERO;
+    config.poll.inventory = Duration::from_millis(100);
+    config.poll.usage = Duration::from_millis(300);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_stay, shutdown) = watch::channel(false);
+    let path = "/metrics".to_owned();
+    daemon::run(config, vec![listener], path, Access::default(), clock, shutdown, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_across_a_months_end_closes_it_once() {
+    // The month ends 8 s after the beginning; the world changes all the time.
+    let end: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+    let offset = end.as_second() - 8 - Clock::system().now().as_second();
+    let clock = moved_by(offset);
+    let options = Options { vms: 60, clouds: 2, months: 1, churn: true, ..Options::default() };
+    let simulator = Simulator::new(options, clock.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = simulator.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "killed::daemon_child", "--ignored"]);
+        command.env("CHILD_URL", &url).env("CHILD_FOLDER", folder.path());
+        command.env("CHILD_CLOCK", offset.to_string());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut random = fastrand::Rng::with_seed(seed());
+    let mut kills = 0;
+    let in_place = || folder.path().join("reports").join(TENANT).join("2026-10").join("r01").exists();
+    // Until long past the month's end, and until one life was long enough to close it.
+    while kills < DAEMON_KILLS || clock.now() < end + Duration::from_secs(4) || !in_place() {
+        assert!(kills < 20 * DAEMON_KILLS, "the month is never closed");
+        let life = Duration::from_millis(random.u64(20..700));
+        assert!(!killed_after(start(), life), "a daemon does not end by itself");
+        kills += 1;
+    }
+    let config = configuration(&url, folder.path());
+    let path = config.ledger.path.clone();
+    let ledger = Ledger::open(&path).unwrap();
+    let closer = closer(config, ledger.clone(), clock);
+    // Whatever was begun is brought to its end, from what the ledger keeps.
+    let outcome = closer.close(month("2026-10")).await.unwrap();
+    let published = outcome.published();
+    assert_eq!(published.revision, 1);
+    published.verify().unwrap();
+    let row = ledger.revision(TENANT, month("2026-10")).unwrap().unwrap();
+    assert_eq!((row.revision, row.published, &row.digest), (1, true, &published.digest));
+    let before = reports(folder.path());
+    let revisions: Vec<_> = before.keys().filter(|path| path.ends_with("r02")).collect();
+    assert!(revisions.is_empty());
+    // An uninterrupted run on what was recorded gives the very same bytes.
+    fs::remove_dir_all(folder.path().join("reports").join(TENANT).join("2026-10")).unwrap();
+    closer.close(month("2026-10")).await.unwrap();
+    assert_eq!(reports(folder.path()), before);
+    // Polls went on through it all, and what they recorded is sound.
+    let observed = ledger.observations(TENANT, month("2026-10").period(), Timestamp::MAX).unwrap();
+    assert!(observed.polls.len() > 5, "{} polls", observed.polls.len());
+    drop((ledger, closer));
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(sound, "ok");
+    let dangling = database.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
+    assert!(!dangling);
+}
