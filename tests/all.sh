@@ -3,20 +3,29 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-install_tools() {
-    command -v promtool >/dev/null && command -v prometheus >/dev/null && command -v python3 >/dev/null && return
+# Installs packages of Debian, unless every program that they bring is there.
+install() {
+    local programs=$1
+    shift
+    local program missing=""
+    for program in $programs; do command -v "$program" >/dev/null || missing=$program; done
+    [ -n "$missing" ] || return 0
     local sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     export DEBIAN_FRONTEND=noninteractive
     $sudo apt-get update -q
-    # Debian's package of prometheus brings promtool along.
-    $sudo apt-get install -qy --no-install-recommends prometheus python3
+    $sudo apt-get install -qy --no-install-recommends "$@"
 }
 
 step() { printf '\n== %s\n' "$*"; }
 
 step "tools"
-install_tools
+# Debian's package of prometheus brings promtool along.
+install "prometheus promtool python3" prometheus python3
+python3 -c 'import ensurepip' 2>/dev/null || install "no-such-program" python3-venv
+install victoria-metrics victoria-metrics
+install soffice libreoffice-calc || echo "SKIPPED: LibreOffice cannot be installed here; nobody looks for formulas"
+tests/tools/python.sh target/tools/python
 tests/tools/prometheus3.sh target/tools/prometheus3 ||
     echo "SKIPPED: Prometheus 3.x cannot be installed here; 2.x alone judges"
 command -v cc >/dev/null || { echo "a C compiler is needed: apt-get install gcc libc6-dev" >&2; exit 1; }

@@ -56,12 +56,12 @@ impl Grouping<'_> {
     /// The group of a VM with `tags`.
     #[must_use]
     pub fn group(&self, tags: &[Text]) -> Group {
-        let tags: Vec<(String, Option<String>)> = tags.iter().map(|tag| self.normalise(tag)).collect();
         if self.group_by.is_empty() {
-            let set: BTreeSet<String> = tags.into_iter().map(whole).collect();
+            let set: BTreeSet<String> = tags.iter().map(|tag| self.whole(tag)).collect();
             let kind = if set.is_empty() { GroupKind::Absent } else { GroupKind::Value };
             return Group { cells: vec![join(set.iter())], kind };
         }
+        let tags: Vec<(String, Option<String>)> = tags.iter().map(|tag| self.normalise(tag)).collect();
         let mut kind = GroupKind::Value;
         let cells = self.group_by.iter().map(|key| {
             let values: BTreeSet<Option<&String>> =
@@ -71,6 +71,17 @@ impl Grouping<'_> {
             cell
         });
         Group { cells: cells.collect(), kind }
+    }
+
+    /// A tag in an exact set: as it is, unless a rule is for it.
+    fn whole(&self, tag: &str) -> String {
+        if !self.tag_rules.iter().any(|rule| rule.key == split_tag(tag).0) {
+            return tag.to_owned();
+        }
+        match self.normalise(tag) {
+            (key, Some(value)) => format!("{key}:{value}"),
+            (key, None) => key,
+        }
     }
 
     /// A tag as key and value, after the rule for its key: trim, lower-case, values, rename.
@@ -112,13 +123,6 @@ fn cell(values: &BTreeSet<Option<&String>>) -> (String, GroupKind) {
     }
 }
 
-fn whole((key, value): (String, Option<String>)) -> String {
-    match value {
-        Some(value) => format!("{key}:{value}"),
-        None => key,
-    }
-}
-
 /// Texts joined by `;`, with `;` and `\` inside them escaped.
 fn join<'a>(texts: impl Iterator<Item = &'a String>) -> String {
     let escaped: Vec<_> = texts.map(|text| text.replace('\\', "\\\\").replace(';', "\\;")).collect();
@@ -154,6 +158,8 @@ mod tests {
         assert_eq!(group(&["a", "b"], &["b:1"]), (cells(&["", "1"]), "absent"));
         assert_eq!(group(&["a", "b"], &["a", "a:1"]), (cells(&["(no value);1", ""]), "several"));
         assert_eq!(group(&[], &["b", "a:1;2"]), (cells(&["a:1\\;2;b"]), "value"));
+        assert_eq!(group(&[], &["a", "a:"]), (cells(&["a;a:"]), "value"), "exact means as it is");
+        assert_eq!(group(&[], &["Team:", "Team:Ops"]), (cells(&["team;team:operations"]), "value"));
         assert_eq!(group(&[], &[]), (cells(&[""]), "absent"));
     }
 

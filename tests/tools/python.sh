@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Makes a Python environment in DIR with the programs that judge our files from outside:
+#   python.sh DIR
+# DuckDB recomputes the reports; prometheus_client parses what is served as OpenMetrics.
+set -euo pipefail
+dir=${1:?usage: python.sh DIR}
+"$dir/bin/python" -c 'import duckdb, prometheus_client' 2>/dev/null && exit 0
+python3 -m venv --clear "$dir"
+"$dir/bin/pip" install --quiet --disable-pip-version-check duckdb prometheus_client
