@@ -24,6 +24,8 @@ step "tools"
 install "prometheus promtool python3" prometheus python3
 python3 -c 'import ensurepip' 2>/dev/null || install "no-such-program" python3-venv
 install victoria-metrics victoria-metrics
+install systemd-analyze systemd
+install docker-compose docker-compose
 install soffice libreoffice-calc || echo "SKIPPED: LibreOffice cannot be installed here; nobody looks for formulas"
 tests/tools/python.sh target/tools/python
 tests/tools/prometheus3.sh target/tools/prometheus3 ||

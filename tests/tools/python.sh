@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes a Python environment in DIR with the programs that judge our files from outside:
 #   python.sh DIR
-# DuckDB recomputes the reports; prometheus_client parses what is served as OpenMetrics.
+# DuckDB recomputes the reports, prometheus_client parses what is served as OpenMetrics, kubernetes-validate has the
+# schemas of Kubernetes.
 set -euo pipefail
 dir=${1:?usage: python.sh DIR}
-"$dir/bin/python" -c 'import duckdb, prometheus_client' 2>/dev/null && exit 0
+"$dir/bin/python" -c 'import duckdb, kubernetes_validate, prometheus_client' 2>/dev/null && exit 0
 python3 -m venv --clear "$dir"
-"$dir/bin/pip" install --quiet --disable-pip-version-check duckdb prometheus_client
+"$dir/bin/pip" install --quiet --disable-pip-version-check duckdb kubernetes-validate prometheus_client
