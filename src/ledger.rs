@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use crate::observe::{Observations, State};
+use crate::observe::{Known, Observations, State};
 use crate::period::{Month, Period};
 use crate::snapshot::{InventoryData, Text};
 
@@ -60,6 +60,15 @@ struct Writer {
     /// What was recorded, so that a poll without changes reads nothing.
     states: HashMap<Text, State>,
     statistics: Arc<Statistics>,
+}
+
+/// A VM that was not gone when the newest poll was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its cloud.
+    pub cloud_id: Text,
+    /// Its id.
+    pub vm_id: Text,
 }
 
 /// When each VM of a recorded poll was first seen in its status, in the order of the poll's VMs.
@@ -135,6 +144,15 @@ impl Ledger {
             self.0.statistics.failed(error);
         }
         result
+    }
+
+    /// The VMs of a tenant that were not gone when the newest poll was recorded, by id.
+    pub async fn recorded(&self, tenant: Text) -> Result<Vec<Recorded>, LedgerError> {
+        let of = |(vm_id, known): (&Text, &Known)| Recorded {
+            cloud_id: known.cloud_id.clone(),
+            vm_id: vm_id.clone(),
+        };
+        self.run(move |writer| Ok(writer.state(&tenant)?.vms.iter().map(of).collect())).await
     }
 
     /// What polls up to `until` prove of the VMs that lived in `period`. Blocks.
@@ -300,6 +318,18 @@ impl Writer {
         Ok(done)
     }
 
+    /// What was recorded of a tenant; read when it is not known yet.
+    fn state(&mut self, tenant: &Text) -> Result<&State, LedgerError> {
+        if !self.states.contains_key(tenant) {
+            let state = self.transaction(|transaction| {
+                let tenant = observations::tenant(transaction, tenant)?;
+                observations::state(transaction, tenant)
+            })?;
+            self.states.insert(tenant.clone(), state);
+        }
+        Ok(&self.states[tenant])
+    }
+
     fn observe(
         &mut self,
         tenant: &Text,
@@ -307,13 +337,8 @@ impl Writer {
         longest_gap: Duration,
         data: &InventoryData,
     ) -> Result<Since, LedgerError> {
-        let mut state = match self.states.remove(tenant) {
-            Some(state) => state,
-            None => self.transaction(|transaction| {
-                let tenant = observations::tenant(transaction, tenant)?;
-                observations::state(transaction, tenant)
-            })?,
-        };
+        self.state(tenant)?;
+        let mut state = self.states.remove(tenant).unwrap_or_default();
         let step = match state.step(at, longest_gap, data) {
             Ok(step) => step,
             Err(early) => {

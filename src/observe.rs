@@ -132,8 +132,8 @@ impl State {
         // Both are in the order of ids, so one walk over both finds what came, stayed and went.
         let mut known = self.vms.iter().peekable();
         for vm in &*data.vms {
-            while let Some((id, gone)) = known.next_if(|(id, _)| **id < vm.id) {
-                events.push(event(id, &gone.cloud_id, Kind::Gone, &gone.status));
+            while let Some((id, absent)) = known.next_if(|(id, _)| **id < vm.id) {
+                events.extend(data.absent(id, absent));
             }
             let before = known.next_if(|(id, _)| **id == vm.id).map(|(_, known)| known);
             if let Some(kind) = change(before, data.sight(vm)) {
@@ -141,7 +141,7 @@ impl State {
                 events.push(event(&vm.id, &vm.cloud_id, kind, seen));
             }
         }
-        events.extend(known.map(|(id, gone)| event(id, &gone.cloud_id, Kind::Gone, &gone.status)));
+        events.extend(known.filter_map(|(id, absent)| data.absent(id, absent)));
         let observed_from =
             self.last.filter(|last| u128::from(seconds_between(*last, at)) * 1000 <= longest_gap.as_millis());
         Ok(Step { at, previous: self.last, observed_from, events })
@@ -195,6 +195,16 @@ fn change(before: Option<&Known>, sight: Sight<'_>) -> Option<Kind> {
 }
 
 impl InventoryData {
+    /// What the poll says of a VM that is not one of its own: it is gone, unless it could not be asked for.
+    fn absent(&self, id: &Text, known: &Known) -> Option<Event> {
+        let kind = match self.unresolved.binary_search(id) {
+            Ok(_) if known.lost => return None,
+            Ok(_) => Kind::Lost,
+            Err(_) => Kind::Gone,
+        };
+        Some(event(id, &known.cloud_id, kind, &known.status))
+    }
+
     /// How the poll came to know `vm`, which is one of its own.
     fn sight<'a>(&self, vm: &'a Vm) -> Sight<'a> {
         if self.unresolved.binary_search(&vm.id).is_ok() {

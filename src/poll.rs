@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::api::{Client, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Recorded};
 use crate::period::Month;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{
@@ -159,7 +159,11 @@ impl Poller {
                 let view = self.store.view();
                 let before =
                     view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
-                let data = inventory::fetch(run, before.map(|section| &*section.data)).await?;
+                if before.is_none() {
+                    state.recorded = self.recorded().await;
+                }
+                let before = before.map(|section| &*section.data);
+                let data = inventory::fetch(run, before, &mut state.recorded).await?;
                 let data = self.record(data, state).await;
                 Ok(put(data, |snapshot| &mut snapshot.inventory))
             }
@@ -185,6 +189,13 @@ impl Poller {
                 Ok(put(CatalogueData { instance_types, images }, |snapshot| &mut snapshot.catalogue))
             }
         }
+    }
+
+    /// The VMs that were not gone when the newest poll was recorded, as before a restart.
+    async fn recorded(&self) -> Vec<Recorded> {
+        let recorded = self.ledger.recorded(Arc::clone(&self.tenant.name));
+        // A ledger that cannot be read is told of when the poll is recorded.
+        tokio::time::timeout(LEDGER_PATIENCE, recorded).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// Hands a complete poll to the ledger, and notes when each VM was first seen in its status. A
@@ -235,6 +246,8 @@ impl Poller {
 struct State {
     failing: bool,
     unrecorded: bool,
+    /// VMs that only the ledger knows, still to be asked for.
+    recorded: Vec<Recorded>,
     known_unknowns: std::collections::BTreeSet<(crate::api::Endpoint, String)>,
     previous_month: Option<usage::PreviousMonth>,
 }

@@ -285,7 +285,8 @@ pub struct InventoryData {
     pub lists: Vec<Arc<[Arc<Vm>]>>,
     /// Ids of those that were in no list, but answered when asked for.
     pub by_id: Vec<Text>,
-    /// Ids of those that were in no list and could not be asked for: they are as they were before.
+    /// Ids of VMs that were in no list and could not be asked for: they are as they were before, or,
+    /// if only the ledger knew them, not among `vms`.
     pub unresolved: Vec<Text>,
 }
 

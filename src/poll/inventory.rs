@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::api::{Error, Reason, Run};
+use crate::ledger::Recorded;
 use crate::snapshot::{Cloud, InventoryData, Node, Text, Vm, VmStatus};
 
 /// A list as it was read; one that is as it was before is the same.
@@ -19,8 +20,13 @@ const MAX_LOOKUPS: usize = 2_000;
 const LOOKUPS_AT_ONCE: usize = 64;
 
 /// Reads the whole inventory. `before` is the newest complete one: a VM that was in it and is in no
-/// list now may only have moved between two lists, so it is asked for by id.
-pub async fn fetch(run: &Run, before: Option<&InventoryData>) -> Result<InventoryData, Error> {
+/// list now may only have moved between two lists, so it is asked for by id. So are those of
+/// `recorded`, which the ledger knows from before a restart; it keeps those that are still to be asked for.
+pub async fn fetch(
+    run: &Run,
+    before: Option<&InventoryData>,
+    recorded: &mut Vec<Recorded>,
+) -> Result<InventoryData, Error> {
     let clouds = run.clouds().await?;
     let contents = try_join_all(clouds.into_iter().map(|cloud| content(run, cloud))).await?;
     let mut data = InventoryData::default();
@@ -37,20 +43,24 @@ pub async fn fetch(run: &Run, before: Option<&InventoryData>) -> Result<Inventor
     }
     let mut vms: Vec<Arc<Vm>> = data.lists.iter().flat_map(|list| list.iter().cloned()).collect();
     sort(&mut vms);
-    if let Some(before) = before {
-        for missing in missing(run, before, &data.clouds, &vms).await {
-            let (vm, ids) = match missing {
-                Missing::Answered(vm) => (vm, &mut data.by_id),
-                Missing::Unresolved(vm) => (vm, &mut data.unresolved),
-                Missing::Gone => continue,
-            };
-            ids.push(vm.id.clone());
-            vms.push(vm);
+    let missing = missing(before, recorded, &data.clouds, &vms);
+    for (id, became) in look_up(run, missing).await {
+        match became {
+            Became::Found(vm) => {
+                data.by_id.push(id);
+                vms.push(vm);
+            }
+            Became::Unresolved(vm) => {
+                data.unresolved.push(id);
+                vms.extend(vm);
+            }
+            Became::Gone => {}
         }
-        sort(&mut vms);
-        data.by_id.sort();
-        data.unresolved.sort();
     }
+    sort(&mut vms);
+    data.by_id.sort();
+    data.unresolved.sort();
+    recorded.retain(|vm| data.unresolved.binary_search(&vm.vm_id).is_ok());
     data.vms = vms.into();
     Ok(data)
 }
@@ -116,27 +126,56 @@ pub async fn unless_vanished(run: &Run, cloud_id: &Text, error: Error) -> Result
     }
 }
 
-/// What became of a VM that is in no list any more.
-enum Missing {
+/// A VM that is in no list any more.
+struct Missing {
+    cloud_id: Text,
+    id: Text,
+    /// As it was in the snapshot before, if it was.
+    vm: Option<Arc<Vm>>,
+}
+
+/// What became of it.
+enum Became {
     /// It answered.
-    Answered(Arc<Vm>),
+    Found(Arc<Vm>),
     /// It could not be asked: it stays as it was.
-    Unresolved(Arc<Vm>),
+    Unresolved(Option<Arc<Vm>>),
     /// It is gone.
     Gone,
 }
 
-/// The VMs of `before` that are in no list now: asked for by id, or, if that fails, as
-/// they were. 404 and `deleted` are gone, and so is everything in a cloud that is gone.
-async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &[Arc<Vm>]) -> Vec<Missing> {
+/// The VMs of `before` and of `recorded` that are in no list now. With a cloud, all its VMs are gone.
+fn missing(
+    before: Option<&InventoryData>,
+    recorded: &[Recorded],
+    clouds: &[Cloud],
+    now: &[Arc<Vm>],
+) -> Vec<Missing> {
     let exists = |id: &Text| clouds.iter().any(|cloud| cloud.id == *id);
+    let mut missing: Vec<Missing> = Vec::new();
     // Both are in the order of ids, so one walk over both finds what is not there any more.
-    let mut listed = now.iter().peekable();
-    let left = before.vms.iter().filter(|vm| {
-        while listed.next_if(|other| other.id < vm.id).is_some() {}
-        listed.next_if(|other| other.id == vm.id).is_none()
-    });
-    let mut missing: Vec<Arc<Vm>> = left.filter(|vm| exists(&vm.cloud_id)).cloned().collect();
+    let mut walk = now.iter().peekable();
+    for vm in before.iter().flat_map(|before| before.vms.iter()).filter(|vm| exists(&vm.cloud_id)) {
+        while walk.next_if(|other| other.id < vm.id).is_some() {}
+        if walk.next_if(|other| other.id == vm.id).is_none() {
+            let (cloud_id, id) = (vm.cloud_id.clone(), vm.id.clone());
+            missing.push(Missing { cloud_id, id, vm: Some(Arc::clone(vm)) });
+        }
+    }
+    let known = missing.len();
+    for Recorded { cloud_id, vm_id } in recorded.iter().filter(|vm| exists(&vm.cloud_id)) {
+        let twice = missing[..known].binary_search_by(|other| other.id.cmp(vm_id)).is_ok();
+        let listed = now.binary_search_by(|vm| vm.id.cmp(vm_id)).is_ok();
+        if !twice && !listed {
+            missing.push(Missing { cloud_id: cloud_id.clone(), id: vm_id.clone(), vm: None });
+        }
+    }
+    missing
+}
+
+/// Asks for each by id: 404 and `deleted` are gone, an answer is its state, and one whose look-up
+/// fails stays as it was.
+async fn look_up(run: &Run, mut missing: Vec<Missing>) -> Vec<(Text, Became)> {
     if missing.len() > MAX_LOOKUPS {
         tracing::info!(
             missing = missing.len(),
@@ -145,14 +184,15 @@ async fn missing(run: &Run, before: &InventoryData, clouds: &[Cloud], now: &[Arc
         );
     }
     let unasked = missing.split_off(missing.len().min(MAX_LOOKUPS));
-    let asked = missing.into_iter().map(|vm| async move {
-        match run.vm(&vm.cloud_id, &vm.id).await {
-            Ok(found) if found.status == VmStatus::Deleted => Missing::Gone,
-            Ok(found) => Missing::Answered(Arc::new(found)),
-            Err(error) if error.reason() == Reason::NotFound => Missing::Gone,
-            Err(_) => Missing::Unresolved(vm),
-        }
+    let asked = missing.into_iter().map(|Missing { cloud_id, id, vm }| async move {
+        let became = match run.vm(&cloud_id, &id).await {
+            Ok(found) if found.status == VmStatus::Deleted => Became::Gone,
+            Ok(found) => Became::Found(Arc::new(found)),
+            Err(error) if error.reason() == Reason::NotFound => Became::Gone,
+            Err(_) => Became::Unresolved(vm),
+        };
+        (id, became)
     });
     let found: Vec<_> = stream::iter(asked).buffer_unordered(LOOKUPS_AT_ONCE).collect().await;
-    found.into_iter().chain(unasked.into_iter().map(Missing::Unresolved)).collect()
+    found.into_iter().chain(unasked.into_iter().map(|it| (it.id, Became::Unresolved(it.vm)))).collect()
 }

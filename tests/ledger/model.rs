@@ -25,6 +25,8 @@ enum Met {
     Listed(usize),
     ById(usize),
     Unknown,
+    /// Likewise, and nobody knows it but the recorded polls, as after a restart.
+    Forgotten,
 }
 
 /// Time of a poll, and how it met each VM.
@@ -35,6 +37,7 @@ fn polls() -> impl Strategy<Value = Polls> {
         6 => (0..STATUSES.len()).prop_map(Met::Listed),
         1 => (0..STATUSES.len()).prop_map(Met::ById),
         1 => Just(Met::Unknown),
+        1 => Just(Met::Forgotten),
     ];
     // Steps of the clock: mostly forward, now and then too far, standing or back.
     let step = prop_oneof![10 => 1..=GAP, 2 => GAP + 1..200_i64, 1 => -100..=0_i64];
@@ -65,6 +68,10 @@ fn data(met: &BTreeMap<usize, Met>, before: &State) -> InventoryData {
             unresolved.push(NAMES[*vm].into());
             (NAMES[*vm], known.status.clone())
         }),
+        Met::Forgotten => {
+            unresolved.push(NAMES[*vm].into());
+            None
+        }
     });
     let mut data = poll(seen.collect::<Vec<_>>());
     data.by_id = by_id;

@@ -1,6 +1,11 @@
 //! A world that changes: while it is read, between polls, and down to nothing.
 
+use flexvm_exporter::ledger::Ledger;
+use flexvm_exporter::observe::Seen;
+use flexvm_exporter::period::Month;
 use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
+use flexvm_exporter::usage::Use;
+use jiff::Timestamp;
 
 use crate::rig::{Rig, failures, lines, success, vm_ids};
 
@@ -63,6 +68,42 @@ async fn a_vm_that_is_in_no_list_is_asked_for() {
     assert_eq!(success(&text, "inventory"), Some(1.0));
     faults.clear();
     rig.until("it to come back", |text| vm_ids(text).contains(&vm)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_left_the_lists_during_a_restart_is_asked_for() {
+    let mut rig = Rig::new().await;
+    let (_, vm) = some_running_vm(&rig.well().await);
+    // It answers: it never was gone.
+    rig.restart(|rig| rig.simulator.faults().add(hide(&vm))).await;
+    assert!(vm_ids(&rig.well().await).contains(&vm));
+    // It cannot be asked: nothing is known of it, which is not that it is gone.
+    rig.restart(|rig| rig.simulator.faults().add(Fault::status(500).on(Operation::Vm))).await;
+    assert!(!vm_ids(&rig.well().await).contains(&vm));
+    until_recorded(&rig, &vm, Seen::Unknown).await;
+    // As soon as it can be asked, it is there again.
+    rig.simulator.faults().clear();
+    rig.simulator.faults().add(hide(&vm));
+    rig.until("it to be asked for again", |text| vm_ids(text).contains(&vm)).await;
+    until_recorded(&rig, &vm, Seen::As(Use::Running)).await;
+    assert!(!recorded(&rig, &vm).contains(&Seen::Gone));
+    // It is not there: now it is gone.
+    rig.restart(|rig| rig.simulator.faults().add(Fault::status(404).on(Operation::Vm))).await;
+    assert!(!vm_ids(&rig.well().await).contains(&vm));
+    until_recorded(&rig, &vm, Seen::Gone).await;
+}
+
+/// Waits until this is what the ledger knows of a VM: it records one poll a second.
+async fn until_recorded(rig: &Rig, vm: &str, wanted: Seen) {
+    rig.until("the ledger to know", |_| recorded(rig, vm).last() == Some(&wanted)).await;
+}
+
+/// What the ledger knows of a VM.
+fn recorded(rig: &Rig, vm: &str) -> Vec<Seen> {
+    let month = "2026-10".parse::<Month>().unwrap().period();
+    let ledger = Ledger::read_only(&rig.config.ledger.path);
+    let observations = ledger.observations("one", month, Timestamp::MAX).unwrap();
+    observations.histories[vm].iter().map(|(_, seen)| *seen).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

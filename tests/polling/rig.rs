@@ -13,13 +13,16 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
 pub struct Rig {
     pub simulator: Simulator,
     pub url: String,
-    _shutdown: watch::Sender<bool>,
+    pub config: Config,
+    clock: Clock,
+    daemon: Option<(watch::Sender<bool>, JoinHandle<anyhow::Result<()>>)>,
     _folder: tempfile::TempDir,
     http: reqwest::Client,
 }
@@ -64,20 +67,43 @@ impl Rig {
             report: Report { directory: folder.path().join("reports"), ..Report::default() },
         };
         change(&mut config);
+        let http = flexvm_exporter::api::plain_client(Duration::from_secs(10)).unwrap();
+        let mut rig =
+            Self { simulator, url: String::new(), config, clock, daemon: None, _folder: folder, http };
+        rig.start().await;
+        rig
+    }
+
+    async fn start(&mut self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        self.url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, told) = watch::channel(false);
-        tokio::spawn(daemon::run(
-            config,
+        let daemon = tokio::spawn(daemon::run(
+            self.config.clone(),
             vec![listener],
             "/metrics".to_owned(),
             Access::default(),
-            clock,
+            self.clock.clone(),
             told,
             None,
         ));
-        let http = flexvm_exporter::api::plain_client(Duration::from_secs(10)).unwrap();
-        Self { simulator, url, _shutdown: shutdown, _folder: folder, http }
+        self.daemon = Some((shutdown, daemon));
+    }
+
+    /// Ends the daemon, makes a `change` to the world, and starts it again on what it left.
+    pub async fn restart(&mut self, change: impl FnOnce(&Self)) {
+        let (shutdown, daemon) = self.daemon.take().unwrap();
+        shutdown.send_replace(true);
+        daemon.await.unwrap().unwrap();
+        // Connections that end a moment later hold the ledger until then; a process would be gone.
+        let path = &self.config.ledger.path;
+        let began = Instant::now();
+        while let Err(error) = flexvm_exporter::ledger::Ledger::open(path) {
+            assert!(began.elapsed() < PATIENCE, "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        change(self);
+        self.start().await;
     }
 
     pub async fn get(&self, path: &str) -> (u16, String) {
