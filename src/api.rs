@@ -34,7 +34,7 @@ use crate::snapshot::{Node, Vm};
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
-pub use statistics::Statistics;
+pub use statistics::{PageSize, Statistics};
 pub use token::{TokenError, read_token, read_token_from};
 pub use transport::{BuildError, plain_client};
 

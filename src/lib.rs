@@ -29,6 +29,7 @@ pub mod web;
 pub mod simulator;
 
 pub mod daemon;
+pub mod progress;
 
 pub mod cli;
 pub mod commands;

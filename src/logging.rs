@@ -19,7 +19,8 @@ pub fn start(level: LogLevel, format: LogFormat) {
     let filter =
         Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("flexvm_exporter", level);
     let registry = tracing_subscriber::registry();
-    let writer = std::io::stderr;
+    // Standard error, once a line about progress is out of the way.
+    let writer = crate::progress::clear;
     let started = match format {
         LogFormat::Logfmt => {
             let format = tracing_logfmt::builder().layer().with_writer(writer);

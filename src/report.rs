@@ -11,6 +11,7 @@ mod by_vm;
 mod changes;
 mod columns;
 mod control;
+mod coverage;
 mod decimal;
 mod error;
 mod files;
@@ -28,13 +29,15 @@ mod warnings;
 
 pub use account::{Account, ReleaseDiffers};
 pub use changes::{Changed, changed};
+pub use coverage::{Coverage, TagCoverage};
+pub use decimal::Share;
 pub use error::ReportError;
 pub use frozen::{Frozen, Header, Observed};
 pub use publish::{Folder, Outcome, Prepared, Turn, write_copy};
 pub use published::{Disagreements, Published};
 pub use reconcile::{Compared, Differences, Ours, Provider, Rounding, Scopes};
 pub use storage::write_whole;
-pub use summary::{Summary, TagCoverage, dry_run};
+pub use summary::{Summary, dry_run};
 pub use totals::MonthTotals;
 
 use jiff::Timestamp;

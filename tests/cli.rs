@@ -11,11 +11,15 @@ mod check;
 mod configuration;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/groups.rs"]
+mod groups;
 #[path = "cli/ledger.rs"]
 mod ledger;
 #[path = "cli/place.rs"]
 mod place;
 mod program;
+#[path = "cli/progress.rs"]
+mod progress;
 #[path = "cli/reload.rs"]
 mod reload;
 #[path = "cli/report.rs"]

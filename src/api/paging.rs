@@ -20,7 +20,7 @@ use foldhash::fast::RandomState;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::transport::Range;
-use super::{Endpoint, Error, Reason};
+use super::{Endpoint, Error, PageSize, Reason};
 use crate::snapshot::Text;
 
 /// The documented size of a page: what has fewer rows is surely the last.
@@ -49,14 +49,14 @@ pub(super) trait Rows<P> {
 }
 
 /// Reads the list of `endpoint` by pages of `ask` rows, at most `window` at a time, with `fetch`,
-/// into `list`.
+/// into `list`. Returns what the pages tell of the server's largest one.
 pub(super) async fn read_all<P, Fetch, Answer>(
     endpoint: Endpoint,
     ask: usize,
     window: usize,
     list: &mut impl Rows<P>,
     fetch: Fetch,
-) -> Result<(), Error>
+) -> Result<PageSize, Error>
 where
     P: Page,
     Fetch: Fn(Range) -> Answer,
@@ -67,6 +67,7 @@ where
     let mut pages = 0;
     // Pages asked for ahead: `batch` of them, each expected to bring `stride` rows.
     let (mut batch, mut stride) = (1, ask);
+    let mut told = PageSize::AtLeast(0);
     loop {
         let starts = stream::iter((0..batch).map(move |page| next + page * stride));
         let mut answers =
@@ -81,18 +82,32 @@ where
                             .caused_by(error));
                     }
                     list.take(rows);
-                    return Ok(());
+                    return Ok(told);
                 }
                 answer => answer?,
             };
             let count = rows.len();
             let news = list.take(rows);
-            if count < ask.min(DOCUMENTED_PAGE) || count > ask {
-                return Ok(());
+            // The page before was short, and yet not the last.
+            if news > 0
+                && let PageSize::AtLeast(clamp @ 1..) = told
+            {
+                told = PageSize::Clamped(clamp);
+            }
+            if count > ask {
+                return Ok(PageSize::RangeIgnored);
+            }
+            told = match told {
+                PageSize::AtLeast(0) if count < ask => PageSize::AtLeast(count as u64),
+                PageSize::AtLeast(0) => PageSize::AsAsked,
+                told => told,
+            };
+            if count < ask.min(DOCUMENTED_PAGE) {
+                return Ok(told);
             }
             if news == 0 {
                 if fetch(Range { start: 0, results: 1 }).await?.len() > 1 {
-                    return Ok(());
+                    return Ok(PageSize::RangeIgnored);
                 }
                 return Err(error_at(endpoint, next, "are all known already"));
             }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn failure(reason: Reason, retry_after: Option<Duration>) -> Failure {
-        Failure { error: Error::new(Endpoint::Clouds, reason), retry_after }
+        Failure { error: Error::new(Endpoint::Clouds, reason), retry_after, date: None }
     }
 
     #[test]

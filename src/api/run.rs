@@ -43,6 +43,8 @@ pub struct Run {
 struct Met {
     unknown: BTreeMap<Endpoint, UnknownFields>,
     statistics: BTreeMap<Endpoint, Statistics>,
+    /// The newest answer's `Date`, and when it came.
+    date: Option<(Timestamp, Instant)>,
 }
 
 impl Run {
@@ -147,7 +149,8 @@ impl Run {
                 .append_pair("start", &time(period.start))
                 .append_pair("end", &time(period.end));
         }
-        let (body, report) = self.get(Endpoint::Monthly, url, None, wire::monthly, |_| 1).await?;
+        let (body, report) =
+            self.get(Endpoint::Monthly, url, None, wire::monthly, |report| report.vms.len()).await?;
         Ok(Monthly { body, report })
     }
 
@@ -167,6 +170,15 @@ impl Run {
     #[must_use]
     pub fn statistics(&self) -> BTreeMap<Endpoint, Statistics> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).statistics.clone()
+    }
+
+    /// What the server's clock shows now, by the `Date` of its newest answer: right to a second or so,
+    /// and late by the time that the answer took.
+    #[must_use]
+    pub fn server_time(&self) -> Option<Timestamp> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let (date, came) = met.date?;
+        date.checked_add(came.elapsed()).ok()
     }
 
     async fn object<T, P>(&self, endpoint: Endpoint, path: &[&str], parse: P) -> Result<T, Error>
@@ -210,11 +222,13 @@ impl Run {
         let mut url = self.url(endpoint, path)?;
         query(&mut url);
         let api = &self.shared.tenant.api;
-        paging::read_all(endpoint, api.page_size as usize, api.concurrency, rows, |range| {
+        let told = paging::read_all(endpoint, api.page_size as usize, api.concurrency, rows, |range| {
             let (url, parse) = (url.clone(), parse.clone());
             async move { Ok(self.get(endpoint, url, Some(range), parse, Page::len).await?.1) }
         })
-        .await
+        .await?;
+        self.note(endpoint, |met| met.page_size = met.page_size.max(Some(told)));
+        Ok(())
     }
 
     fn url(&self, endpoint: Endpoint, path: &[&str]) -> Result<Url, Error> {
@@ -235,7 +249,7 @@ impl Run {
         T: Send + 'static,
         P: Parse<T>,
     {
-        let Answer { status, body } = self.fetch(endpoint, &url, range).await?;
+        let Answer { status, body, .. } = self.fetch(endpoint, &url, range).await?;
         let malformed = |message: String| {
             Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match range {
                 Some(Range { start, .. }) => format!("in the page from row {start}: {message}"),
@@ -339,6 +353,13 @@ impl Run {
             (status, _) => Code::Status(status.unwrap_or_default()),
         };
         self.shared.observer.request(endpoint, code, elapsed);
+        let date = match &answer {
+            Ok(answer) => answer.date,
+            Err(failure) => failure.date,
+        };
+        if let Some(date) = date {
+            self.met.lock().unwrap_or_else(PoisonError::into_inner).date = Some((date, Instant::now()));
+        }
         self.note(endpoint, |met| {
             met.requests += 1;
             met.last_status = status;

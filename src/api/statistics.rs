@@ -2,6 +2,20 @@
 
 use std::time::Duration;
 
+/// What the pages of a list tell of the largest page that the server gives; nothing documents it.
+/// In the order of how much they tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PageSize {
+    /// The whole list came as one page of so many rows, shorter than asked for: it may give more.
+    AtLeast(u64),
+    /// It gives as many as were asked for.
+    AsAsked,
+    /// It gave so many, fewer than asked for, although the list went on.
+    Clamped(u64),
+    /// It gives the whole list, whatever is asked for.
+    RangeIgnored,
+}
+
 /// One endpoint's share of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -11,10 +25,12 @@ pub struct Statistics {
     pub last_status: Option<u16>,
     /// Answers read as pages of a list or as single objects.
     pub pages: u64,
-    /// Rows in them, repeated ones included; an object is one.
+    /// Rows in them, repeated ones included; an object is one, the monthly report has one a VM.
     pub rows: u64,
-    /// Rows of the largest page: what the server gives at most, if lists are longer than that.
+    /// Rows of the largest page.
     pub largest_page: u64,
+    /// Of whole lists, what their pages tell of the server's largest page.
+    pub page_size: Option<PageSize>,
     /// Bytes of their bodies, after decompression.
     pub bytes: u64,
     /// Time that the requests took, added up (several may run at once).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::pki_types::CertificateDer;
@@ -65,17 +66,21 @@ pub(super) struct Range {
 pub(super) struct Answer {
     pub status: u16,
     pub body: Bytes,
+    /// The server's clock.
+    pub date: Option<Timestamp>,
 }
 
 /// An answer that is none, and how long the server wants to be left alone.
 pub(super) struct Failure {
     pub error: Error,
     pub retry_after: Option<Duration>,
+    /// The server's clock.
+    pub date: Option<Timestamp>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, retry_after: None }
+        Self { error, retry_after: None, date: None }
     }
 }
 
@@ -134,8 +139,9 @@ impl Transport {
         let response = request.send().await.map_err(|source| broken(endpoint, None, source))?;
         let status = response.status();
         if status.is_success() {
+            let date = date(response.headers());
             let body = read(response, endpoint, self.max_body).await?;
-            return Ok(Answer { status: status.as_u16(), body });
+            return Ok(Answer { status: status.as_u16(), body, date });
         }
         Err(refused(endpoint, response, self.max_body.min(MAX_ERROR_BODY)).await)
     }
@@ -196,7 +202,7 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64) -> Failure 
         400..=499 => Reason::Client,
         _ => Reason::Server,
     };
-    let retry_after = retry_after(response.headers());
+    let (retry_after, date) = (retry_after(response.headers()), date(response.headers()));
     let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let message = match (reason, target) {
         (Reason::Redirect, Some(target)) => format!("redirects to {target}, which is not followed"),
@@ -206,7 +212,7 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64) -> Failure 
         }
     };
     let error = Error::new(endpoint, reason).status(Some(status.as_u16())).message(&message);
-    Failure { error, retry_after }
+    Failure { error, retry_after, date }
 }
 
 /// The API's own words in the body of an error; `None` for HTML and anything else.
@@ -236,6 +242,11 @@ fn api_message(body: &[u8]) -> Option<String> {
     let parts: Vec<_> =
         body.message.filter(|message| !message.is_empty()).into_iter().chain(details).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The answer's `Date`.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?.try_into().ok()
 }
 
 /// What `Retry-After` asks for: seconds, or a date that is compared with the answer's own `Date`,

@@ -1,24 +1,25 @@
 //! `demo`: the main job on the built-in simulator, all on loopback, in one process.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use reqwest::Url;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::Failure;
 use super::listen::{listen, shutdown_on_signals};
 use super::output::say;
-use crate::api::{Client, NoObserver};
+use super::{Failure, health};
+use crate::api::Client;
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
 use crate::close::Closer;
 use crate::config::load::simulated_tenant;
 use crate::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use crate::period::Month;
+use crate::progress::Progress;
 use crate::report::Published;
 use crate::simulator::{Options, Simulator};
 use crate::web::Access;
@@ -28,6 +29,10 @@ const TENANT: &str = "demo";
 
 /// Lines of a report that are shown.
 const FIRST_LINES: usize = 6;
+
+/// Longest wait for the daemon's answer, and for the next question.
+const LOOK: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the demo groups usage by: the simulator's VMs carry this tag key.
 const GROUP_BY: &str = "project";
@@ -68,16 +73,15 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     say!("  simulator    {simulator_url}  (token {token})")?;
     say!("  status page  http://{address}/")?;
     say!("  metrics      http://{address}{}", flags.telemetry_path)?;
-    if std::io::stdout().is_terminal() {
-        say!("Closing last month …")?;
-    }
+    let progress = Progress::new();
     // The simulator stops with everything else, so nothing could be closed any more.
     let mut stop = shutdown.clone();
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        published = close_last_month(&config, &clock) => show(&published?)?,
+        published = close_last_month(&config, &clock, &progress) => show(&published?)?,
     }
+    let waiting = tokio::spawn(first_poll(health::local_url(&address.to_string(), "/"), progress));
     crate::daemon::run(
         config,
         vec![listener],
@@ -88,6 +92,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         None,
     )
     .await?;
+    waiting.abort();
     match simulating.await {
         Ok(result) => result.context("the simulator")?,
         Err(error) => return Err(anyhow::Error::new(error).context("the simulator").into()),
@@ -132,13 +137,43 @@ fn configuration(simulator: &str, token: &str, directory: &Path) -> Result<Confi
     })
 }
 
-async fn close_last_month(config: &Config, clock: &Clock) -> anyhow::Result<Published> {
+/// Waits until every collector that matters has run once, and says so. Asks the status page, as a
+/// visitor would.
+async fn first_poll(page: String, progress: Arc<Progress>) -> anyhow::Result<()> {
+    progress.begin("first poll".to_owned());
+    let client = crate::api::plain_client(LOOK)?;
+    loop {
+        // The daemon itself may only just begin to listen.
+        if let Ok(answer) = client.get(&page).header("accept", "application/json").send().await {
+            let status: Value = serde_json::from_slice(&answer.bytes().await.unwrap_or_default())?;
+            if status["ready"] == true {
+                break;
+            }
+            let collectors = status["tenants"][0]["collectors"].as_array().into_iter().flatten();
+            let waiting = collectors.filter(|collector| collector["last_success"].is_null());
+            let names: Vec<_> = waiting.filter_map(|collector| collector["collector"].as_str()).collect();
+            progress.step(&names.join(", "));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    progress.end();
+    say!("Everything was polled once: status page and metrics are complete.")
+}
+
+async fn close_last_month(
+    config: &Config,
+    clock: &Clock,
+    progress: &Arc<Progress>,
+) -> anyhow::Result<Published> {
     let tenant = Arc::clone(&config.tenants[0]);
-    let client = Client::new(&tenant, Arc::new(NoObserver))?;
+    let client = Client::new(&tenant, progress.clone())?;
     let ledger = crate::ledger::Ledger::beside(&config.ledger.path).context("the ledger cannot be opened")?;
     let closer = Closer::new(tenant, client, ledger, clock.clone(), Arc::new(config.clone()));
     let month = Month::of(clock.now()).previous();
-    Ok(closer.close(month).await?.published().clone())
+    progress.begin(format!("closing {month}"));
+    let outcome = closer.close(month).await;
+    progress.end();
+    Ok(outcome?.published().clone())
 }
 
 fn show(published: &Published) -> anyhow::Result<()> {

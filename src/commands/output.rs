@@ -8,6 +8,7 @@ use anyhow::Context as _;
 /// Writes a line. A reader that has seen enough and left is no failure, and no reason to stop what
 /// the command does beside printing; anything else is.
 pub fn line(text: Arguments<'_>) -> anyhow::Result<()> {
+    drop(crate::progress::clear());
     let mut out = io::stdout().lock();
     match out.write_fmt(text).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::output::say;
 use super::{Failure, serve};
-use crate::api::{Client, NoObserver};
+use crate::api::Client;
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
 use crate::close::{Closer, Standing};
 use crate::ledger::Ledger;
 use crate::period::{Month, rfc3339};
+use crate::poll::describe;
+use crate::progress::Progress;
 use crate::report::{Outcome, Published};
 
 /// Most months of one call: ten years.
@@ -31,10 +33,11 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     } else {
         Ledger::read_only(&config.ledger.path)
     };
+    let progress = Progress::new();
     let mut closers = Vec::new();
     for tenant in &config.tenants {
         if arguments.tenant.as_ref().is_none_or(|name| **name == *tenant.name) {
-            let client = Client::new(tenant, Arc::new(NoObserver)).map_err(anyhow::Error::from)?;
+            let client = Client::new(tenant, progress.clone()).map_err(anyhow::Error::from)?;
             let (ledger, clock) = (ledger.clone(), clock.clone());
             closers.push(Closer::new(Arc::clone(tenant), client, ledger, clock, Arc::clone(&config)));
         }
@@ -63,7 +66,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     let mut failures = Vec::new();
     for closer in &closers {
         for month in &months {
-            if let Err(error) = one(closer, *month, arguments, &clock).await {
+            if let Err(error) = one(closer, *month, arguments, &clock, &progress).await {
                 let text = format!("{} {month}: {error:#}", closer.tenant());
                 eprintln!("flexvm-exporter: {text}");
                 failures.push(text);
@@ -77,18 +80,44 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     Err(Failure::Failed(anyhow::anyhow!("{} of {all} reports failed", failures.len())))
 }
 
-async fn one(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> anyhow::Result<()> {
+async fn one(
+    closer: &Closer,
+    month: Month,
+    arguments: &cli::Report,
+    clock: &Clock,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let tenant = closer.tenant();
+    progress.begin(format!("{tenant} {month}"));
+    let made = make(closer, month, arguments, clock).await;
+    progress.end();
+    match made? {
+        Made::Seen(text) => {
+            say!("{tenant} {month}: a dry run, nothing is written")?;
+            say!("{text}")
+        }
+        Made::Files(published, what) => {
+            say!("{tenant} {month}: {what}")?;
+            show(&published)
+        }
+    }
+}
+
+/// What came of a month.
+enum Made {
+    /// Of a dry run: what it would be.
+    Seen(String),
+    /// Files, and what they are.
+    Files(Box<Published>, &'static str),
+}
+
+async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> anyhow::Result<Made> {
     let reason = arguments.reason.as_deref().filter(|_| arguments.restate);
     if arguments.dry_run && reason.is_some() {
-        say!("{tenant} {month}: a dry run, nothing is written")?;
-        say!("{}", closer.dry_restatement(month).await?)?;
-        return Ok(());
+        return Ok(Made::Seen(closer.dry_restatement(month).await?.to_string()));
     }
     if arguments.dry_run {
-        say!("{tenant} {month}: a dry run, nothing is written")?;
-        say!("{}", closer.dry_run(month).await?)?;
-        return Ok(());
+        return Ok(Made::Seen(closer.dry_run(month).await?.to_string()));
     }
     let (published, what) = if let Some(reason) = reason {
         (closer.restate(month, reason).await?.published().clone(), "restated")
@@ -102,15 +131,22 @@ async fn one(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clo
             Outcome::Already(published) => (published, "closed already"),
         }
     };
-    say!("{tenant} {month}: {what}")?;
-    show(&published)
+    Ok(Made::Files(Box::new(published), what))
 }
 
 fn show(published: &Published) -> anyhow::Result<()> {
     for path in &published.files {
         say!("  {}", path.display())?;
     }
-    say!("{}", published.totals)
+    // From the provider's answer among the files, so that a month closed long ago tells it as well.
+    match published.coverage() {
+        Ok(coverage) => say!("{}{coverage}", published.totals),
+        Err(error) => {
+            say!("{}", published.totals)?;
+            eprintln!("warning: which tag keys cover how much is not known: {}", describe(&error));
+            Ok(())
+        }
+    }
 }
 
 /// `2026-10`, or `2026-08..2026-10` with both ends.

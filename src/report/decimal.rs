@@ -38,9 +38,17 @@ pub struct Share(u128);
 
 impl Share {
     /// `part` ÷ `whole`.
+    #[must_use]
     pub fn of(part: u64, whole: u64) -> Self {
         let (part, whole) = (u128::from(part), u128::from(whole));
         Self((part * 2_000_000 + whole).checked_div(2 * whole).unwrap_or_default())
+    }
+
+    /// For people: `12.3 %`, half up.
+    #[must_use]
+    pub fn percent(self) -> String {
+        let tenths = (self.0 + 500) / 1_000;
+        format!("{}.{} %", tenths / 10, tenths % 10)
     }
 }
 
@@ -96,6 +104,8 @@ mod tests {
         let share = |part, whole| Share::of(part, whole).to_string();
         assert_eq!([share(1, 3), share(2, 3), share(3, 3)], ["0.333333", "0.666667", "1.000000"]);
         assert_eq!([share(0, 0), share(0, 5), share(1, 2_000_000)], ["0.000000", "0.000000", "0.000001"]);
+        let percent = |part, whole| Share::of(part, whole).percent();
+        assert_eq!([percent(1, 3), percent(9995, 10_000), percent(0, 0)], ["33.3 %", "100.0 %", "0.0 %"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -39,6 +40,7 @@ pub struct Record {
     pub month: String,
     pub status: Status,
     pub revision: u32,
+    pub fetched_at: Timestamp,
     pub excel_bom: bool,
     pub files: Vec<FileEntry>,
     pub totals: MonthTotals,

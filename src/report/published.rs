@@ -4,13 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::files::{CHECKSUMS, MANIFEST, PROVIDER_REPORT};
 use super::manifest::{FileEntry, Record, SCHEMA_VERSION};
 use super::storage::{self, Hashed, NewFolder};
-use super::{Compared, Differences, Frame, MonthTotals, ReportError, Revision, Status};
+use super::{Compared, Coverage, Differences, Frame, MonthTotals, ReportError, Revision, Status};
 use crate::api;
 use crate::period::Month;
 use crate::snapshot::ClosedMonth;
+use crate::usage::{self, NoWitness};
 
 /// A report on disk.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Published {
     pub status: Status,
     /// The folder that holds it.
     pub dir: PathBuf,
+    /// When the provider answered.
+    pub fetched_at: Timestamp,
     /// Its files, in the order in which they were written.
     pub files: Vec<PathBuf>,
     /// What it sums up to.
@@ -80,6 +85,7 @@ impl Published {
             revision: record.revision,
             status: record.status,
             dir: dir.to_owned(),
+            fetched_at: record.fetched_at,
             files: files.collect(),
             totals: record.totals,
             total: record.reconciliation.total,
@@ -127,6 +133,12 @@ impl Published {
             return Err(ReportError::damaged(&path, &"its checksum is not the manifest's"));
         }
         api::Monthly::read(body.into()).map_err(|error| ReportError::damaged(&path, &error))
+    }
+
+    /// Which tag keys cover how much of the month, by what the provider answered when it was closed.
+    pub fn coverage(&self) -> Result<Coverage, ReportError> {
+        let monthly = self.provider_report()?;
+        Ok(Coverage::of(&usage::lines(&monthly.report, self.fetched_at, &NoWitness)))
     }
 
     /// The month as gauges show it.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::decimal::{Money, Share};
+use super::coverage::Coverage;
+use super::decimal::Money;
 use super::reconcile::{Compared, Differences, Reconciliation};
 use super::tally::Tally;
 use super::totals::MonthTotals;
@@ -24,39 +25,16 @@ pub struct Summary {
     pub total: Compared,
     /// How far our sums are from the provider's.
     pub differences: Differences,
-    /// Which tag keys cover how much; most hours first, VMs without tags last.
-    pub coverage: Vec<TagCoverage>,
+    /// Which tag keys cover how much.
+    pub coverage: Coverage,
     /// What its manifest would warn of.
     pub warnings: Vec<String>,
-}
-
-/// How much of a month a tag key covers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagCoverage {
-    /// The key; `None` for VMs without any tag.
-    pub key: Option<String>,
-    /// VMs that have it.
-    pub vms: u64,
-    /// Their hours, in the provider's words.
-    pub vm_hours: u64,
-    /// Their exact seconds.
-    pub vm_seconds: u64,
 }
 
 /// Sums a month up without writing anything.
 pub fn dry_run(inputs: &Inputs<'_>) -> Result<Summary, ReportError> {
     let tally = Tally::of(inputs)?;
     let reconciliation = Reconciliation::new(&tally, &inputs.monthly.by_tag);
-    let covers = |key: Option<&str>, sums: &super::tally::Sums| TagCoverage {
-        key: key.map(str::to_owned),
-        vms: sums.totals.vms,
-        vm_hours: sums.totals.vm_hours,
-        vm_seconds: sums.seconds(),
-    };
-    let keys = tally.keys();
-    let mut coverage: Vec<_> = keys.iter().map(|(key, sums)| covers(Some(key), sums)).collect();
-    coverage.sort_by(|a, b| b.vm_hours.cmp(&a.vm_hours).then_with(|| a.key.cmp(&b.key)));
-    coverage.push(covers(None, &tally.untagged));
     let ended = inputs.fetched_at >= inputs.month.period().end;
     Ok(Summary {
         tenant: inputs.tenant.to_owned(),
@@ -65,7 +43,7 @@ pub fn dry_run(inputs: &Inputs<'_>) -> Result<Summary, ReportError> {
         totals: MonthTotals::of(&tally),
         total: reconciliation.total(),
         differences: reconciliation.differences(),
-        coverage,
+        coverage: Coverage::of(&tally.lines),
         warnings: warnings::of(inputs, &tally, &reconciliation),
     })
 }
@@ -83,12 +61,7 @@ impl fmt::Display for Summary {
                 theirs.rounding.as_str()
             )?;
         }
-        writeln!(f, "  hours by tag key (a VM counts under each of its keys)")?;
-        for row in &self.coverage {
-            let share = Share::of(row.vm_hours, self.totals.vm_hours);
-            let key = row.key.as_ref().map_or_else(|| "(untagged)".to_owned(), |key| format!("{key:?}"));
-            writeln!(f, "    {key:<24} {share} of all, {} h, {} VMs", row.vm_hours, row.vms)?;
-        }
+        write!(f, "{}", self.coverage)?;
         for warning in &self.warnings {
             writeln!(f, "  note: {warning}")?;
         }

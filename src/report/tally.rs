@@ -1,6 +1,6 @@
 //! One pass over a month's lines: every sum that the files show. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 
@@ -230,19 +230,6 @@ impl<'a> Tally<'a> {
     /// Cost of everything that has a price; `None` without a price list.
     pub fn cost(&self) -> Option<Decimal> {
         self.prices.map(|_| self.total.cost.unwrap_or_default())
-    }
-
-    /// Tag keys, each with the sums over the VMs that have it: a VM with two values counts once.
-    pub fn keys(&self) -> BTreeMap<&'a str, Sums> {
-        let mut keys: BTreeMap<&str, Sums> = BTreeMap::new();
-        for line in &self.lines {
-            let of_vm: BTreeSet<&str> =
-                line.vm.tags.iter().map(|tag| crate::snapshot::split_tag(tag).0).collect();
-            for key in of_vm {
-                keys.entry(key).or_default().add(&self.sums_of(line));
-            }
-        }
-        keys
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use flexvm_exporter::api::{Client, Endpoint, NoObserver, Reason};
+use flexvm_exporter::api::{Client, Endpoint, NoObserver, PageSize, Reason};
 use flexvm_exporter::snapshot::VmStatus;
 use serde_json::{Value, json};
 
@@ -20,6 +20,12 @@ async fn whole_lists_from_servers_that_clamp() {
             let statistics = run.statistics()[&Endpoint::Clouds];
             assert_eq!(statistics.largest_page, total.min(clamp) as u64);
             assert!(statistics.rows >= total as u64);
+            let told = match () {
+                () if total > clamp && clamp < 100 => PageSize::Clamped(clamp as u64),
+                () if total >= 100 && clamp == 100 => PageSize::AsAsked,
+                () => PageSize::AtLeast(total as u64),
+            };
+            assert_eq!(statistics.page_size, Some(told), "{total} by {clamp}");
         }
     }
 }
@@ -44,8 +50,11 @@ async fn whole_lists_from_servers_that_ignore_the_range() {
     for total in [0, 10, 60, 100, 101, 700] {
         let rows = Value::from(clouds(total));
         let server = Server::start(move |_, _| reply(&rows)).await;
-        assert_eq!(run(&server).0.clouds().await.unwrap().len(), total);
+        let (run, _) = run(&server);
+        assert_eq!(run.clouds().await.unwrap().len(), total);
         assert!(server.count() <= 3);
+        let told = if total < 25 { PageSize::AtLeast(total as u64) } else { PageSize::RangeIgnored };
+        assert_eq!(run.statistics()[&Endpoint::Clouds].page_size, Some(told), "{total}");
     }
 }
 

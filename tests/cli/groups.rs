@@ -1,0 +1,75 @@
+//! Groups: `group_by` of each tenant and the tag rules mean the same in files and in gauges.
+
+use std::collections::BTreeMap;
+
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::period::Month;
+
+use crate::place::{Place, config, get, until};
+
+/// Exact seconds by group in last month's by-group.csv, named as gauges name groups.
+fn in_the_file(place: &Place, tenant: &str, keys: &[&str]) -> BTreeMap<String, u64> {
+    let last = Month::of(Clock::system().now()).previous();
+    let path = format!("out/{tenant}/{last}/r01/flexvm-usage_{tenant}_{last}_r01_by-group.csv");
+    let mut reader = csv::Reader::from_path(place.path(&path)).unwrap();
+    let rows = reader.deserialize().map(|row| {
+        let row: BTreeMap<String, String> = row.unwrap();
+        let cells = keys.iter().map(|key| row[&format!("tag:{key}")].trim_start_matches('\''));
+        let cells: Vec<_> = match keys {
+            [_] => cells.map(str::to_owned).collect(),
+            _ => cells.map(|cell| cell.replace('\\', "\\\\").replace(';', "\\;")).collect(),
+        };
+        (cells.join(";"), row["vm_seconds"].parse().unwrap())
+    });
+    rows.collect()
+}
+
+/// The same by the gauges of the month before, summed over the uses.
+fn in_the_gauges(text: &str, tenant: &str) -> BTreeMap<String, u64> {
+    let start = format!("flexvm_usage_group_vm_seconds{{tenant=\"{tenant}\",group=\"");
+    let mut groups = BTreeMap::new();
+    for line in text.lines().filter(|line| line.contains("period=\"previous\"")) {
+        let Some((group, rest)) = line.strip_prefix(&start).and_then(|rest| rest.split_once("\",")) else {
+            continue;
+        };
+        let seconds: u64 = rest.rsplit_once(' ').unwrap().1.parse().unwrap();
+        *groups.entry(group.replace("\\\\", "\\")).or_default() += seconds;
+    }
+    groups
+}
+
+#[test]
+fn files_and_gauges_name_the_same_groups() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    let (_simulator, api) = place.simulator(&["--vms", "60"]);
+    let own = format!(
+        "  - {{name: k2, base_url: '{api}', token_file: token, report: {{group_by: [Product, env]}}}}\napi: {{"
+    );
+    let rules = "[{key: project, rename: Product, values: {odyssey: Ulysses}}, \
+                 {key: Env, rename: env, lowercase: true, trim: true}]";
+    let more = format!(
+        "report: {{directory: out, settle: 0s, backfill: 1, group_by: [Product], tag_rules: {rules}}}\n"
+    );
+    let (_daemon, address) = place.serve("daemon", &config(&api, &more).replace("api: {", &own));
+    let text = until("the closed month and its gauges", || {
+        let (_, text) = get(&address, "/metrics", "");
+        let there = |tenant: &str| {
+            text.contains(&format!("flexvm_report_vm_seconds{{tenant=\"{tenant}\""))
+                && !in_the_gauges(&text, tenant).is_empty()
+        };
+        (there("k1") && there("k2")).then_some(text.clone())
+    });
+    for (tenant, keys) in [("k1", &["Product"][..]), ("k2", &["Product", "env"])] {
+        let groups = in_the_gauges(&text, tenant);
+        assert_eq!(groups, in_the_file(&place, tenant, keys), "{tenant}");
+        assert!(groups.keys().any(|group| group.contains("Ulysses")), "{groups:?}");
+        assert!(
+            !groups.keys().any(|group| group.contains("odyssey") || group.contains("Build")),
+            "{groups:?}"
+        );
+    }
+    let (one, two) = (in_the_gauges(&text, "k1"), in_the_gauges(&text, "k2"));
+    assert!(two.len() > one.len(), "a key more makes more groups: {one:?} {two:?}");
+    assert_eq!(one.values().sum::<u64>(), two.values().sum::<u64>());
+}
