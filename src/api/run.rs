@@ -14,9 +14,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::paging::{List, Page, Rows};
 use super::retry::{Budget, Retries};
-use super::statistics::Statistics;
+use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Failure, Range};
-use super::unknown::UnknownFields;
 use super::wire::{self, Parse, Texts};
 use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
@@ -36,15 +35,6 @@ pub struct Run {
     texts: Arc<Texts>,
     met: Mutex<Met>,
     warned: AtomicBool,
-}
-
-/// What the run has met so far.
-#[derive(Default)]
-struct Met {
-    unknown: BTreeMap<Endpoint, UnknownFields>,
-    statistics: BTreeMap<Endpoint, Statistics>,
-    /// The newest answer's `Date`, and when it came.
-    date: Option<(Timestamp, Instant)>,
 }
 
 impl Run {

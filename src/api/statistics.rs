@@ -1,6 +1,13 @@
 //! What a run saw of each endpoint, for people who check a configuration.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Endpoint;
+use super::unknown::UnknownFields;
 
 /// What the pages of a list tell of the largest page that the server gives; nothing documents it.
 /// In the order of how much they tell.
@@ -35,4 +42,13 @@ pub struct Statistics {
     pub bytes: u64,
     /// Time that the requests took, added up (several may run at once).
     pub elapsed: Duration,
+}
+
+/// What a run has met so far.
+#[derive(Default)]
+pub(super) struct Met {
+    pub unknown: BTreeMap<Endpoint, UnknownFields>,
+    pub statistics: BTreeMap<Endpoint, Statistics>,
+    /// The newest answer's `Date`, and when it came.
+    pub date: Option<(Timestamp, Instant)>,
 }

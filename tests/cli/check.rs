@@ -159,6 +159,11 @@ fn tag_coverage_is_that_of_the_report() {
     assert!(!part(&provisional.stdout).is_empty(), "{}", provisional.stdout);
     let checked = json_of(&place.run_with(&text, &[&["check", "--online"], &JSON[..]].concat()));
     assert_eq!(checked["tenants"][0]["newest_closed_month"], last);
+    assert_eq!(checked["missing"], json!([]));
+    let broken = text.replace("sqlite:l.db", "sqlite:token");
+    let checked = json_of(&place.run_with(&broken, &[&["check", "--online"], &JSON[..]].concat()));
+    assert_eq!(checked["missing"].as_array().unwrap().len(), 1);
+    assert_eq!(checked["missing"][0]["what"], "ledger");
 }
 
 #[test]

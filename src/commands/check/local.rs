@@ -24,6 +24,12 @@ pub fn missing(config: &Config) -> Vec<Missing> {
             What::Ledger,
             format!("{why}: the daemon does not start without a ledger (ledger.url)"),
         ));
+    } else if let Some(tenant) = config.tenants.first()
+        // Beside a daemon as well; a ledger that is not there yet is none that is broken.
+        && config.ledger.path.exists()
+        && let Err(error) = Ledger::read_only(&config.ledger.path).closed_at(&tenant.name)
+    {
+        missing.push(Missing::new(What::Ledger, describe(&error)));
     }
     missing
 }
@@ -37,12 +43,6 @@ pub struct Closed {
 
 pub fn closed(config: &Config, tenant: &str) -> Closed {
     let mut missing = Vec::new();
-    // Beside a daemon as well; a ledger that is not there yet is none that is broken.
-    if config.ledger.path.exists()
-        && let Err(error) = Ledger::read_only(&config.ledger.path).closed_at(tenant)
-    {
-        missing.push(Missing::new(What::Ledger, describe(&error)));
-    }
     let folder = Folder::existing(&config.report.directory, tenant);
     if !folder.path().exists() {
         return Closed { newest: None, missing };
