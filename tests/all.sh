@@ -25,6 +25,7 @@ install "prometheus promtool python3" prometheus python3
 python3 -c 'import ensurepip' 2>/dev/null || install "no-such-program" python3-venv
 install victoria-metrics victoria-metrics
 install systemd-analyze systemd
+install strace strace
 install docker-compose docker-compose
 install soffice libreoffice-calc || echo "SKIPPED: LibreOffice cannot be installed here; nobody looks for formulas"
 tests/tools/python.sh target/tools/python

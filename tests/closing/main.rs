@@ -5,5 +5,8 @@
 mod due;
 mod killed;
 mod once;
+mod power;
+#[path = "../program/mod.rs"]
+mod program;
 mod restate;
 mod support;
