@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::period::Month;
+
 use crate::place::{PATIENCE, Place, config, get, metric, until};
 
 #[test]
@@ -38,21 +41,57 @@ fn a_running_daemons_ledger_is_copied_described_and_listed() {
     let copy = text.replace("sqlite:l.db", "sqlite:copy.db");
     let seen = place.run_with(&copy, &["ledger", "inspect"]);
     assert!(seen.stdout.contains(" published, ") && seen.stdout.contains("check: ok"), "{}", seen.stdout);
-
-    // Restored as the README says, it is gone on with: nothing is closed anew.
     assert_eq!(get(&address, "/-/healthy", "").0, 200);
     daemon.signal("TERM");
     assert_eq!(daemon.code(PATIENCE), Some(0), "{}", daemon.stderr());
+}
+
+/// The steps of the README, one by one.
+#[test]
+fn a_copy_is_restored_and_what_came_after_it_is_taken_in() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let text = |backfill| {
+        let report = format!("report: {{backfill: {backfill}, settle: 0s, directory: out}}\n");
+        config(&api, &format!("poll: {{inventory: 1s}}\n{report}"))
+    };
+    let described = || {
+        let json = place.run(&["--config.file", "daemon.yml", "ledger", "inspect", "--output", "json"]);
+        serde_json::from_str::<serde_json::Value>(&json.stdout).unwrap()["tenants"]["k1"].clone()
+    };
+    let polls = || described()["polls"].as_i64().unwrap_or_default();
+    let (mut daemon, _) = place.serve("daemon", &text(0));
+    until("a poll", || (polls() > 0).then_some(()));
+    let copied = place.run(&["--config.file", "daemon.yml", "ledger", "backup", "copy.db"]);
+    assert_eq!(copied.code, Some(0), "{}", copied.stderr);
+    let at_copy = polls();
+    // The daemon goes on: more polls, and a month is closed.
+    let month = Month::of(Clock::system().now()).previous().to_string();
+    let closed = place.run(&["--config.file", "daemon.yml", "report", "--month", &month]);
+    assert_eq!(closed.code, Some(0), "{}", closed.stderr);
+    until("more polls", || (polls() > at_copy).then_some(()));
+    let before = described();
+    assert_eq!(before["revisions"][0]["month"], month.as_str(), "{before}");
+
+    // Stop the daemon.
+    daemon.signal("TERM");
+    assert_eq!(daemon.code(PATIENCE), Some(0), "{}", daemon.stderr());
     let reports = place.files("out");
+    // Put the copy in the ledger's place, remove the files beside it.
     fs::rename(place.path("copy.db"), place.path("l.db")).unwrap();
     for beside in ["l.db-wal", "l.db-shm"] {
         let _ = fs::remove_file(place.path(beside));
     }
-    let (_daemon, address) = place.serve("restored", &text);
+    assert_eq!(described()["revisions"], serde_json::json!([]), "the copy is older than the report");
+    // Start the daemon. It takes in the report that the copy does not know, and closes nothing anew.
+    let (_daemon, address) = place.serve("restored", &text(1));
     until("nothing to be due", || {
         (metric(&address, "flexvm_exporter_report_due{tenant=\"k1\"}").as_deref() == Some("0")).then_some(())
     });
     until("a poll", || metric(&address, "flexvm_exporter_ledger_polls_total").filter(|polls| polls != "0"));
+    let after = &described()["revisions"][0];
+    assert_eq!((&after["state"], &after["digest"]), (&"published".into(), &before["revisions"][0]["digest"]));
     assert_eq!(place.files("out"), reports);
 }
 

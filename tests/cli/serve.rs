@@ -136,6 +136,28 @@ fn a_ledger_has_one_daemon() {
 }
 
 #[test]
+fn a_file_that_is_no_ledger_of_this_version_ends_it_with_a_sentence() {
+    let place = with_token();
+    place.write("text.db", &"Dear diary, today I am not a database. ".repeat(200));
+    let newer = rusqlite::Connection::open(place.path("newer.db")).unwrap();
+    newer.pragma_update(None, "application_id", 0x4656_4d6c).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    for (file, words) in [
+        ("text.db", "text.db is not a ledger of this program; move it away"),
+        ("newer.db", "newer.db has schema 99, this program knows up to"),
+        ("no/such/folder/l.db", "no/such/folder/l.db.lock"),
+    ] {
+        let before = std::fs::read(place.path(file)).ok();
+        let text = config("http://127.0.0.1:1", "").replace("l.db", file);
+        let ended = place.run_with(&text, &["--web.listen-address", "127.0.0.1:0"]);
+        assert_eq!(ended.code, Some(1), "{file}: {}", ended.stderr);
+        assert!(ended.stderr.contains(words), "{file}: {}", ended.stderr);
+        assert_eq!(std::fs::read(place.path(file)).ok(), before, "{file} is left as it was");
+    }
+}
+
+#[test]
 fn two_daemons_on_one_report_folder_write_one_report() {
     let place = with_token();
     let (_simulator, api) = place.simulator(&["--vms", "20"]);

@@ -1,5 +1,6 @@
 //! Which months are closed, when, and what failures do.
 
+use std::cell::RefCell;
 use std::fs;
 use std::sync::Arc;
 
@@ -152,6 +153,45 @@ async fn a_clock_that_steps_closes_nothing_twice_and_nothing_early() {
         panic!("closed twice")
     };
     assert_eq!(published.revision, 1);
+}
+
+thread_local! {
+    /// What this thread has logged, once somebody listens.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_is_said() {
+    // For the whole process: what other threads logged first would else decide what is listened to.
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log);
+    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+    let said = || String::from_utf8(LOG.take()).unwrap();
+    let stage = Stage::new("2026-10-15T12:00:00Z").await;
+    let mut worker = stage.worker();
+    worker.wake(true).await;
+    worker.wake(false).await;
+    assert!(!said().contains("the clock jumped"));
+    // The stage's clock stands otherwise, so a second may be missing.
+    for (time, sign) in [("2026-10-16T12:00:00Z", "="), ("2026-10-15T12:00:00Z", "=-")] {
+        stage.hand.set(time);
+        worker.wake(false).await;
+        let said = said();
+        let jumped = said.lines().find(|line| line.contains("the clock jumped")).unwrap_or_default();
+        let of_a_day = ["86400", "86399", "86398"].map(|seconds| format!("seconds{sign}{seconds}"));
+        assert!(of_a_day.iter().any(|seconds| jumped.contains(seconds)), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod changes;
 mod faults;
+mod ledger;
 mod rig;
 mod serving;
 mod timing;
