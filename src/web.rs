@@ -18,6 +18,7 @@ mod body;
 mod discovery;
 pub mod negotiate;
 mod page;
+mod places;
 mod reports;
 mod server;
 mod status;

@@ -12,15 +12,17 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::App;
 use super::body::Answer;
+use super::places::{Place, Places};
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +33,10 @@ pub struct Limits {
     pub handshake: Duration,
     /// Longest time for which a client may take none of the bytes that wait for it.
     pub stall: Duration,
-    /// Longest time without a byte from an HTTP/2 client, which has no heads to wait for.
+    /// Longest time from a request to the next, and so for taking an answer: a slow reader holds the
+    /// bytes of a snapshot that others have forgotten.
     pub idle: Duration,
-    /// Connections at once; more wait in the kernel's queue.
+    /// Connections at once; for one more, another has to go.
     pub connections: usize,
 }
 
@@ -58,6 +61,10 @@ const MAX_HEADERS: usize = 64;
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
 
+/// Most bytes of an answer that the kernel takes before it can send them. What lies there for longer is
+/// no longer in the processor's caches when it is sent; less only wakes this program more often.
+const UNSENT: u32 = 64 << 10;
+
 /// How long a shutdown waits for answers in progress; the whole process leaves within 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -77,15 +84,11 @@ pub async fn serve(
     // Of the listener, not of the connection: a proxy on this machine speaks for others.
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     let mut complained: Option<Instant> = None;
     loop {
-        let accept = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            accepted = accept => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
         let stream = match accepted {
@@ -99,12 +102,18 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = Connection { app: Arc::clone(&app), loopback, limits, watcher: graceful.watcher() };
+        let (place, kept) = places.take();
+        let place = Arc::new(place);
+        let asker = Asker { app: Arc::clone(&app), loopback, place: Arc::clone(&place) };
+        let connection = Connection { asker, limits, watcher: graceful.watcher() };
         tokio::spawn(async move {
-            if let Err(error) = connection.serve(stream).await {
+            let ended = tokio::select! {
+                ended = connection.serve(stream) => ended,
+                () = place.lost(kept, limits.idle) => Err("it made room, or asked nothing for too long".into()),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(error = crate::poll::describe(&*error), "connection ended");
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -113,10 +122,16 @@ pub async fn serve(
     }
 }
 
-/// One connection.
-struct Connection {
+/// Whose requests a connection carries.
+struct Asker {
     app: Arc<App>,
     loopback: bool,
+    place: Arc<Place>,
+}
+
+/// One connection.
+struct Connection {
+    asker: Asker,
     limits: Limits,
     watcher: Watcher,
 }
@@ -127,7 +142,8 @@ impl Connection {
     async fn serve(self, stream: TcpStream) -> Ended {
         // Of an answer in two writes, the second does not wait until the first is acknowledged.
         stream.set_nodelay(true)?;
-        let Some(tls) = self.app.access.rules().tls.clone() else { return self.http1(stream).await };
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
+        let Some(tls) = self.asker.app.access.rules().tls.clone() else { return self.http1(stream).await };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
         let handshake = TlsAcceptor::from(tls).accept(stream);
         let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| late())??;
@@ -145,7 +161,7 @@ impl Connection {
             .header_read_timeout(self.limits.header)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD);
-        let service = service(self.app, self.loopback);
+        let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
         Ok(self.watcher.watch(connection).await?)
     }
@@ -153,12 +169,11 @@ impl Connection {
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.stall));
-        stream.set_read_timeout(Some(self.limits.idle));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
-        let service = service(self.app, self.loopback);
+        let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
         Ok(self.watcher.watch(connection).await?)
     }
@@ -167,8 +182,10 @@ impl Connection {
 /// The answer to one request, as `hyper` wants it.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
 
-fn service(app: Arc<App>, loopback: bool) -> impl Fn(Request<Incoming>) -> Answering {
+fn service(asker: Asker) -> impl Fn(Request<Incoming>) -> Answering {
+    let Asker { app, loopback, place } = asker;
     move |request| {
+        place.asks();
         let app = Arc::clone(&app);
         Box::pin(async move { Ok(app.answer(request, loopback).await) })
     }

@@ -1,6 +1,6 @@
 //! Clients that are silent, slow, mad or too many.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream as Blocking;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -35,23 +35,64 @@ async fn ends(stream: &mut TcpStream) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_connections_make_room() {
+async fn silent_connections_are_ended() {
     let folder = tempfile::tempdir().unwrap();
     let serving = serve(folder.path(), short()).await;
-    let mut silent = Vec::new();
-    // Three times as many as have a place; the last ones wait in the kernel's queue.
-    for number in 0..24 {
+    for beginning in ["", "GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
         let mut stream = TcpStream::connect(&serving.address).await.unwrap();
-        if number % 2 == 0 {
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        assert_eq!(ends(&mut stream).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_without_number_do_not_keep_a_scraper_out() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody's time runs out while this test waits.
+    let serving = serve(folder.path(), Limits { connections: 8, ..Limits::default() }).await;
+    let scraper = plain();
+    let scrape = async || {
+        let answer = scraper.get(format!("http://{}/metrics", serving.address)).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    };
+    let silent: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: ";
+    let slow = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2_000);
+    for sent in [silent, &slow] {
+        let mut clients = Vec::new();
+        // Five times as many as have a place.
+        for _ in 0..40 {
+            let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+            // It does not read, so that not all of this may be taken.
+            let _ = tokio::time::timeout(Duration::from_millis(50), stream.write_all(sent)).await;
+            clients.push(stream);
+            assert!(scrape().await, "with {} clients", clients.len());
         }
-        silent.push(stream);
+        // Those that came first had to go.
+        ends(&mut clients[0]).await;
     }
-    let answer = plain().get(format!("http://{}/metrics", serving.address)).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    for stream in &mut silent {
-        ends(stream).await;
-    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_may_not_be_taken_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { idle: Duration::from_millis(600), ..Limits::default() };
+    let serving = serve(folder.path(), limits).await;
+    let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+    let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2_000);
+    let _ = tokio::time::timeout(Duration::from_millis(200), stream.write_all(requests.as_bytes())).await;
+    // A byte now and then is no stall, and yet it comes to an end.
+    cut_off(&mut stream, async |stream| stream.read_exact(&mut [0; 10]).await.is_ok()).await;
+}
+
+/// Waits until the server has ended a connection on which it had more to say; `meanwhile` goes on as
+/// long as it can.
+async fn cut_off(stream: &mut TcpStream, mut meanwhile: impl AsyncFnMut(&mut TcpStream) -> bool) {
+    until("the end of the connection", async || {
+        // What was not taken is lost, so the end is an error and not an end of the stream.
+        let told = stream.try_write(b"x").is_err_and(|error| error.kind() != ErrorKind::WouldBlock);
+        told || !meanwhile(stream).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,18 +120,13 @@ async fn a_handshake_that_does_not_come_makes_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_do_not_read_are_cut_off() {
     let folder = tempfile::tempdir().unwrap();
-    let serving = serve(folder.path(), short()).await;
-    let mut stalled = Vec::new();
-    for _ in 0..8 {
-        let mut stream = TcpStream::connect(&serving.address).await.unwrap();
-        // More answers than the kernel's buffers hold, and none is read.
-        let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2_000);
-        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(requests.as_bytes())).await;
-        stalled.push(stream);
-    }
-    // Every place is taken by one of them.
-    let answer = plain().get(format!("http://{}/metrics", serving.address)).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let serving = serve(folder.path(), limits).await;
+    let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+    // More answers than the kernel's buffers hold, and none is read.
+    let requests = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2_000);
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(requests.as_bytes())).await;
+    cut_off(&mut stream, async |_| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,9 @@ fn signals_end_it_although_a_client_hangs() {
         let mut half = TcpStream::connect(&address).unwrap();
         half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();
         let _silent = TcpStream::connect(&address).unwrap();
+        // More answers than the kernel's buffers hold, and none is read.
+        let mut stalled = TcpStream::connect(&address).unwrap();
+        stalled.write_all(&b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000)).unwrap();
         // A keep-alive connection that has been answered once and idles.
         let mut idle = TcpStream::connect(&address).unwrap();
         idle.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
