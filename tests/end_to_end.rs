@@ -112,10 +112,31 @@ async fn reads_the_simulators_world(prometheus: &Path) {
     compare(&world).await;
     life_of_a_vm(&world).await;
     compare(&world).await;
-    assert_eq!(
-        world.query("scrape_samples_scraped != scrape_samples_post_metric_relabeling").await,
-        [0.0; 0]
-    );
+    nothing_was_lost(&world).await;
+}
+
+/// Prometheus has no complaint about any scrape so far.
+async fn nothing_was_lost(world: &World) {
+    let fewer = "max_over_time((scrape_samples_scraped != scrape_samples_post_metric_relabeling)[1h:1s])";
+    assert_eq!(world.query(fewer).await, [0.0; 0]);
+    let get = async |path: &str| {
+        let answer = world.http.get(format!("{}{path}", world.prometheus)).send().await.unwrap();
+        String::from_utf8(answer.bytes().await.unwrap().to_vec()).unwrap()
+    };
+    let targets: Value = serde_json::from_str(&get("/api/v1/targets").await).unwrap();
+    let target = &targets["data"]["activeTargets"][0];
+    assert_eq!((&target["health"], &target["lastError"]), (&json!("up"), &json!("")));
+    let own = get("/metrics").await;
+    let counts: Vec<_> = own
+        .lines()
+        .filter(|line| {
+            line.starts_with("prometheus_target_scrape") && !line.starts_with("prometheus_target_scrape_pool")
+        })
+        .filter_map(|line| line.rsplit_once(' ').filter(|(name, _)| name.ends_with("_total")))
+        .collect();
+    // Duplicate, out of order, out of bounds, and what else they come to count.
+    assert!(counts.iter().any(|(name, _)| name.contains("duplicate")) && counts.len() >= 4, "{counts:?}");
+    assert!(counts.iter().all(|(_, count)| *count == "0"), "{counts:?}");
 }
 
 /// The standing figures of Prometheus are those of the simulator's own answers.
@@ -165,23 +186,27 @@ async fn list(world: &World, path: &str) -> Vec<Value> {
 
 async fn life_of_a_vm(world: &World) {
     let cloud = world.get("clouds").await[0]["id"].as_str().unwrap().to_owned();
-    let name = "made \"by hand\", grüße\\";
-    let body = json!({"name": name, "ssh_keys": ["ssh-ed25519 AAAA test"], "tags": ["project:e2e"]});
+    // Quotes, backslashes, line feeds, UTF-8 and the longest text that the API takes.
+    let name = "made \"by hand\",\nsec}ond\\n line, grüße 研究 🦀\\";
+    let tag = format!("project:{}", "\"é\\\n".repeat(30));
+    assert_eq!(tag.chars().count(), 128);
+    let body = json!({"name": name, "ssh_keys": ["ssh-ed25519 AAAA test"], "tags": [tag]});
     let (status, vm) = world.api(reqwest::Method::POST, &format!("clouds/{cloud}/vms"), Some(body)).await;
     assert_eq!(status, 201, "{vm}");
     let path = format!("clouds/{cloud}/vms/{}", vm["id"].as_str().unwrap());
     let of_vm = |metric: &str, more: &str| format!("{metric}{{vm_id={}{more}}}", vm["id"]);
     world.until(&of_vm("flexvm_vm_status", ",status=\"running\""), &[1.0]).await;
-    let escaped = ",vm=\"made \\\"by hand\\\", grüße\\\\\"";
-    world.until(&of_vm("flexvm_vm_info", escaped), &[1.0]).await;
-    world.until("sum(flexvm_tag_vms{tag=\"project:e2e\"})", &[1.0]).await;
+    // PromQL's texts are escaped as JSON's.
+    world.until(&of_vm("flexvm_vm_info", &format!(",vm={}", json!(name))), &[1.0]).await;
+    let of_tag = format!("sum(flexvm_tag_vms{{tag={},tag_key=\"project\"}})", json!(tag));
+    world.until(&of_tag, &[1.0]).await;
     let command = Some(json!({"command": "stop"}));
     assert_eq!(world.api(reqwest::Method::POST, &format!("{path}/commands"), command).await.0, 202);
     world.until(&of_vm("flexvm_vm_status", ",status=\"stopped\""), &[1.0]).await;
     assert_eq!(world.query(&of_vm("flexvm_vm_status", "")).await, [1.0], "the old status is gone");
     assert_eq!(world.api(reqwest::Method::DELETE, &path, None).await.0, 202);
     world.until(&of_vm("flexvm_vm_info", ""), &[]).await;
-    world.until("sum(flexvm_tag_vms{tag=\"project:e2e\"})", &[]).await;
+    world.until(&of_tag, &[]).await;
     world.until("flexvm_usage_vms_released{period=\"current\"} > 0", &[released(world).await]).await;
 }
 

@@ -7,5 +7,6 @@ mod changes;
 mod faults;
 mod ledger;
 mod rig;
+mod scrapes;
 mod serving;
 mod timing;
