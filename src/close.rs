@@ -23,7 +23,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::observe::Observations;
 use crate::period::Month;
 use crate::report::{
-    Account, Folder, Frozen, Header, Observed, Outcome, Published, ReportError, Summary, Supersedes,
+    Account, Folder, Frozen, Header, Listing, Observed, Outcome, Published, ReportError, Summary, Supersedes,
 };
 use crate::usage;
 
@@ -176,6 +176,37 @@ impl Closer {
         Ok(self.ledger.since(self.tenant(), earlier)?)
     }
 
+    /// The month that is due after those that are, and from when on.
+    #[must_use]
+    pub fn next_due(&self, now: Timestamp) -> (Month, Timestamp) {
+        let (running, before) = (Month::of(now), Month::of(now).previous());
+        let settled = |month: Month| {
+            month.period().end.checked_add(self.config.report.settle).unwrap_or(Timestamp::MAX)
+        };
+        let next = if settled(before) > now { before } else { running };
+        (next, settled(next))
+    }
+
+    /// The reports that there are, by month and name of the folder.
+    pub async fn names(&self) -> Result<Vec<(Month, String)>, CloseError> {
+        self.blocking(|closer| Ok(closer.reports().revisions_of_all()?)).await
+    }
+
+    /// Every report, and the newest closed month unless that is damaged.
+    pub async fn listing(&self) -> Result<(Listing, Option<Published>), CloseError> {
+        self.blocking(|closer| {
+            let folder = closer.reports();
+            // What is wrong with it is among the listing's problems.
+            Ok((Listing::of(&folder)?, folder.newest().ok().flatten()))
+        })
+        .await
+    }
+
+    /// The tenant's reports as they are, for reading.
+    fn reports(&self) -> Folder {
+        Folder::existing(&self.config.report.directory, self.tenant())
+    }
+
     /// Fetches all that a report on `month` is made from, and what our polls saw of it.
     pub(crate) async fn freeze(
         &self,
@@ -250,11 +281,7 @@ impl Closer {
 
     /// The current revision of `month` as it is on disk; nothing is made, not even a folder.
     pub async fn closed(&self, month: Month) -> Result<Option<Published>, CloseError> {
-        self.blocking(move |closer| {
-            let folder = Folder::existing(&closer.config.report.directory, closer.tenant());
-            Ok(folder.current(month)?)
-        })
-        .await
+        self.blocking(move |closer| Ok(closer.reports().current(month)?)).await
     }
 
     /// Writing a large month takes a while, so it does not happen on an async thread.

@@ -13,13 +13,13 @@ pub mod snapshot;
 pub mod usage;
 
 pub mod api;
+pub mod report;
 
 pub mod exposition;
 pub mod self_metrics;
 pub mod store;
 
 pub mod poll;
-pub mod report;
 
 pub mod close;
 pub mod schedule;

@@ -3,6 +3,7 @@
 //! Cron only wakes; what is due decides. A minute's tick, by the monotonic clock, replays cron
 //! times that passed unnoticed (a sleeping machine, a clock that was set) and repeats failures.
 
+mod shown;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,10 @@ use crate::ledger::Dropped;
 use crate::period::Month;
 use crate::poll::describe;
 use crate::report::Outcome;
-use crate::self_metrics::{Difference, SelfMetrics};
-use crate::store::Store;
+use crate::self_metrics::SelfMetrics;
+use crate::store::{Outlook, Store};
 
+use shown::Shown;
 use watch::Watch;
 
 /// The tick that makes up for what was missed.
@@ -44,7 +46,7 @@ const DAILY: SignedDuration = SignedDuration::from_hours(24);
 /// Closes months for all tenants until it is told to stop.
 #[derive(Debug)]
 pub struct Worker {
-    closers: Vec<(Closer, Attempts, Watch)>,
+    closers: Vec<(Closer, Attempts, Watch, Shown)>,
     /// When old events were last looked for.
     last_forgotten: Option<Timestamp>,
     schedule: Schedule,
@@ -62,6 +64,8 @@ pub struct Worker {
 struct Attempts {
     at: Option<Instant>,
     pause: Duration,
+    /// Why the newest attempt at each failed.
+    failures: BTreeMap<Month, String>,
 }
 
 impl Worker {
@@ -74,8 +78,9 @@ impl Worker {
         store: Arc<Store>,
         self_metrics: Arc<SelfMetrics>,
     ) -> Self {
-        let closers =
-            closers.into_iter().map(|closer| (closer, Attempts::default(), Watch::new(report.restate)));
+        let closers = closers
+            .into_iter()
+            .map(|closer| (closer, Attempts::default(), Watch::new(report.restate), Shown::default()));
         let (closers, schedule) = (closers.collect(), report.schedule.clone());
         Self {
             closers,
@@ -125,16 +130,29 @@ impl Worker {
         if scheduled {
             self.last_scheduled = Some(now);
         }
-        for (closer, attempts, watch) in &mut self.closers {
+        let (store, self_metrics) = (&self.store, &self.self_metrics);
+        for (closer, attempts, watch, shown) in &mut self.closers {
+            // Closing can take long when the API is slow; what is closed is there before.
+            shown.refresh(closer, store, self_metrics).await;
             if scheduled || attempts.at.is_some_and(|at| at <= Instant::now()) {
-                close_due(closer, attempts, now, &self.store, &self.self_metrics).await;
+                close_due(closer, attempts, now, self_metrics).await;
+                shown.refresh(closer, store, self_metrics).await;
+            }
+            if watch.look(closer, now, self_metrics).await {
+                shown.refresh(closer, store, self_metrics).await;
             }
             // Also between attempts: a month may have become due that the schedule has not reached.
             if let Ok(due) = closer.due(now).await {
-                self.self_metrics.report_due(closer.tenant(), due.len());
-            }
-            if watch.look(closer, now, &self.self_metrics).await {
-                show_newest(closer, &self.store, &self.self_metrics);
+                self_metrics.report_due(closer.tenant(), due.len());
+                let failure = |month: Month| (month, attempts.failures.get(&month).cloned());
+                store.outlook(
+                    closer.tenant(),
+                    Outlook {
+                        due: due.into_iter().map(failure).collect(),
+                        next: closer.next_due(now),
+                        changed: watch.changed(),
+                    },
+                );
             }
         }
         self.forget(now).await;
@@ -176,19 +194,17 @@ impl Worker {
 }
 
 /// Closes every due month of a tenant, oldest first, and notes when to try again.
-async fn close_due(
-    closer: &Closer,
-    attempts: &mut Attempts,
-    now: Timestamp,
-    store: &Store,
-    self_metrics: &SelfMetrics,
-) {
+async fn close_due(closer: &Closer, attempts: &mut Attempts, now: Timestamp, self_metrics: &SelfMetrics) {
     let mut failed = false;
+    attempts.failures.clear();
     match closer.due(now).await {
         Ok(due) => {
             for month in due {
                 // A month that cannot be closed does not keep those after it open.
-                failed |= !close(closer, month, now, self_metrics).await;
+                if let Err(error) = close(closer, month, now, self_metrics).await {
+                    failed = true;
+                    attempts.failures.insert(month, describe(&error));
+                }
             }
         }
         Err(error) => {
@@ -206,25 +222,29 @@ async fn close_due(
             .settles_at(now)
             .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default());
     }
-    show_newest(closer, store, self_metrics);
 }
 
-/// Closes one month; whether that worked.
-async fn close(closer: &Closer, month: Month, now: Timestamp, self_metrics: &SelfMetrics) -> bool {
+/// Closes one month.
+async fn close(
+    closer: &Closer,
+    month: Month,
+    now: Timestamp,
+    self_metrics: &SelfMetrics,
+) -> Result<(), CloseError> {
     let tenant = closer.tenant();
     match closer.close(month).await {
         Ok(Outcome::Written(published)) => {
             tracing::info!(tenant, %month, revision = published.revision, folder = %published.dir.display(), "month closed");
             self_metrics.report_succeeded(tenant, now);
-            true
+            Ok(())
         }
         Ok(Outcome::Already(_)) => {
             tracing::info!(tenant, %month, "month found closed: another process did it");
-            true
+            Ok(())
         }
         Err(error) => {
             log_failure(closer, Some(month), &error, self_metrics);
-            false
+            Err(error)
         }
     }
 }
@@ -239,43 +259,6 @@ fn log_failure(closer: &Closer, month: Option<Month>, error: &CloseError, self_m
         "months cannot be closed"
     );
     self_metrics.report_failed(tenant, reason);
-}
-
-/// Puts the newest closed month on `/metrics`.
-fn show_newest(closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
-    let newest = closer.folder().and_then(|folder| folder.newest());
-    match newest {
-        Ok(Some(published)) => {
-            let differences = published.reconciliation;
-            let scopes = differences.seconds;
-            let mut vms: BTreeMap<_, _> =
-                [("created", differences.vms_created), ("released", differences.vms_released)].into();
-            if let Some(disagreements) = published.disagreements {
-                for (kind, count) in [
-                    ("only_observed", disagreements.only_observed),
-                    ("never_observed", disagreements.never_observed),
-                    ("releases_differ", disagreements.releases_differ),
-                ] {
-                    vms.insert(kind, i64::try_from(count).unwrap_or(i64::MAX));
-                }
-            }
-            let difference = Difference {
-                month: published.month.to_string(),
-                vms,
-                seconds: [("total", scopes.total), ("clouds", scopes.clouds), ("tags", scopes.tags)].into(),
-            };
-            self_metrics.reconciled(closer.tenant(), &difference);
-            store.closed(closer.tenant(), published.closed_month());
-        }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::warn!(
-                tenant = closer.tenant(),
-                error = describe(&error),
-                "closed months cannot be read"
-            );
-        }
-    }
 }
 
 async fn start_cron(

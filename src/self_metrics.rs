@@ -271,16 +271,6 @@ impl SelfMetrics {
         self.report_due.with_label_values(&[tenant]).set(signed(months as u64));
     }
 
-    /// Months of a tenant that are due; `None` before the first look.
-    #[must_use]
-    pub fn reports_due(&self, tenant: &str) -> Option<i64> {
-        let families = self.report_due.collect();
-        let mut series = families.iter().flat_map(MetricFamily::get_metric);
-        let of_tenant = series.find(|it| it.get_label().iter().any(|label| label.value() == tenant))?;
-        #[expect(clippy::cast_possible_truncation, reason = "it was made from an integer")]
-        Some(of_tenant.get_gauge().get_value() as i64)
-    }
-
     /// A month was closed.
     pub fn report_succeeded(&self, tenant: &str, at: Timestamp) {
         self.report_last_success.with_label_values(&[tenant]).set(at.as_second());

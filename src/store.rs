@@ -2,6 +2,10 @@
 //!
 //! `poll` and `schedule` put in; `web` reads. Readers take one immutable [`View`] and never wait.
 
+mod outlook;
+
+pub use outlook::Outlook;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +17,7 @@ use tokio::time::Instant;
 use crate::api::Reason;
 use crate::config::{Metrics, Poll, Tenant};
 use crate::exposition::{Exposition, Part, TenantView};
+use crate::report::Listing;
 use crate::snapshot::{ClosedMonth, Collector, Snapshot};
 
 /// A collector's series outlive this many intervals without a success, if that is longer than
@@ -43,6 +48,10 @@ pub struct TenantState {
     pub collectors: BTreeMap<Collector, CollectorState>,
     /// The newest closed month.
     pub closed: Option<ClosedMonth>,
+    /// Every report on disk when it was last looked; `None` before the first look.
+    pub reports: Option<Arc<Listing>>,
+    /// What is due; `None` before the first look.
+    pub outlook: Option<Arc<Outlook>>,
 }
 
 impl TenantState {
@@ -177,9 +186,23 @@ impl Store {
         });
     }
 
-    /// Shows `closed` as the newest closed month.
-    pub fn closed(&self, tenant: &str, closed: ClosedMonth) {
-        self.change(tenant, &[Part::Status], |state| state.closed = Some(closed));
+    /// Shows these reports, and `newest` as the newest closed month; without one, the one before stays.
+    pub fn reports(&self, tenant: &str, listing: Listing, newest: Option<ClosedMonth>) {
+        self.change(tenant, &[Part::Status], |state| {
+            state.reports = Some(Arc::new(listing));
+            if newest.is_some() {
+                state.closed = newest;
+            }
+        });
+    }
+
+    /// Shows what is due.
+    pub fn outlook(&self, tenant: &str, outlook: Outlook) {
+        let known = self.view().tenants.get(tenant).and_then(|state| state.outlook.clone());
+        // Most looks find what the one before did; no view is made for that.
+        if known.is_none_or(|known| *known != outlook) {
+            self.change(tenant, &[], |state| state.outlook = Some(Arc::new(outlook)));
+        }
     }
 
     /// Drops every section whose collector has not succeeded for too long.

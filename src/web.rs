@@ -16,12 +16,14 @@
 pub mod access;
 mod body;
 mod discovery;
+mod months;
 pub mod negotiate;
 mod page;
 mod places;
 mod reports;
 mod server;
 mod status;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,8 +125,10 @@ impl App {
         let json = negotiate::prefers_json(text(request.headers(), header::ACCEPT));
         match path {
             _ if path == self.telemetry_path => self.metrics(request.headers(), request.uri().query()),
-            "/" if json => reply(StatusCode::OK, JSON, status::json(&self)),
-            "/" => reply(StatusCode::OK, HTML, status::page(&self)),
+            "/" => {
+                let reports = self.private(loopback);
+                self.status(json, reports).await
+            }
             "/-/healthy" => reply(StatusCode::OK, TEXT, "flexvm-exporter is healthy.\n"),
             "/-/ready" => self.ready(),
             "/sd/vms" => self.discovery(request.uri().query()).await,
@@ -172,14 +176,22 @@ impl App {
         }
     }
 
-    async fn reports(&self, json: bool) -> Response<Answer> {
-        let settings = self.settings.load_full();
-        let list = blocking(move || reports::list(&settings.directory, &settings.tenants)).await;
-        match list {
-            Some(list) if json => reply(StatusCode::OK, JSON, list.json()),
-            Some(list) => reply(StatusCode::OK, HTML, list.html()),
-            None => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The list cannot be made.\n"),
-        }
+    /// `reports` is whether reports are for whoever asks.
+    async fn status(self: Arc<Self>, json: bool, reports: bool) -> Response<Answer> {
+        // Sorting the groups of many VMs takes a while.
+        let page = blocking(move || {
+            if json { status::json(&self, reports) } else { status::page(&self, reports).into_bytes() }
+        });
+        either(json, page.await)
+    }
+
+    async fn reports(self: Arc<Self>, json: bool) -> Response<Answer> {
+        let page = blocking(move || {
+            let settings = self.settings.load();
+            let list = reports::list(&settings.directory, &settings.tenants);
+            if json { list.json() } else { list.html(&self).into_bytes() }
+        });
+        either(json, page.await)
     }
 
     async fn download(&self, rest: String) -> Response<Answer> {
@@ -277,8 +289,8 @@ fn not_found() -> Response<Answer> {
 }
 
 fn forbidden() -> Response<Answer> {
-    let sentence = "Reports and reloads are for this machine alone, unless a password or a client certificate is asked for
-(--web.config.file) or web.reports is on.\n";
+    let sentence = "Reports and reloads are for this machine alone, unless a password or a client certificate is \
+                    asked for (--web.config.file) or web.reports is on.\n";
     reply(StatusCode::FORBIDDEN, TEXT, sentence)
 }
 
@@ -289,6 +301,19 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Answer>
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A page in the form that was asked for; `None` if it could not be made.
+fn either(json: bool, page: Option<Vec<u8>>) -> Response<Answer> {
+    let Some(page) = page else {
+        return reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The page cannot be made.\n");
+    };
+    let mut response = reply(StatusCode::OK, if json { JSON } else { HTML }, page);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    if let Some(policy) = page::POLICY.as_ref().filter(|_| !json) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    }
     response
 }
 

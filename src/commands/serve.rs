@@ -69,23 +69,45 @@ pub fn configuration(flags: &Flags) -> Result<(Loaded, Access), Problems> {
 
 /// Says what is open to others, or left off for their sake.
 fn say_who_may_read(config: &Config, access: &Access, listeners: &[TcpListener]) {
-    if access.rules().authenticated() {
-        return;
-    }
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
-        if address.ip().is_loopback() {
-            continue;
+        let loopback = address.ip().is_loopback();
+        if let Some(sentence) = who_may_read(config.web.reports, access.rules().authenticated(), loopback) {
+            tracing::warn!(%address, "{sentence}");
         }
-        let sentence = match config.web.reports {
-            WebReports::On => {
-                "reports and reloads are open to whoever reaches this address; --web.config.file can ask for a password"
+    }
+}
+
+/// What there is to say of an address; nothing where whoever may read was asked for something, or
+/// is on this machine.
+fn who_may_read(reports: WebReports, authenticated: bool, loopback: bool) -> Option<&'static str> {
+    if authenticated || loopback {
+        return None;
+    }
+    match reports {
+        WebReports::On => Some(
+            "reports and reloads are open to whoever reaches this address; --web.config.file can ask for a password",
+        ),
+        WebReports::Auto => Some(
+            "reports and reloads are off at this address, since nobody is asked for a password (--web.config.file); \
+             with web.reports: on they are open all the same, and off says no more about it",
+        ),
+        WebReports::Off => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_or_left_off_is_said() {
+        for reports in [WebReports::Auto, WebReports::On, WebReports::Off] {
+            for (authenticated, loopback) in [(true, true), (true, false), (false, true)] {
+                assert_eq!(who_may_read(reports, authenticated, loopback), None);
             }
-            WebReports::Auto => {
-                "reports and reloads are off at this address, since nobody is asked for a password (--web.config.file); \
-                 with web.reports: on they are open all the same, and off says no more about it"
-            }
-            WebReports::Off => continue,
-        };
-        tracing::warn!(%address, "{sentence}");
+        }
+        assert!(who_may_read(WebReports::On, false, false).unwrap().contains("are open to whoever"));
+        assert!(who_may_read(WebReports::Auto, false, false).unwrap().contains("are off at this address"));
+        assert_eq!(who_may_read(WebReports::Off, false, false), None);
     }
 }

@@ -40,6 +40,9 @@ pub struct Record {
     pub month: String,
     pub status: Status,
     pub revision: u32,
+    /// Why it replaces another.
+    #[serde(default)]
+    pub reason: Option<String>,
     pub fetched_at: Timestamp,
     pub excel_bom: bool,
     pub files: Vec<FileEntry>,

@@ -24,6 +24,10 @@ pub struct Published {
     pub revision: u32,
     /// Whether it is the last word.
     pub status: Status,
+    /// When the provider was asked.
+    pub fetched_at: Timestamp,
+    /// Why it replaces an earlier revision, if it does.
+    pub reason: Option<String>,
     /// The folder that holds it.
     pub dir: PathBuf,
     /// When the provider answered.
@@ -46,7 +50,7 @@ pub struct Published {
     /// SHA-256, in hexadecimal, of its file of checksums, which names every other file.
     pub digest: String,
     /// What the manifest says of the files that it lists.
-    entries: Vec<FileEntry>,
+    pub(super) entries: Vec<FileEntry>,
 }
 
 /// How many VMs our polls and the provider disagree about.
@@ -72,7 +76,9 @@ impl Published {
             && record.tenant == tenant
             && record.month == month.to_string()
             && record.revision == revision.number()
-            && record.status == revision.status();
+            && record.status == revision.status()
+            // Names of ours are no paths, which could lead out of the folder.
+            && record.files.iter().all(|it| it.name.starts_with(&prefix) && !it.name.contains('/'));
         if !ours {
             return Err(format!("{manifest} describes something else"));
         }
@@ -84,6 +90,8 @@ impl Published {
             month,
             revision: record.revision,
             status: record.status,
+            fetched_at: record.fetched_at,
+            reason: record.reason,
             dir: dir.to_owned(),
             fetched_at: record.fetched_at,
             files: files.collect(),

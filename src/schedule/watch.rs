@@ -72,9 +72,13 @@ impl Watch {
             };
             *watched = Watched { next: after(now, pause), changed };
         }
-        let known = self.months.iter().filter_map(|(month, watched)| Some((*month, watched.changed?)));
-        self_metrics.report_changed(closer.tenant(), &known.collect());
+        self_metrics.report_changed(closer.tenant(), &self.changed());
         restated
+    }
+
+    /// Seconds that the newest comparison found changed, by month.
+    pub fn changed(&self) -> BTreeMap<Month, u64> {
+        self.months.iter().filter_map(|(month, watched)| Some((*month, watched.changed?))).collect()
     }
 }
 

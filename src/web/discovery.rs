@@ -48,7 +48,7 @@ pub fn targets(view: &View, query: &[(String, String)]) -> Result<Vec<u8>, (Stat
         groups.extend(of_tenant(tenant, &inventory.data, &wanted));
     }
     if !met {
-        return Err((StatusCode::NOT_FOUND, "There is no such tenant.\n".to_owned()));
+        return Err((StatusCode::BAD_REQUEST, "tenant must be one of the exporter's tenants.\n".to_owned()));
     }
     serde_json::to_vec(&groups).map_err(|error| {
         (StatusCode::INTERNAL_SERVER_ERROR, format!("The list cannot be written: {error}.\n"))

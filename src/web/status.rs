@@ -1,22 +1,24 @@
-//! The status page's content: what is running, how much there is, what was used, and what is due.
+//! The status page's content: what is running, how much there is, what was used, what was closed,
+//! and what is due.
 //!
 //! Made from the newest view alone, so it waits for nothing. `html` shows it to people, JSON to programs.
 
 mod html;
+mod usage;
 
-pub use html::{escape, page};
+pub use html::page;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::App;
+use super::months;
 use crate::period::{rfc3339, seconds_between};
-use crate::snapshot::{Capacity, CatalogueData, Resource};
-use crate::store::TenantState;
-use crate::usage::{PeriodUsage, Totals, Use};
-
-/// Most rows of one table of usage.
-const MOST_ROWS: usize = 20;
+use crate::snapshot::{Capacity, CatalogueData, Resource, Snapshot};
+use crate::store::{Outlook, TenantState};
+use usage::{Usage, usage};
 
 /// The resource that is memory.
 const MEMORY: &str = "memory_mib";
@@ -25,7 +27,10 @@ const MEMORY: &str = "memory_mib";
 #[derive(Debug, Serialize)]
 pub struct Status {
     pub version: &'static str,
+    pub now: String,
     pub ready: bool,
+    /// Whether reports are for whoever asks.
+    pub reports_served: bool,
     pub tenants: Vec<Tenant>,
 }
 
@@ -39,9 +44,13 @@ pub struct Tenant {
     /// The organisation first, then each cloud.
     pub capacity: Vec<Place>,
     pub month_to_date: Option<Usage>,
-    pub newest_closed_month: Option<Closed>,
+    /// Every revision, newest month first; none before the first look.
+    pub closed_months: Option<Vec<months::Row>>,
+    /// Closed months that cannot be read.
+    pub report_problems: Vec<String>,
     /// Months past their settle time that are not closed; none before the first look.
-    pub reports_due: Option<i64>,
+    pub reports_due: Option<Vec<Due>>,
+    pub next_report: Option<Next>,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,53 +85,73 @@ pub struct Bar {
     pub available: u64,
 }
 
+/// A month that waits for its report.
 #[derive(Debug, Serialize)]
-pub struct Usage {
-    pub period_start: String,
-    pub fetched_at: String,
-    pub total: Row,
-    pub groups: Vec<Row>,
-    pub tags: Vec<Row>,
-    pub untagged: Row,
-    pub clouds: Vec<Row>,
-    pub internal_cost: Option<String>,
-    pub currency: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Row {
-    pub name: String,
-    pub vms: u64,
-    pub vm_hours: u64,
-    pub vm_seconds: u64,
-    pub stopped_seconds: u64,
-    pub unobserved_seconds: u64,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Closed {
+pub struct Due {
     pub month: String,
-    pub revision: u32,
-    pub vm_hours: u64,
-    pub vm_seconds: u64,
+    /// Why the newest attempt failed; none where there was none.
+    pub error: Option<String>,
 }
 
-/// The page's content now.
-pub fn status(app: &App) -> Status {
+/// The month that is due next.
+#[derive(Debug, Serialize)]
+pub struct Next {
+    pub month: String,
+    pub from: String,
+}
+
+/// The page's content now. `reports` is whether reports are for whoever asks.
+pub fn status(app: &App, reports: bool) -> Status {
     let (view, now) = (app.store.view(), app.clock.now());
-    let tenants = view.tenants.iter().map(|(name, state)| {
-        let due = app.self_metrics.reports_due(name);
-        tenant(name, state, due, now)
-    });
-    Status { version: env!("CARGO_PKG_VERSION"), ready: app.store.ready(), tenants: tenants.collect() }
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        now: rfc3339(now),
+        ready: app.store.ready(),
+        reports_served: reports,
+        tenants: view.tenants.iter().map(|(name, state)| tenant(name, state, now, reports)).collect(),
+    }
 }
 
 /// The same as JSON.
-pub fn json(app: &App) -> Vec<u8> {
-    serde_json::to_vec(&status(app)).unwrap_or_default()
+pub fn json(app: &App, reports: bool) -> Vec<u8> {
+    serde_json::to_vec(&status(app, reports)).unwrap_or_default()
 }
 
-fn tenant(name: &str, state: &TenantState, reports_due: Option<i64>, now: Timestamp) -> Tenant {
+fn tenant(name: &str, state: &TenantState, now: Timestamp, reports: bool) -> Tenant {
+    let snapshot = &state.snapshot;
+    let known = snapshot.capacity.as_ref().map(|section| &*section.data);
+    let outlook = state.outlook.as_deref();
+    let none = BTreeMap::new();
+    let changed = outlook.map_or(&none, |it| &it.changed);
+    let closed = |listing: &crate::report::Listing| {
+        let closed = listing.reports.iter().filter(|it| it.published.revision > 0);
+        let rows = closed.map(|it| months::Row {
+            changed_seconds: changed.get(&it.published.month).copied().filter(|_| it.current),
+            ..months::Row::of(name, it, reports)
+        });
+        rows.collect()
+    };
+    let due = |outlook: &Outlook| {
+        let due = outlook.due.iter();
+        due.map(|(month, error)| Due { month: month.to_string(), error: error.clone() }).collect()
+    };
+    Tenant {
+        tenant: name.to_owned(),
+        up: state.up(),
+        collectors: collectors(state, now),
+        capacity: capacity(snapshot),
+        month_to_date: snapshot.usage.as_ref().map(|section| usage(&section.data.current, known, now)),
+        closed_months: state.reports.as_deref().map(closed),
+        report_problems: state.reports.as_ref().map(|it| it.problems.clone()).unwrap_or_default(),
+        reports_due: outlook.map(due),
+        next_report: outlook.map(|Outlook { next: (month, from), .. }| Next {
+            month: month.to_string(),
+            from: rfc3339(*from),
+        }),
+    }
+}
+
+fn collectors(state: &TenantState, now: Timestamp) -> Vec<Collector> {
     let collectors = state.collectors.iter().map(|(collector, run)| Collector {
         collector: collector.as_str(),
         state: match (&run.error, run.last_run) {
@@ -136,29 +165,17 @@ fn tenant(name: &str, state: &TenantState, reports_due: Option<i64>, now: Timest
         reason: run.error.as_ref().map(|(reason, _)| reason.as_str()),
         error: run.error.as_ref().map(|(_, text)| text.clone()),
     });
-    let snapshot = &state.snapshot;
+    collectors.collect()
+}
+
+fn capacity(snapshot: &Snapshot) -> Vec<Place> {
     let sizes = snapshot.catalogue.as_ref().map(|section| &*section.data);
-    let mut capacity = Vec::new();
-    if let Some(section) = &snapshot.capacity {
-        capacity.push(place(None, "All clouds", &section.data.total, None));
-        for row in &section.data.clouds {
-            capacity.push(place(Some(&row.cloud.id), &row.cloud.name, &row.capacity, sizes));
-        }
+    let Some(section) = &snapshot.capacity else { return Vec::new() };
+    let mut places = vec![place(None, "All clouds", &section.data.total, None)];
+    for row in &section.data.clouds {
+        places.push(place(Some(&row.cloud.id), &row.cloud.name, &row.capacity, sizes));
     }
-    Tenant {
-        tenant: name.to_owned(),
-        up: state.up(),
-        collectors: collectors.collect(),
-        capacity,
-        month_to_date: snapshot.usage.as_ref().map(|section| usage(&section.data.current)),
-        newest_closed_month: state.closed.as_ref().map(|closed| Closed {
-            month: closed.month.to_string(),
-            revision: closed.revision,
-            vm_hours: closed.reported_vm_hours,
-            vm_seconds: closed.vm_seconds,
-        }),
-        reports_due,
-    }
+    places
 }
 
 fn place(id: Option<&str>, name: &str, capacity: &Capacity, sizes: Option<&CatalogueData>) -> Place {
@@ -179,41 +196,4 @@ fn place(id: Option<&str>, name: &str, capacity: &Capacity, sizes: Option<&Catal
         resources,
         headroom: headroom.collect(),
     }
-}
-
-fn usage(of: &PeriodUsage) -> Usage {
-    let groups = of.groups.iter().map(|(name, group)| row(name, &group.totals));
-    let named = |rows: &std::collections::BTreeMap<crate::snapshot::Text, Totals>| {
-        most(rows.iter().map(|(name, totals)| row(name, totals)))
-    };
-    Usage {
-        period_start: rfc3339(of.period.start),
-        fetched_at: rfc3339(of.fetched_at),
-        total: row("all", &of.total),
-        groups: most(groups),
-        tags: named(&of.tags),
-        untagged: row("(untagged)", &of.untagged),
-        clouds: named(&of.clouds),
-        internal_cost: of.internal_cost.map(|cost| cost.normalize().to_string()),
-        currency: of.currency.as_ref().map(ToString::to_string),
-    }
-}
-
-fn row(name: &str, totals: &Totals) -> Row {
-    Row {
-        name: name.to_owned(),
-        vms: totals.vms,
-        vm_hours: totals.vm_hours,
-        vm_seconds: totals.seconds.total(),
-        stopped_seconds: totals.seconds.get(Use::Stopped),
-        unobserved_seconds: totals.seconds.get(Use::Unobserved),
-    }
-}
-
-/// The rows with most seconds.
-fn most(rows: impl Iterator<Item = Row>) -> Vec<Row> {
-    let mut rows: Vec<Row> = rows.collect();
-    rows.sort_by(|a, b| b.vm_seconds.cmp(&a.vm_seconds).then_with(|| a.name.cmp(&b.name)));
-    rows.truncate(MOST_ROWS);
-    rows
 }

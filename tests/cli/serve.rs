@@ -185,3 +185,39 @@ fn two_daemons_on_one_report_folder_write_one_report() {
         ends_with_zero(daemon, "TERM");
     }
 }
+
+#[test]
+fn what_is_left_off_or_open_beyond_loopback_is_said_at_start_and_on_the_page() {
+    let place = with_token();
+    let said = |name: &str, more: &str| {
+        let text = config("http://127.0.0.1:1", &format!("report: {{directory: reports-{name}}}\n{more}"));
+        let file = place.write(&format!("{name}.yml"), &text.replace("l.db", &format!("{name}.db")));
+        let port = free_port().to_string();
+        let mut command = place.command(["serve", "--web.listen-address"]);
+        command.arg(format!("0.0.0.0:{port}")).arg("--config.file").arg(file);
+        let daemon = place.start(name, command);
+        until("the daemon's start", || daemon.stderr().contains("starting").then_some(()));
+        let address = format!("127.0.0.1:{port}");
+        let (_, page) = get(&address, "/", "");
+        (daemon.stderr(), get(&address, "/reports/", ""), page)
+    };
+    let (log, (status, sentence), page) = said("auto", "");
+    assert!(
+        log.contains("level=warn") && log.contains("reports and reloads are off at this address"),
+        "{log}"
+    );
+    assert_eq!(status, 403);
+    // One sentence in one line.
+    assert!(sentence.ends_with("or web.reports is on.\n") && sentence.lines().count() == 1, "{sentence}");
+    assert!(
+        page.contains("Reports cannot be read at this address") && !page.contains("href=\"/reports"),
+        "{page}"
+    );
+    let (log, (status, _), page) = said("on", "web: {reports: on}\n");
+    assert!(log.contains("reports and reloads are open to whoever reaches this address"), "{log}");
+    assert_eq!(status, 200);
+    assert!(page.contains("href=\"/reports/\"") && !page.contains("cannot be read"), "{page}");
+    let (log, (status, _), _) = said("off", "web: {reports: off}\n");
+    assert!(!log.contains("reports and reloads"), "{log}");
+    assert_eq!(status, 403);
+}

@@ -229,3 +229,56 @@ async fn old_events_go_when_nothing_needs_them_any_more() {
     stage.worker().wake(true).await;
     assert_eq!(polls(), ["2026-10", "2026-11"]);
 }
+
+#[tokio::test]
+async fn pages_are_told_what_is_due_why_and_what_was_closed() {
+    let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 2).await;
+    let mut worker = stage.worker();
+    let shown = || stage.store.view().tenants[TENANT].clone();
+    assert!(shown().outlook.is_none() && shown().reports.is_none(), "nobody has looked yet");
+    stage.simulator.faults().add(Fault::error(503, "not today").on(Operation::Monthly));
+    worker.wake(true).await;
+    let outlook = shown().outlook.unwrap();
+    assert_eq!(outlook.due.keys().copied().collect::<Vec<_>>(), [month("2026-09"), month("2026-10")]);
+    for why in outlook.due.values() {
+        assert!(why.as_ref().unwrap().contains("not today"), "{why:?}");
+    }
+    assert_eq!(outlook.next, (month("2026-11"), "2026-12-01T00:30:00Z".parse().unwrap()));
+    stage.simulator.faults().clear();
+    worker.wake(true).await;
+    assert!(shown().outlook.unwrap().due.is_empty());
+    let listed = || {
+        let reports = shown().reports.unwrap();
+        assert!(reports.problems.is_empty(), "{:?}", reports.problems);
+        let row = |it: &flexvm_exporter::report::Listed| {
+            (it.published.month.to_string(), it.published.revision, it.current, it.files.len())
+        };
+        reports.reports.iter().map(row).collect::<Vec<_>>()
+    };
+    let row = |month: &str, revision, current, files| (month.to_owned(), revision, current, files);
+    assert_eq!(listed(), [row("2026-10", 1, true, 7), row("2026-09", 1, true, 7)]);
+    // What another process restates is seen without the schedule.
+    stage.closer().restate(month("2026-10"), "a test").await.unwrap();
+    worker.wake(false).await;
+    assert_eq!(
+        listed(),
+        [row("2026-10", 2, true, 8), row("2026-10", 1, false, 7), row("2026-09", 1, true, 7)]
+    );
+    assert_eq!(shown().closed.unwrap().revision, 2);
+    assert_eq!(shown().reports.unwrap().reports[0].published.reason.as_deref(), Some("a test"));
+    // A newest revision that is damaged makes the one before it no newer.
+    let manifest = stage.reports().join("2026-10/r02/flexvm-usage_k12345_2026-10_r02_manifest.json");
+    fs::write(manifest, "{}").unwrap();
+    let mut worker = stage.worker();
+    worker.wake(false).await;
+    let reports = shown().reports.unwrap();
+    assert_eq!(reports.problems.len(), 1, "{:?}", reports.problems);
+    assert!(reports.reports.iter().all(|it| it.published.month != month("2026-10") || !it.current));
+}
+
+#[tokio::test]
+async fn the_month_that_settles_is_the_next() {
+    let stage = Stage::new("2026-11-01T00:10:00Z").await;
+    let next = stage.closer().next_due(stage.hand.now());
+    assert_eq!(next, (month("2026-10"), "2026-11-01T00:30:00Z".parse().unwrap()));
+}

@@ -6,6 +6,7 @@
 mod changes;
 mod faults;
 mod ledger;
+mod paths;
 mod rig;
 mod scrapes;
 mod serving;

@@ -1,171 +1,187 @@
 //! The status page as HTML. Everything that comes from outside goes through [`escape`].
 
+mod capacity;
+mod usage;
+
 use std::fmt::Write as _;
 
-use super::{Collector, MEMORY, Place, Row, Status, Tenant, Usage, status};
-use crate::web::{App, page};
+use super::{Collector, Due, Status, Tenant, status};
+use crate::report::Verdict;
+use crate::web::page::{
+    Column, Frame,
+    Kind::{Long, Number, Short},
+    table,
+};
+use crate::web::words::{ago, escape, percent, thousands, time, took};
+use crate::web::{App, months};
 
-/// How often a browser that runs scripts looks again, in seconds.
-const REFRESH: u32 = 30;
-
-/// The page.
-pub fn page(app: &App) -> String {
-    let Status { version, ready, tenants } = status(app);
-    let mut body = format!(
-        "<h1>FlexVM exporter</h1><p class=soft>Version {version}, {}. <a href=\"{}\">Metrics</a></p>",
-        if ready { "ready" } else { "not ready yet" },
-        escape(&app.telemetry_path),
+/// The page. `reports` is whether reports are for whoever asks.
+pub fn page(app: &App, reports: bool) -> String {
+    let Status { now, ready, reports_served, tenants, .. } = status(app, reports);
+    let (class, state) = if ready {
+        ("good", "✓ ready")
+    } else {
+        ("warn", "… not ready: not everything has been asked for yet")
+    };
+    let mut main = format!(
+        "<h1>Status <span class=\"pill {class}\">{state}</span></h1><p class=soft>As of {}.</p>",
+        when(&now)
     );
-    for of in &tenants {
-        tenant(&mut body, of);
+    if !reports_served {
+        main.push_str(
+            "<p class=warn>Reports cannot be read at this address: nobody is asked for a password here \
+             (<code>--web.config.file</code>), or <code>web.reports</code> is off.</p>",
+        );
     }
-    let _ = write!(body, "<script>setTimeout(function(){{location.reload()}},{REFRESH}000)</script>");
-    page::page("Status", &body)
+    for of in &tenants {
+        tenant(&mut main, of);
+    }
+    Frame { title: "Status", telemetry_path: &app.telemetry_path, reports: reports_served }.around(&main)
+}
+
+/// A time in a text of ours; whatever is none stays as it is.
+fn when(text: &str) -> String {
+    text.parse().map_or_else(|_| escape(text), time)
 }
 
 fn tenant(out: &mut String, of: &Tenant) {
     let (class, word) = match of.up {
-        Some(true) => ("good", "up"),
-        Some(false) => ("bad", "down"),
-        None => ("soft", "not known yet"),
+        Some(true) => ("good", "✓ up"),
+        Some(false) => ("bad", "✗ down"),
+        None => ("soft", "… not known yet"),
     };
-    let _ = write!(out, "<h2>{} <span class={class}>{word}</span></h2>", escape(&of.tenant));
-    out.push_str(
-        "<div class=wide><table><thead><tr><th>Collector<th>State<th class=n>Age<th class=n>Took<th>Last error</thead><tbody>",
-    );
-    for run in &of.collectors {
-        collector(out, run);
-    }
-    out.push_str("</tbody></table></div>");
-    if !of.capacity.is_empty() {
-        out.push_str("<h3>Capacity</h3><div class=wide><table><thead><tr><th>Cloud<th class=n>Nodes<th>Resource<th>In use<th class=n>In use<th class=n>Free<th>Room for</thead><tbody>");
-        for place in &of.capacity {
-            capacity(out, place);
-        }
-        out.push_str("</tbody></table></div>");
-    }
+    let _ =
+        write!(out, "<section><h2>{} <span class=\"pill {class}\">{word}</span></h2>", escape(&of.tenant));
+    tiles(out, of);
+    collectors(out, &of.collectors);
+    capacity::write(out, &of.capacity);
     if let Some(month) = &of.month_to_date {
-        usage(out, month);
+        usage::write(out, month);
     }
-    let due = match of.reports_due {
-        None => "not looked yet".to_owned(),
-        Some(0) => "none".to_owned(),
-        Some(due) => format!("<span class=bad>{due}</span>"),
-    };
-    let closed = of.newest_closed_month.as_ref().map_or_else(
-        || "none yet".to_owned(),
-        |it| format!("{} revision {}: {} VM hours", it.month, it.revision, it.vm_hours),
-    );
-    let _ = write!(
-        out,
-        "<h3>Closed months</h3><p>Newest: {closed}. Due and not closed: {due}. <a href=\"/reports/\">All reports</a></p>"
-    );
+    closed_months(out, of);
+    out.push_str("</section>");
 }
 
-fn collector(out: &mut String, run: &Collector) {
-    let class = match run.state {
-        "fine" => "good",
-        "failing" => "bad",
-        _ => "soft",
+/// The few figures that most people come for.
+fn tiles(out: &mut String, of: &Tenant) {
+    out.push_str("<dl class=\"grid tiles\">");
+    let mut tile = |name: &str, figure: &str, more: &str| {
+        let _ = write!(
+            out,
+            "<div class=card><dt>{name}</dt><dd class=big>{figure}</dd><dd class=\"soft small\">{more}</dd></div>"
+        );
     };
-    let age = run.age_seconds.map_or_else(|| "never".to_owned(), |age| format!("{age} s"));
-    let error = match (run.reason, &run.error) {
-        (Some(reason), Some(text)) => format!("{reason}: {}", escape(text)),
-        _ => String::new(),
-    };
-    let _ = write!(
-        out,
-        "<tr><td>{}<td class={class}>{}<td class=n title=\"{}\">{age}<td class=n>{:.2} s<td>{error}",
-        run.collector,
-        run.state,
-        run.last_success.as_deref().unwrap_or("never"),
-        run.duration_seconds,
-    );
-}
-
-fn capacity(out: &mut String, place: &Place) {
-    for (index, bar) in place.resources.iter().enumerate() {
-        let (name, nodes, room) = if index == 0 {
-            let room = place.headroom.iter().map(|(size, vms)| format!("{vms} × {}", escape(size)));
-            (escape(&place.name), place.nodes.to_string(), room.collect::<Vec<_>>().join(", "))
-        } else {
-            (String::new(), String::new(), String::new())
+    if let Some(month) = &of.month_to_date {
+        let total = &month.total;
+        let more = format!(
+            "{} only stood, {} not observed",
+            percent(total.stopped_seconds, total.vm_seconds),
+            percent(total.unobserved_seconds, total.vm_seconds)
+        );
+        tile("VM hours this month", &thousands(total.vm_hours), &more);
+    }
+    if let Some(all) = of.capacity.first() {
+        let vcpus = all.resources.first().filter(|it| it.total > 0);
+        if let Some(vcpus) = vcpus {
+            let more = format!(
+                "of {}: {} in use on {} nodes",
+                thousands(vcpus.total),
+                percent(vcpus.in_use, vcpus.total),
+                thousands(all.nodes)
+            );
+            tile("vCPUs free", &thousands(vcpus.available), &more);
+        }
+    }
+    if let Some(newest) = of.closed_months.iter().flatten().find(|row| row.current) {
+        let more = match newest.verdict {
+            Verdict::Agrees => "✓ agrees with the provider",
+            Verdict::Rounding => "✓ explained by rounding",
+            Verdict::Unexplained => "✗ differs from the provider",
+            Verdict::NoTotal => "? the provider gave no total",
         };
-        // People read memory in GiB.
-        let (label, unit) = if bar.resource == MEMORY { ("Memory (GiB)", 1024) } else { (&*bar.resource, 1) };
-        let percent = if bar.total == 0 { 0 } else { u128::from(bar.in_use) * 100 / u128::from(bar.total) };
-        let _ = write!(
-            out,
-            "<tr><td>{name}<td class=n>{nodes}<td>{}<td><span class=bar title=\"{percent} %\"><i style=\"width:{percent}%\"></i></span>\
-             <td class=n>{} of {}<td class=n>{}<td>{room}",
-            escape(label),
-            bar.in_use / unit,
-            bar.total / unit,
-            bar.available / unit,
-            percent = percent.min(100),
-        );
+        let name = format!("VM hours in {}, closed", escape(&newest.month));
+        tile(&name, &thousands(newest.totals.vm_hours), more);
     }
+    let next = of.next_report.as_ref().map(|next| format!("next: {}, from {}", next.month, when(&next.from)));
+    let due = of.reports_due.as_ref().map_or_else(
+        || "…".to_owned(),
+        |due| {
+            if due.is_empty() {
+                "✓ none".to_owned()
+            } else {
+                format!("<span class=bad>✗ {}</span>", due.len())
+            }
+        },
+    );
+    tile("Months due", &due, &next.unwrap_or_default());
+    out.push_str("</dl>");
 }
 
-fn usage(out: &mut String, of: &Usage) {
-    let cost = match (&of.internal_cost, &of.currency) {
-        (Some(cost), Some(currency)) => {
-            format!(" Internal cost so far: {} {}.", escape(cost), escape(currency))
-        }
-        _ => String::new(),
+fn collectors(out: &mut String, runs: &[Collector]) {
+    const COLUMNS: [Column; 5] = [
+        ("Collector", Short),
+        ("State", Short),
+        ("Last success", Short),
+        ("Took", Number),
+        ("Last error", Long),
+    ];
+    let row = |run: &Collector| {
+        let (class, word) = match run.state {
+            "fine" => ("good", "✓ works"),
+            "failing" => ("bad", "✗ failing"),
+            _ => ("soft", "… not run yet"),
+        };
+        let age = match (&run.last_success, run.age_seconds) {
+            (Some(at), Some(age)) => format!("<time datetime=\"{at}\" title=\"{at}\">{}</time>", ago(age)),
+            _ => "never".to_owned(),
+        };
+        let error = match (run.reason, &run.error) {
+            (Some(reason), Some(text)) => format!("<span class=bad>{reason}</span>: {}", escape(text)),
+            _ => String::new(),
+        };
+        let took = if run.state == "not run yet" { String::new() } else { took(run.duration_seconds) };
+        let cells = vec![
+            run.collector.replace('_', " "),
+            format!("<span class={class}>{word}</span>"),
+            age,
+            took,
+            error,
+        ];
+        ("", cells)
     };
-    let _ = write!(
-        out,
-        "<h3>Month to date</h3><p class=soft>From {} to {}.{cost}</p>",
-        escape(&of.period_start),
-        escape(&of.fetched_at)
-    );
-    table(out, "Group", of.groups.iter().chain([&of.total]), of.total.vm_seconds);
-    table(
-        out,
-        "Tag (VMs with several count under each)",
-        of.tags.iter().chain([&of.untagged]),
-        of.total.vm_seconds,
-    );
-    table(out, "Cloud", of.clouds.iter(), of.total.vm_seconds);
+    let _ =
+        write!(out, "<h3>Collectors</h3><div class=card>{}</div>", table("", &COLUMNS, runs.iter().map(row)));
 }
 
-fn table<'a>(out: &mut String, head: &str, rows: impl Iterator<Item = &'a Row>, all: u64) {
-    let _ = write!(
-        out,
-        "<div class=wide><table><thead><tr><th>{head}<th class=n>VMs<th class=n>VM hours<th>Share<th class=n>Stood<th class=n>Unobserved</thead><tbody>"
-    );
-    for row in rows {
-        let _ = write!(
-            out,
-            "<tr><td>{}<td class=n>{}<td class=n>{}<td><span class=bar><i style=\"width:{}%\"></i></span><td class=n>{} %<td class=n>{} %",
-            escape(if row.name.is_empty() { "(no tags)" } else { &row.name }),
-            row.vms,
-            row.vm_hours,
-            percent(row.vm_seconds, all),
-            percent(row.stopped_seconds, row.vm_seconds),
-            percent(row.unobserved_seconds, row.vm_seconds),
-        );
-    }
-    out.push_str("</tbody></table></div>");
-}
-
-fn percent(part: u64, all: u64) -> u128 {
-    if all == 0 { 0 } else { (u128::from(part) * 100 / u128::from(all)).min(100) }
-}
-
-/// Text as HTML shows it literally, also inside a quoted attribute.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
+fn closed_months(out: &mut String, of: &Tenant) {
+    out.push_str("<h3>Closed months</h3><div class=card>");
+    match &of.reports_due {
+        None => out.push_str("<p class=soft>Nobody has looked yet for what is due.</p>"),
+        Some(due) if due.is_empty() => out.push_str("<p><span class=good>✓ Nothing is due.</span> "),
+        Some(due) => {
+            out.push_str("<ul class=plain>");
+            for Due { month, error } in due {
+                let error = error.as_ref().map(|it| format!(": {}", escape(it))).unwrap_or_default();
+                let _ = write!(out, "<li><span class=bad>✗ {month} is due and not closed</span>{error}</li>");
+            }
+            out.push_str("</ul><p>");
         }
     }
-    escaped
+    if let Some(next) = &of.next_report {
+        let _ = write!(
+            out,
+            "<span class=soft>{} can be closed from {} on.</span></p>",
+            next.month,
+            when(&next.from)
+        );
+    }
+    for problem in &of.report_problems {
+        let _ = write!(out, "<p class=bad>✗ {}</p>", escape(problem));
+    }
+    match of.closed_months.as_deref() {
+        None => {}
+        Some([]) => out.push_str("<p class=soft>No month has been closed yet.</p>"),
+        Some(rows) => out.push_str(&months::html("", rows)),
+    }
+    out.push_str("</div>");
 }
