@@ -24,6 +24,7 @@ step "tools"
 install "prometheus promtool python3" prometheus python3
 python3 -c 'import ensurepip' 2>/dev/null || install "no-such-program" python3-venv
 install victoria-metrics victoria-metrics
+install chromium chromium fonts-dejavu-core
 install systemd-analyze systemd
 install strace strace
 install docker-compose docker-compose
