@@ -16,5 +16,7 @@ mod linter;
 mod live;
 #[path = "dashboards/rules.rs"]
 mod rules;
+#[path = "dashboards/schema.rs"]
+mod schema;
 #[path = "dashboards/series.rs"]
 mod series;

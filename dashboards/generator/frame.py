@@ -19,15 +19,14 @@ def link(title, uid, **variables):
     return {"title": title, "url": f"/d/{uid}?{keep}{more}&${{__url_time_range}}", "targetBlank": False}
 
 
-def choice(name, label, definition, regex=""):
+def choice(name, label, query, regex=""):
     """A variable whose values Prometheus knows; `All` matches whatever there is."""
     return {
         "type": "query",
         "name": name,
         "label": label,
         "datasource": DATASOURCE,
-        "definition": definition,
-        "query": {"query": definition, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+        "query": {"query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
         "regex": regex,
         "refresh": 2,
         "sort": 1,
@@ -51,7 +50,7 @@ def variables(search):
         "refresh": 1,
         "multi": False,
         "includeAll": False,
-        "current": {},
+        "current": {"selected": False, "text": "default", "value": "default"},
         "options": [],
         "hide": 0,
         "skipUrlSync": False,

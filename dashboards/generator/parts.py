@@ -163,7 +163,8 @@ def table(title, description, unit, columns, hidden=(), names=None, width=24, he
     for column, link in (links or {}).items():
         properties = [{"id": "links", "value": [link]}]
         overrides.append({"matcher": {"id": "byName", "options": column}, "properties": properties})
-    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "fields": ""}}
+    # No footer: some tables hold rows that overlap, and one that adds up would be false.
+    options = {"showHeader": True, "cellHeight": "sm"}
     options["sortBy"] = [{"displayName": sort, "desc": True}] if sort else []
     transformations = [
         {"id": "merge", "options": {}},

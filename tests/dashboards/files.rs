@@ -31,6 +31,11 @@ pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
+/// What a variable asks Prometheus for; empty when it asks nothing.
+pub fn asked(variable: &Value) -> &str {
+    variable["query"]["query"].as_str().unwrap_or_default()
+}
+
 /// The files of a folder that end so, sorted.
 pub fn listed(folder: &str, suffix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join(folder)).unwrap();

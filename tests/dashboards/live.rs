@@ -14,7 +14,7 @@ use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::files::{Expression, dashboards, panel_expressions, root, rules, text};
+use super::files::{Expression, asked, dashboards, panel_expressions, root, rules, text};
 use super::program::{Program, free_port, tool};
 use super::series::{SELF, family};
 
@@ -147,7 +147,7 @@ fn all_expressions() -> Vec<Expression> {
     }
     for (name, dashboard) in dashboards() {
         for variable in dashboard["templating"]["list"].as_array().unwrap() {
-            let definition = filled_in(text(variable, "definition"));
+            let definition = filled_in(asked(variable));
             if let Some((function, inside)) = definition.split_once('(') {
                 let inside = inside.strip_suffix(')').unwrap();
                 let selector =

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::files::{dashboards, names, panel_expressions, read, rules, text};
+use super::files::{asked, dashboards, names, panel_expressions, read, rules, text};
 
 /// Series about the exporter itself. The golden file has those of the domain; `live` compares this
 /// list with what the running program serves.
@@ -85,7 +85,7 @@ fn named() -> BTreeMap<String, Vec<String>> {
     }
     for (name, dashboard) in dashboards() {
         for variable in dashboard["templating"]["list"].as_array().unwrap() {
-            add(&format!("{name}: variable {}", variable["name"]), text(variable, "definition"));
+            add(&format!("{name}: variable {}", variable["name"]), asked(variable));
         }
     }
     found
