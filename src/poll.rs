@@ -110,8 +110,9 @@ impl Poller {
         Duration::try_from(end.duration_since(now)).unwrap_or_default() + MONTH_BEGINS
     }
 
-    /// One run: fetch, store, and say how it went.
-    async fn run_once(&self, collector: Collector, mut state: State) -> State {
+    /// One run: fetch, store, and say how it went. [`Poller::spawn`] repeats it; so can a caller who
+    /// has a clock of its own.
+    pub async fn run_once(&self, collector: Collector, mut state: State) -> State {
         let started = Instant::now();
         let deadline =
             RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
@@ -243,7 +244,7 @@ impl Poller {
 
 /// What a collector's task remembers from run to run.
 #[derive(Debug, Default)]
-struct State {
+pub struct State {
     failing: bool,
     unrecorded: bool,
     /// VMs that only the ledger knows, still to be asked for.

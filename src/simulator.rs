@@ -9,6 +9,7 @@
 //! `server` puts HTTP and the [`Fault`]s of tests around it.
 
 mod answer;
+mod care;
 mod catalogue;
 mod fault;
 mod monthly;
@@ -69,8 +70,9 @@ pub struct Options {
     pub token: String,
     /// The most rows of a page; more are not refused, they just do not come.
     pub page_cap: Option<usize>,
-    /// Whether build agents come and go and some VMs are switched off and on as time passes. Without
-    /// it only requests change the world; its history is the same kind of history.
+    /// Whether build agents come and go, some VMs are switched off and on, and things break and are
+    /// put right as time passes. Without it only requests change the world; its history is the same
+    /// kind of history.
     pub churn: bool,
     /// How the monthly report's totals are rounded.
     pub rounding: Rounding,

@@ -10,6 +10,8 @@ mod program;
 
 #[path = "dashboards/files.rs"]
 mod files;
+#[path = "dashboards/healthy.rs"]
+mod healthy;
 #[path = "dashboards/linter.rs"]
 mod linter;
 #[path = "dashboards/live.rs"]

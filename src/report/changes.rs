@@ -31,7 +31,8 @@ pub struct Changed {
 /// Compares two answers of the provider about one month that has ended.
 #[must_use]
 pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
-    let lines = |report| usage::lines(report, before.period.end, &NoWitness);
+    let end = before.period.end;
+    let lines = |report| usage::lines(report, end, &NoWitness);
     let (old, new) = (lines(before), lines(after));
     let mut pairs: BTreeMap<&Text, [Option<&Line<'_>>; 2]> = BTreeMap::new();
     for (side, lines) in [&old, &new].into_iter().enumerate() {
@@ -42,7 +43,7 @@ pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
     let mut changed = Changed::default();
     for (id, pair) in pairs {
         let moved = match pair {
-            [Some(old), Some(new)] if counts(old.vm) == counts(new.vm) => continue,
+            [Some(old), Some(new)] if counts(old.vm, end) == counts(new.vm, end) => continue,
             [Some(old), Some(new)] => {
                 let hours = old.vm.vm_hours.abs_diff(new.vm.vm_hours).saturating_mul(3600);
                 match old.seconds.total().abs_diff(new.seconds.total()).max(hours) {
@@ -58,9 +59,11 @@ pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
     changed
 }
 
-/// What counts of a row; status and the like drift without meaning anything for a closed month.
-fn counts(vm: &ReportVm) -> (Timestamp, Option<Timestamp>, u64, &str, &str, &[Text]) {
-    (vm.created_at, vm.released_at, vm.vm_hours, &vm.instance_type, &vm.cloud_id, &vm.tags)
+/// What counts of a row in a month that ended at `end`; status and the like drift without meaning
+/// anything for it, and so does a release after it: whoever lived on is gone one day.
+fn counts(vm: &ReportVm, end: Timestamp) -> (Timestamp, Option<Timestamp>, u64, &str, &str, &[Text]) {
+    let released = vm.released_at.filter(|at| *at < end);
+    (vm.created_at, released, vm.vm_hours, &vm.instance_type, &vm.cloud_id, &vm.tags)
 }
 
 /// A kind of row that is compared: the file that holds it and the columns that name it.

@@ -155,6 +155,7 @@ pub(super) fn world(options: Options, first_month: Second, now: Second) -> World
     world.advance(now);
     add_spare_nodes(&mut world);
     if world.options.churn {
+        world.begin_care();
         if let Some(at) = next_arrival {
             world.schedule(at, Event::Arrival);
         }
@@ -205,8 +206,8 @@ fn staying(options: &Options, count: usize, begin: Second, first_month: Second, 
     (0..count)
         .map(|index| {
             let cloud = index % options.clouds;
-            // Half were there before the first month; the others came in the course of history.
-            let mut at = if random.bool() {
+            // Most were there before the first month; the others came in the course of history.
+            let mut at = if random.u8(0..4) > 0 {
                 random.i64(span(begin, first_month.min(now - DAY)))
             } else {
                 random.i64(span(first_month.min(now - 2 * DAY), now - DAY))
@@ -271,7 +272,7 @@ fn live(world: &mut World, draft: Draft) {
     let states = &mut world.vms[vm].states;
     match draft.fate {
         Fate::Stays => {}
-        Fate::Retires(life) => world.schedule(at + life, Event::Retire(vm)),
+        Fate::Retires(life) => world.retire_at(vm, at + life),
         Fate::Stuck => states.replace_after(at, []),
         Fate::Failed => states.replace_after(at + 10, [(at + 11, VmStatus::Failed)]),
         Fate::Paused => states.replace_after(at + HOUR, [(at + HOUR, VmStatus::Paused)]),
@@ -294,16 +295,21 @@ fn add_spare_nodes(world: &mut World) {
 }
 
 impl World {
-    /// The build farm's next agent comes, if there is room, and the one after it is planned.
-    pub(super) fn arrive(&mut self) {
+    /// Makes the build farm's next agent, if there is room.
+    pub(super) fn next_agent(&mut self) -> Option<usize> {
         let (vm, life) = self.churn.agent();
-        let cloud = &self.clouds[vm.cloud];
-        if cloud.deleted.is_none()
-            && let Some(node) = self.find_room(vm.cloud, vm.size, usize::MAX)
-        {
-            let vm = self.create_vm(vm, node);
-            self.schedule(self.now + life, Event::Retire(vm));
+        if self.clouds[vm.cloud].deleted.is_some() {
+            return None;
         }
+        let node = self.find_room(vm.cloud, vm.size, usize::MAX)?;
+        let vm = self.create_vm(vm, node);
+        self.retire_at(vm, self.now + life);
+        Some(vm)
+    }
+
+    /// The build farm's next agent comes, and the one after it is planned.
+    pub(super) fn arrive(&mut self) {
+        self.next_agent();
         if let Some(at) = self.churn.next_after(self.now) {
             self.schedule(at, Event::Arrival);
         }

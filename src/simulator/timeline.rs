@@ -17,7 +17,16 @@ impl<S: Copy> Timeline<S> {
 
     /// The state at `now`; before the first instant, the first state.
     pub fn at(&self, now: Second) -> S {
-        self.0.iter().rev().find(|(since, _)| *since <= now).unwrap_or(&self.0[0]).1
+        self.entry(now).1
+    }
+
+    /// When the state at `now` began.
+    pub fn since(&self, now: Second) -> Second {
+        self.entry(now).0
+    }
+
+    fn entry(&self, now: Second) -> &(Second, S) {
+        self.0.iter().rev().find(|(since, _)| *since <= now).unwrap_or(&self.0[0])
     }
 
     /// From `now` on, `states` come instead of whatever was still to come.

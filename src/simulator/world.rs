@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use uuid::Uuid;
 
 use super::Options;
+use super::care::Care;
 use super::catalogue::{Amount, HARDWARE, Hardware, IMAGES, Image, SIZES, Size};
 use super::seed::Churn;
 use super::timeline::{NodeStatus, Second, Timeline, VmStatus};
@@ -63,6 +64,8 @@ pub(super) struct Vm {
     pub created: Second,
     /// When it is gone; may lie ahead while it is being deleted.
     pub deleted: Option<Second>,
+    /// When a build agent will have done its work.
+    pub retires: Option<Second>,
     pub states: Timeline<VmStatus>,
     order: u64,
 }
@@ -99,6 +102,10 @@ pub(super) enum Event {
     Arrival,
     /// A VM that is switched off at times is switched the other way.
     Toggle(usize),
+    /// Something breaks.
+    Trouble,
+    /// The organisation's tooling looks after its fleet.
+    Round,
 }
 
 /// A VM is already being deleted or gone.
@@ -116,6 +123,7 @@ pub(super) struct World {
     pub node_ids: HashMap<Uuid, usize>,
     pub vm_ids: HashMap<Uuid, usize>,
     pub(super) churn: Churn,
+    pub(super) care: Care,
     agenda: BinaryHeap<Reverse<(Second, usize, Event)>>,
     scheduled: usize,
     random: fastrand::Rng,
@@ -125,7 +133,7 @@ impl World {
     /// An empty world at second `now`.
     pub fn empty(options: Options, now: Second) -> Self {
         let random = fastrand::Rng::with_seed(options.seed);
-        let churn = Churn::new(&options);
+        let (churn, care) = (Churn::new(&options), Care::new(options.seed, now));
         Self {
             options,
             now,
@@ -136,6 +144,7 @@ impl World {
             node_ids: HashMap::new(),
             vm_ids: HashMap::new(),
             churn,
+            care,
             agenda: BinaryHeap::new(),
             scheduled: 0,
             random,
@@ -155,6 +164,8 @@ impl World {
                 Event::Retire(vm) => drop(self.delete_vm(vm)),
                 Event::Arrival => self.arrive(),
                 Event::Toggle(vm) => self.toggle(vm),
+                Event::Trouble => self.trouble(),
+                Event::Round => self.round(),
             }
         }
         self.now = self.now.max(to);
@@ -306,10 +317,17 @@ impl World {
             tags: new.tags,
             created: now,
             deleted: None,
+            retires: None,
             states,
             order,
         });
         index
+    }
+
+    /// Plans a build agent's end.
+    pub fn retire_at(&mut self, vm: usize, at: Second) {
+        self.vms[vm].retires = Some(at);
+        self.schedule(at, Event::Retire(vm));
     }
 
     /// Starts a VM's deletion, from any state but its own.

@@ -4,7 +4,7 @@ use std::fs;
 
 use flexvm_exporter::config::Restate;
 use flexvm_exporter::report::Outcome;
-use flexvm_exporter::simulator::{Fault, Operation};
+use flexvm_exporter::simulator::{Fault, Operation, Simulator};
 
 use crate::support::{Stage, month};
 
@@ -22,6 +22,27 @@ fn correction() -> Fault {
     .on(Operation::Monthly)
 }
 
+/// Deletes all running VMs; how many.
+fn delete_running_vms(simulator: &Simulator) -> usize {
+    let call = |method: &str, path: &str| {
+        let answer = simulator.call(method, &format!("/v3/flexVM/{path}"), Some("start=0,results=100"), "");
+        assert!(answer.status < 300, "{method} {path}: {}", answer.status);
+        serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default()
+    };
+    let ids = |list: serde_json::Value| {
+        let ids = list.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let mut deleted = 0;
+    for cloud in ids(call("GET", "clouds")) {
+        for vm in ids(call("GET", &format!("clouds/{cloud}/vms?status=running"))) {
+            call("DELETE", &format!("clouds/{cloud}/vms/{vm}"));
+            deleted += 1;
+        }
+    }
+    deleted
+}
+
 fn cells(text: &str) -> Vec<Vec<String>> {
     let mut csv = csv::Reader::from_reader(text.as_bytes());
     csv.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
@@ -34,6 +55,8 @@ async fn a_change_is_flagged_and_changes_nothing() {
     worker.wake(true).await;
     let files = stage.files();
     assert_eq!(stage.metric(CHANGED), None, "not compared yet");
+    // What becomes of VMs after the month is no change of it.
+    assert!(delete_running_vms(&stage.simulator) > 5);
     stage.hand.set("2026-11-02T01:00:01Z");
     worker.wake(false).await;
     assert_eq!(stage.metric(CHANGED), Some(0.0));

@@ -32,7 +32,8 @@ struct Grafana {
 impl Grafana {
     fn all() -> impl Iterator<Item = Self> {
         VERSIONS.into_iter().map(|version| {
-            let schema: Value = serde_json::from_str(&read(&format!("tests/grafana/{version}.json"))).unwrap();
+            let schema: Value =
+                serde_json::from_str(&read(&format!("tests/grafana/{version}.json"))).unwrap();
             let validator = |name| {
                 let mut schema = schema.clone();
                 assert!(schema["definitions"].get(name).is_some(), "{version}: no {name}");
@@ -60,8 +61,11 @@ impl Grafana {
             if let Some(custom) = config["defaults"].get("custom") {
                 check(title, &format!("{kind}Custom"), custom);
             }
-            for property in
-                config["overrides"].as_array().unwrap().iter().flat_map(|it| it["properties"].as_array().unwrap())
+            for property in config["overrides"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .flat_map(|it| it["properties"].as_array().unwrap())
             {
                 match text(property, "id").strip_prefix("custom.") {
                     Some(custom) => {
