@@ -3,7 +3,7 @@
 from . import frame
 from .parts import (
     ANY_IS_BAD, BLUE, COST, FILLING, GREEN, HOURS, RED, YELLOW,
-    bars, clouds, named, series, stat, table, tenants, thresholds,
+    bars, clouds, counted, named, series, stat, table, tenants, thresholds,
 )
 
 FAILED, RUNNING = 'status="failed"', 'status="running"'
@@ -32,12 +32,12 @@ def dashboard():
             "Tenants of which the newest run of capacity, inventory or usage failed. Their figures stay until they are stale.",
             "none", f"sum(1 - {tenants('flexvm_up')})", ANY_IS_BAD,
         ),
-        stat("Clouds", "Clouds that are not deleted.", "none", f"count({clouds('flexvm_cloud_info')})"),
+        stat("Clouds", "Clouds that are not deleted.", "none", counted(f"count({clouds('flexvm_cloud_info')})")),
         stat("Nodes", "Bare-metal nodes of all chosen tenants.", "none", f"sum({tenants('flexvm_capacity_nodes')})"),
-        stat("VMs", "VMs that are not deleted, whatever their status.", "none", f"sum({VMS})"),
+        stat("VMs", "VMs that are not deleted, whatever their status.", "none", counted(f"sum({VMS})")),
         stat(
             "VMs failed", "VMs in status failed: they hold capacity and count as use, and nobody can work on them.",
-            "none", f"sum({clouds('flexvm_cloud_vms', FAILED)})", thresholds(GREEN, (1, YELLOW)),
+            "none", counted(f"sum({clouds('flexvm_cloud_vms', FAILED)})"), thresholds(GREEN, (1, YELLOW)),
         ),
         series(
             "VMs by status", "Every VM is in exactly one status, so the areas add up to all VMs.", "none",

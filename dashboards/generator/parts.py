@@ -24,6 +24,11 @@ def clouds(metric, more="", by=""):
     return f'max by ({labels}) ({metric}{{{CLOUD}{"," if more else ""}{more}}})'
 
 
+def counted(expr):
+    """A number of things of the inventory: 0 where there are none, and nothing where nobody knows."""
+    return f"{expr} or 0 * sum(flexvm_exporter_vms_omitted{{{TENANT}}})"
+
+
 def named(expr):
     """Adds the cloud's name to series with a `cloud_id`; a cloud that is gone goes by its id."""
     info = f"max by (tenant, cloud_id, cloud) (flexvm_cloud_info{{{CLOUD}}})"

@@ -3,7 +3,7 @@
 from . import frame
 from .parts import (
     ANY_IS_BAD, CLOUD, GREEN, RED, YELLOW,
-    bars, clouds, named, series, stat, table, tenants, thresholds,
+    bars, clouds, counted, named, series, stat, table, tenants, thresholds,
 )
 
 # A VM is known by these; its name is not unique.
@@ -17,8 +17,8 @@ CREATED = clouds("flexvm_vm_created_timestamp_seconds", by="vm_id")
 SINCE = clouds("flexvm_vm_status_since_timestamp_seconds", by="vm_id")
 
 
-def counted(status):
-    return f"sum({clouds('flexvm_cloud_vms', status, 'status')})"
+def of(status):
+    return counted(f"sum({clouds('flexvm_cloud_vms', status, 'status')})")
 
 
 def longest(title, description, status, steps):
@@ -74,7 +74,7 @@ def churn():
         ),
         series(
             "Young VMs", "Living VMs that are younger than an hour, and than a day.", "none",
-            (f"count({young} < 3600)", "under an hour"), (f"count({young} < {DAY})", "under a day"),
+            (counted(f"count({young} < 3600)"), "under an hour"), (counted(f"count({young} < {DAY})"), "under a day"),
         ),
         table(
             "Churn by tenant", "VMs of this month and the month before. A VM that was created and released in a month counts in all three.",
@@ -96,16 +96,16 @@ def dashboard():
     tags = f"sum by (tenant, tag) ({tenants('flexvm_tag_vms', by='tag, status')})"
     panels = [
         frame.row("Now"),
-        stat("Running", "VMs in status running.", "none", counted('status="running"')),
+        stat("Running", "VMs in status running.", "none", of('status="running"')),
         stat(
             "Standing", "VMs that are stopped, stopping or paused: they hold capacity and count as use.", "none",
-            counted(STANDING), thresholds(GREEN, (1, YELLOW)),
+            of(STANDING), thresholds(GREEN, (1, YELLOW)),
         ),
-        stat("Failed", "VMs in status failed.", "none", counted('status="failed"'), ANY_IS_BAD),
-        stat("In transition", "VMs that are being made, started, stopped or deleted.", "none", counted(MOVING)),
+        stat("Failed", "VMs in status failed.", "none", of('status="failed"'), ANY_IS_BAD),
+        stat("In transition", "VMs that are being made, started, stopped or deleted.", "none", of(MOVING)),
         stat(
             "Not placed", "VMs that have no node: they are still being provisioned, or cannot be.", "none",
-            f'count({clouds("flexvm_vm_info", UNPLACED, "vm_id")})', thresholds(GREEN, (1, YELLOW)),
+            counted(f'count({clouds("flexvm_vm_info", UNPLACED, "vm_id")})'), thresholds(GREEN, (1, YELLOW)),
         ),
         stat(
             "Without series of their own", "VMs beyond metrics.max_vms: they are counted, but are in no table here.", "none",

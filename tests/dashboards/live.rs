@@ -1,70 +1,61 @@
 //! Every expression, run by a real Prometheus that scrapes the program on the simulator.
 //!
 //! First all is well: every expression is answered, apart from a few that tell of trouble, and no
-//! alert is even pending. Then the simulator misbehaves, and those few are answered too.
+//! alert is even pending. Then the simulator misbehaves, and a second exporter joins that lives
+//! weeks later among VMs that failed. In the end every expression has been answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use flexvm_exporter::clock::Clock;
+use flexvm_exporter::config::load::simulated_tenant;
+use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
+use flexvm_exporter::daemon;
 use flexvm_exporter::period::Month;
 use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
+use flexvm_exporter::web::Access;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::files::{Expression, asked, dashboards, panel_expressions, root, rules, text};
+use super::files::{Expression, asked, dashboards, panel_expressions, panels, root, rules, text};
 use super::program::{Program, free_port, tool};
 use super::series::{SELF, family};
 
 /// Prometheus scrapes first after 5 to 6 s, and a rate needs two scrapes; the rest is a slow machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// When a healthy exporter has nothing to answer an expression with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Empty {
-    /// Until something goes wrong: the second half of the test makes it go wrong.
-    UntilTrouble,
-    /// In the first 24 hours of a month.
-    OnAMonthsFirstDay,
-    /// In this world, always.
-    Here,
-}
-
-/// Part of an expression, when it has no answer, and why.
-const EMPTY: [(&str, Empty, &str); 11] = [
-    (
-        "flexvm_exporter_api_unknown_fields",
-        Empty::UntilTrouble,
-        "the simulator sends documented fields alone",
-    ),
-    ("flexvm_exporter_api_retries_total", Empty::UntilTrouble, "nothing had to be sent again"),
-    ("flexvm_exporter_collector_failures_total", Empty::UntilTrouble, "shows what is above 0"),
-    (
-        "flexvm_exporter_report_failures_total",
-        Empty::Here,
-        "shows what is above 0; the only month was closed",
-    ),
-    (
-        "flexvm_exporter_report_changed_seconds",
-        Empty::Here,
-        "a closed month is first compared a day after it was closed",
-    ),
-    ("code!~\"2..|429\"", Empty::UntilTrouble, "no request has failed"),
-    ("flexvm_exporter_api_request_errors", Empty::UntilTrouble, "no request has failed"),
-    ("flexvm_usage_projected", Empty::OnAMonthsFirstDay, "projections are absent in the first 24 hours"),
-    ("node_id=\"\"", Empty::Here, "the VM that is stuck without a node was deleted, to have a healthy world"),
+/// Part of an expression that is not answered while all is well, and why. Later it must be.
+const NOT_YET: [(&str, &str); 10] = [
+    ("flexvm_exporter_api_unknown_fields", "the simulator sends documented fields alone"),
+    ("flexvm_exporter_api_retries_total", "nothing had to be sent again"),
+    ("rate(flexvm_exporter_collector_failures_total", "shows what is above 0"),
+    ("rate(flexvm_exporter_report_failures_total", "shows what is above 0"),
+    ("flexvm_exporter_report_changed_seconds", "a closed month is first compared a day later"),
+    ("code!~\"2..|429\"", "no request has failed"),
+    ("flexvm_exporter_api_request_errors", "no request has failed"),
+    ("flexvm_usage_projected", "projections are absent in a month's first 24 hours"),
+    ("flexvm_usage_untagged_vm_seconds:ratio", "no use yet in a month's first seconds"),
     (
         "status=~\"failed|provisioning|created|starting|stopping|deleting\"",
-        Empty::Here,
-        "so were those that failed",
+        "VMs that failed or are stuck were deleted, to have a healthy world",
     ),
-    (
-        "flexvm_usage_untagged_vm_seconds:ratio",
-        Empty::OnAMonthsFirstDay,
-        "no use yet in a month's first seconds",
-    ),
+];
+
+/// Figures on one number that an empty fleet does not have, and why.
+const NOT_OF_NOTHING: [(&str, &str); 7] = [
+    ("vCPUs in use", "a share of nothing"),
+    ("Memory in use", "a share of nothing"),
+    ("Only stood", "a share of nothing"),
+    ("Observed", "a share of nothing"),
+    ("Untagged", "a share of nothing"),
+    ("rojected", "projections are absent in a month's first 24 hours"),
+    ("Projection", "projections are absent in a month's first 24 hours"),
 ];
 
 /// Families of the contract that this world's exporter need not serve, and why.
@@ -126,20 +117,36 @@ impl World {
     }
 }
 
-/// As Grafana would send it, with every variable at All.
-fn filled_in(expr: &str) -> String {
+/// What somebody chose in the dashboards' variables; [`ALL`] is Grafana's All.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    tenant: &'a str,
+    cloud: &'a str,
+}
+
+const ALL: &str = ".+";
+
+/// As Grafana would send it.
+fn filled_in(expr: &str, choice: Choice<'_>) -> String {
     let mut expr = expr.replace("$__rate_interval", "1m").replace("$search", "");
-    for variable in ["$job", "$instance", "$tenant", "$cloud"] {
-        expr = expr.replace(&format!("=~\"{variable}\""), "=~\".+\"");
+    for (variable, value) in
+        [("$job", ALL), ("$instance", ALL), ("$tenant", choice.tenant), ("$cloud", choice.cloud)]
+    {
+        expr = expr.replace(&format!("=~\"{variable}\""), &format!("=~\"{value}\""));
     }
     expr
 }
 
+/// The expressions of all panels.
+fn of_panels(choice: Choice<'_>) -> Vec<Expression> {
+    let filled =
+        |expression: Expression| Expression { expr: filled_in(&expression.expr, choice), ..expression };
+    panel_expressions().into_iter().map(filled).collect()
+}
+
 fn all_expressions() -> Vec<Expression> {
-    let mut all: Vec<_> = panel_expressions()
-        .into_iter()
-        .map(|expression| Expression { expr: filled_in(&expression.expr), ..expression })
-        .collect();
+    let choice = Choice { tenant: ALL, cloud: ALL };
+    let mut all = of_panels(choice);
     for rule in rules().iter().filter(|rule| rule.get("record").is_some()) {
         let place = format!("rule {}", text(rule, "record"));
         all.push(Expression { place: place.clone(), expr: text(rule, "expr").to_owned() });
@@ -147,7 +154,7 @@ fn all_expressions() -> Vec<Expression> {
     }
     for (name, dashboard) in dashboards() {
         for variable in dashboard["templating"]["list"].as_array().unwrap() {
-            let definition = filled_in(asked(variable));
+            let definition = filled_in(asked(variable), choice);
             if let Some((function, inside)) = definition.split_once('(') {
                 let inside = inside.strip_suffix(')').unwrap();
                 let selector =
@@ -160,8 +167,8 @@ fn all_expressions() -> Vec<Expression> {
     all
 }
 
-fn excuse(expression: &Expression) -> Option<Empty> {
-    EMPTY.iter().find(|(part, _, _)| expression.expr.contains(part)).map(|(_, when, _)| *when)
+fn not_yet(expression: &Expression) -> bool {
+    NOT_YET.iter().any(|(part, _)| expression.expr.contains(part))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,45 +190,176 @@ async fn every_expression_is_answered_by_prometheus_3() {
 
 async fn every_expression_is_answered(prometheus: &Path) {
     let folder = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let api = format!("http://{}", listener.local_addr().unwrap());
-    let simulator = Simulator::new(Options { churn: false, ..Options::default() }, Clock::system());
+    let options = Options { churn: false, ..Options::default() };
+    let (simulator, api) = simulate(options.clone(), Clock::system()).await;
     make_healthy(&simulator);
-    let serving = simulator.clone();
-    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
-    let exporter = start_exporter(folder.path(), &api);
+    let (_, empty) = simulate(Options { vms: 0, clouds: 0, ..options }, Clock::system()).await;
+    let exporter = start_exporter(folder.path(), &api, &empty);
     let http = flexvm_exporter::api::plain_client(Duration::from_secs(10)).unwrap();
     until_ready(&http, &exporter.address).await;
     let (_prometheus, url) = start_prometheus(prometheus, folder.path(), &exporter.address);
     let world = World { http, prometheus: url };
 
-    let first_day = Clock::system().now()
-        < Month::of(Clock::system().now()).period().start + jiff::SignedDuration::from_hours(25);
-    let needed = |expression: &Expression| match excuse(expression) {
-        None => true,
-        Some(Empty::OnAMonthsFirstDay) => !first_day,
-        Some(Empty::UntilTrouble | Empty::Here) => false,
-    };
-    let (needed, others): (Vec<_>, Vec<_>) = all_expressions().into_iter().partition(needed);
+    let nonsense = Expression { place: "nowhere".to_owned(), expr: "flexvm_no_such_series".to_owned() };
+    assert!(!world.answered(&nonsense).await, "the test cannot tell an answer from none");
+    let (others, needed): (Vec<_>, Vec<_>) = all_expressions().into_iter().partition(not_yet);
+    for (part, _) in NOT_YET {
+        assert!(others.iter().any(|expression| expression.expr.contains(part)), "{part} excuses nothing");
+    }
     assert!(needed.len() > 150, "{}", needed.len());
     let unanswered = world.unanswered(needed).await;
     assert!(unanswered.is_empty(), "no answer: {unanswered:#?}");
-    for expression in &others {
-        // An error fails here too; an answer that is there after all is welcome.
-        world.answered(expression).await;
-    }
+    one_cloud_is_enough(&world).await;
+    an_empty_fleet_has_its_figures(&world).await;
     no_alert_is_pending(&world).await;
     compare_with_what_is_served(&world.http, &exporter.address).await;
 
     simulator.faults().add(Fault::set("colour", json!("red")).on(Operation::Vms));
     simulator.faults().add(Fault::status(503).on(Operation::Images));
-    let troubled =
-        others.into_iter().filter(|expression| excuse(expression) == Some(Empty::UntilTrouble)).collect();
-    let unanswered = world.unanswered(troubled).await;
+    let later = Later::start(folder.path()).await;
+    until_ready(&world.http, &later.address).await;
+    scrape(folder.path(), &[&exporter.address, &later.address]);
+    let about = |part: &'static str| move |expression: &Expression| expression.expr.contains(part);
+    let (failures, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(about("flexvm_exporter_report_failures_total"));
+    let (changed, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(about("flexvm_exporter_report_changed_seconds"));
+    assert!(!failures.is_empty() && !changed.is_empty() && !others.is_empty());
+    let unanswered = world.unanswered(others).await;
     assert!(unanswered.is_empty(), "no answer in trouble: {unanswered:#?}");
+    later.passes(SignedDuration::from_hours(25), &world.http).await;
+    let unanswered = world.unanswered(changed).await;
+    assert!(unanswered.is_empty(), "no answer a day later: {unanswered:#?}");
+    later.simulator.faults().add(Fault::status(503).on(Operation::Monthly));
+    later.passes(SignedDuration::from_hours(31 * 24), &world.http).await;
+    let again = async {
+        loop {
+            // Each reload tries the month again.
+            later.passes(SignedDuration::ZERO, &world.http).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let unanswered = tokio::select! {
+        unanswered = world.unanswered(failures) => unanswered,
+        () = again => unreachable!("it goes on for ever"),
+    };
+    assert!(unanswered.is_empty(), "no answer when a month cannot be closed: {unanswered:#?}");
     for name in ["FlexvmCollectorFailing", "FlexvmUnknownFields"] {
         becomes_pending(&world, name).await;
     }
+}
+
+/// With one tenant and one cloud chosen, every panel still has its answers.
+async fn one_cloud_is_enough(world: &World) {
+    let query = [("query", r#"flexvm_cloud_info{tenant="live",node_type=~".*gpu.*"}"#)];
+    let clouds = world.get("/api/v1/query", &query).await.unwrap();
+    let cloud = text(&clouds["data"]["result"][0]["metric"], "cloud_id");
+    assert!(!cloud.is_empty(), "{clouds}");
+    let mut chosen = of_panels(Choice { tenant: "live", cloud });
+    chosen.retain(|expression| !not_yet(expression));
+    let unanswered = world.unanswered(chosen).await;
+    assert!(unanswered.is_empty(), "no answer for one cloud: {unanswered:#?}");
+}
+
+/// An organisation without anything shows zeros, not blanks that could mean that nobody knows.
+async fn an_empty_fleet_has_its_figures(world: &World) {
+    let choice = Choice { tenant: "empty", cloud: ALL };
+    let figures: BTreeSet<_> = dashboards()
+        .iter()
+        .flat_map(|(name, dashboard)| {
+            let stats = panels(dashboard).filter(|panel| panel["type"] == "stat");
+            stats.map(|panel| format!("{name} / {} / A", text(panel, "title"))).collect::<Vec<_>>()
+        })
+        .collect();
+    let (mut stats, others): (Vec<_>, Vec<_>) =
+        of_panels(choice).into_iter().partition(|expression| figures.contains(&expression.place));
+    for expression in others {
+        // An error fails here too.
+        world.answered(&expression).await;
+    }
+    let excused = |place: &str| NOT_OF_NOTHING.iter().any(|(part, _)| place.contains(part));
+    for (part, _) in NOT_OF_NOTHING {
+        assert!(stats.iter().any(|expression| expression.place.contains(part)), "{part} excuses nothing");
+    }
+    stats.retain(|expression| !excused(&expression.place));
+    assert!(stats.len() > 25, "{}", stats.len());
+    let unanswered = world.unanswered(stats).await;
+    assert!(unanswered.is_empty(), "no figure for an empty fleet: {unanswered:#?}");
+}
+
+/// Another exporter, whose clock is in the next month, and whose simulator is as the seed made it: with VMs that failed
+/// and one that never gets a node.
+struct Later {
+    simulator: Simulator,
+    address: String,
+    ahead: Arc<AtomicI64>,
+    _shutdown: watch::Sender<bool>,
+}
+
+impl Later {
+    async fn start(folder: &Path) -> Self {
+        let now = Clock::system().now();
+        let then = Month::of(now).period().end + SignedDuration::from_hours(30);
+        let ahead = Arc::new(AtomicI64::new(then.duration_since(now).as_secs()));
+        let read = Arc::clone(&ahead);
+        let clock = Clock::new(move || {
+            Clock::system().now() + SignedDuration::from_secs(read.load(Ordering::SeqCst))
+        });
+        let (simulator, api) = simulate(Options { churn: false, ..Options::default() }, clock.clone()).await;
+        let mut tenant = simulated_tenant("later", api.parse().unwrap(), "simulator");
+        tenant.api.retries = 0;
+        let often = Duration::from_secs(1);
+        let config = Config {
+            tenants: vec![Arc::new(tenant)],
+            poll: Poll {
+                capacity: often,
+                inventory: often,
+                usage: often,
+                deleted_vms: often,
+                catalogue: often,
+            },
+            metrics: Metrics::default(),
+            web: Web::default(),
+            ledger: Ledger { path: folder.join("later.db"), ..Ledger::default() },
+            report: Report {
+                directory: folder.join("later"),
+                settle: Duration::ZERO,
+                backfill: 1,
+                ..Report::default()
+            },
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (shutdown, told) = watch::channel(false);
+        let again = config.clone();
+        tokio::spawn(daemon::run(
+            config,
+            vec![listener],
+            "/metrics".to_owned(),
+            Access::default(),
+            clock,
+            told,
+            Some(Box::new(move || Ok(again.clone()))),
+        ));
+        Self { simulator, address, ahead, _shutdown: shutdown }
+    }
+
+    /// Time passes, and a reload makes the daemon look at once for what is due.
+    async fn passes(&self, time: SignedDuration, http: &reqwest::Client) {
+        self.ahead.fetch_add(time.as_secs(), Ordering::SeqCst);
+        let answer = http.put(format!("http://{}/-/reload", self.address)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+}
+
+/// A simulator, and where it is.
+async fn simulate(options: Options, clock: Clock) -> (Simulator, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let simulator = Simulator::new(options, clock);
+    let serving = simulator.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (simulator, url)
 }
 
 /// Rules are looked at in turns, so an alert comes a moment after what it tells of.
@@ -306,15 +444,15 @@ async fn compare_with_what_is_served(http: &reqwest::Client, address: &str) {
     let unknown: Vec<_> = served.difference(&listed).collect();
     assert!(unknown.is_empty(), "in no list: {unknown:?}");
     for missing in listed.difference(&served) {
-        let troubled =
-            EMPTY.iter().any(|(part, when, _)| missing.contains(part) && *when == Empty::UntilTrouble);
+        let troubled = NOT_YET.iter().any(|(part, _)| part.contains(*missing));
         assert!(troubled || NOT_SERVED.iter().any(|(name, _)| name == missing), "{missing} is not served");
     }
 }
 
-fn start_exporter(folder: &Path, api: &str) -> Program {
+fn start_exporter(folder: &Path, api: &str, empty: &str) -> Program {
     let config = format!(
         "tenants:\n  - name: live\n    base_url: {api}\n    token_file: {folder}/token\n\
+         \x20 - name: empty\n    base_url: {empty}\n    token_file: {folder}/token\n\
          poll: {{capacity: 1s, inventory: 1s, usage: 1s, catalogue: 5s, deleted_vms: 5s}}\n\
          metrics: {{tag_keys: [project, env]}}\n\
          report: {{directory: {folder}/reports, settle: 0s, backfill: 1, group_by: [project]}}\n\
@@ -327,12 +465,21 @@ fn start_exporter(folder: &Path, api: &str) -> Program {
     Program::serve(&folder.join("exporter.yml"))
 }
 
+/// Says whom Prometheus scrapes.
+fn scrape(folder: &Path, targets: &[&str]) {
+    let whole = folder.join("targets.tmp");
+    std::fs::write(&whole, json!([{ "targets": targets }]).to_string()).unwrap();
+    std::fs::rename(whole, folder.join("targets.json")).unwrap();
+}
+
 fn start_prometheus(program: &Path, folder: &Path, exporter: &str) -> (Program, String) {
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}/config/rules/*.yml']\n\
-         scrape_configs:\n  - job_name: flexvm\n    static_configs:\n      - targets: ['{exporter}']\n",
-        root().display()
+         scrape_configs:\n  - job_name: flexvm\n    file_sd_configs:\n      - {{files: ['{}/targets.json'], refresh_interval: 2s}}\n",
+        root().display(),
+        folder.display()
     );
+    scrape(folder, &[exporter]);
     std::fs::write(folder.join("prometheus.yml"), config).unwrap();
     let address = format!("127.0.0.1:{}", free_port());
     let mut command = Command::new(program);
