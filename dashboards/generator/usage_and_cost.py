@@ -7,7 +7,7 @@ from .parts import (
 )
 
 NOW, BEFORE = 'period="current"', 'period="previous"'
-STOPPED = 'use="stopped"'
+STOPPED, UNOBSERVED = 'use="stopped"', 'use="unobserved"'
 PARTLY = thresholds(RED, (0.5, YELLOW), (0.9, GREEN))
 UNTAGGED = thresholds(GREEN, (0.1, YELLOW), (0.3, RED))
 STOOD = thresholds(GREEN, (0.2, YELLOW), (0.5, RED))
@@ -25,18 +25,27 @@ def hours(expr):
     return f"({expr}) / 3600"
 
 
-def breakdown(title, description, kind, by, name, scope=tenants, before=True, extra=()):
-    """A table of hours by something: this month by use, and the month before."""
+def projected(expr):
+    """What `expr`, seconds of this month, comes to if the rest goes like the part so far; as absent in a month's first
+    24 hours as the tenant's projection is."""
+    factor = f"({tenants('flexvm_usage_projected_vm_seconds')} / ({seconds('', NOW)} > 0))"
+    return f"{expr} * on (tenant) group_left () {factor}"
+
+
+def breakdown(title, description, kind, by, name, scope=tenants, extra=()):
+    """A table of hours by something: this month and the one before, what stood, and how much of it we know."""
     wrap = named if scope is clouds else (lambda expr: expr)
-    column = lambda period, more="": wrap(hours(seconds(kind, period, by, more, scope)))
+    of = lambda period, more="": seconds(kind, period, by, more, scope)
+    share = lambda use: f"{of(NOW, use)} / ({of(NOW)} > 0)"
     columns = [
-        ("This month", column(NOW), HOURS, None),
-        ("Running", column(NOW, 'use="running"'), HOURS, None),
-        ("Stopped", column(NOW, 'use="stopped"'), HOURS, None),
-        ("Unobserved", column(NOW, 'use="unobserved"'), HOURS, None),
+        ("This month", wrap(hours(of(NOW))), HOURS, None),
+        ("Last month", wrap(hours(of(BEFORE))), HOURS, None),
+        ("Projection", wrap(hours(projected(of(NOW)))), HOURS, None),
+        ("Running", wrap(hours(of(NOW, 'use="running"'))), HOURS, None),
+        ("Stood", wrap(hours(of(NOW, STOPPED))), HOURS, None),
+        ("Only stood", wrap(share(STOPPED)), "percentunit", STOOD),
+        ("Observed", wrap(f"1 - {share(UNOBSERVED)}"), "percentunit", PARTLY),
     ]
-    if before:
-        columns.append(("Last month", column(BEFORE), HOURS, None))
     names = {"tenant": "Tenant", **name}
     return table(title, description, HOURS, [*columns, *extra], ("cloud_id",), names, sort="This month")
 

@@ -12,6 +12,18 @@ use super::program::tool;
 const OVERLAPPING: [&str; 3] =
     ["flexvm_tag_vms", "flexvm_usage_tag_vm_seconds", "flexvm_usage_tag_reported_vm_seconds"];
 
+/// Units that Grafana has and that we use; others would be shown as text.
+const UNITS: [&str; 7] = ["none", "percentunit", "bytes", "s", "ops", "reqps", "dateTimeAsIso"];
+
+/// Series of a process, which serves several tenants.
+const OF_THE_PROCESS: [&str; 5] = [
+    "flexvm_exporter_build_info",
+    "flexvm_exporter_config_",
+    "flexvm_exporter_last_wake_",
+    "flexvm_exporter_ledger_",
+    "process_",
+];
+
 #[test]
 fn the_json_files_are_what_the_generator_writes() {
     let Some(python) = tool("python3") else { return };
@@ -107,11 +119,23 @@ fn every_panel_is_complete() {
             let defaults = &panel["fieldConfig"]["defaults"];
             assert!(!text(panel, "title").is_empty(), "{which}");
             assert!(text(panel, "description").ends_with('.'), "{which}: no description");
-            assert!(!text(defaults, "unit").is_empty(), "{which}: no unit");
-            assert!(
-                !defaults["thresholds"]["steps"].as_array().unwrap().is_empty(),
-                "{which}: no thresholds"
-            );
+            assert!(!text(defaults, "noValue").is_empty(), "{which}: blank without an answer");
+            let overrides = panel["fieldConfig"]["overrides"].as_array().unwrap().iter();
+            let properties = overrides.flat_map(|it| it["properties"].as_array().unwrap());
+            let given = |id| properties.clone().filter(move |it| it["id"] == id).map(|it| &it["value"]);
+            for unit in given("unit").chain([&defaults["unit"]]) {
+                let unit = unit.as_str().unwrap_or_default();
+                assert!(UNITS.contains(&unit) || unit.starts_with("suffix: "), "{which}: unit {unit:?}");
+            }
+            for thresholds in given("thresholds").chain([&defaults["thresholds"]]) {
+                let steps = thresholds["steps"].as_array().unwrap();
+                assert!(
+                    steps[0]["value"].is_null(),
+                    "{which}: a first step covers everything below the next"
+                );
+                let values: Vec<_> = steps[1..].iter().map(|step| step["value"].as_f64().unwrap()).collect();
+                assert!(values.is_sorted_by(|a, b| a < b), "{which}: {values:?}");
+            }
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{which}");
             let targets = panel["targets"].as_array().unwrap();
             assert!(!targets.is_empty(), "{which}: no target");
@@ -160,6 +184,13 @@ fn every_selector_follows_the_variables() {
                 expression.place
             );
             assert!(!name.contains(':'), "{}: {name}: dashboards work without the rules", expression.place);
+            let chosen = &rest[..rest.find('}').unwrap()];
+            let of_a_tenant = name != "up" && !OF_THE_PROCESS.iter().any(|of| name.starts_with(of));
+            assert_eq!(chosen.contains(r#"tenant=~"$tenant""#), of_a_tenant, "{}: {name}", expression.place);
+            let of_a_cloud = ["flexvm_cloud_", "flexvm_node_", "flexvm_vm_", "flexvm_usage_cloud_"]
+                .iter()
+                .any(|of| name.starts_with(of));
+            assert_eq!(chosen.contains(r#"cloud_id=~"$cloud""#), of_a_cloud, "{}: {name}", expression.place);
         }
     }
 }
@@ -201,7 +232,9 @@ fn overlapping_figures_are_neither_stacked_nor_added_up() {
                 assert_ne!(panel["type"], "piechart", "{which}");
                 assert_ne!(panel["options"]["footer"]["show"], true, "{which}: a footer adds up");
                 for sum in expr.split("sum").skip(1) {
-                    assert!(sum.starts_with(" by (tenant, tag)"), "{which}: {expr}");
+                    let of = &names(sum)[0].0;
+                    let apart = sum.starts_with(" by (tenant, tag)") || !OVERLAPPING.contains(&&**of);
+                    assert!(apart, "{which}: {expr}");
                 }
                 let description = text(panel, "description");
                 assert!(
@@ -229,9 +262,19 @@ fn a_large_fleet_does_not_flood_a_panel() {
                 assert!(!many || bounded, "{name}: {}: {legend}", panel["title"]);
             }
         }
+        for panel in dashboard["panels"].as_array().unwrap() {
+            assert!(
+                panel.get("repeat").is_none(),
+                "{name}: {}: one panel for each of thousands",
+                panel["title"]
+            );
+        }
         for panel in panels(&dashboard).filter(|panel| panel["type"] == "table") {
             for target in panel["targets"].as_array().unwrap() {
-                assert_eq!(target["format"], "table", "{name}: {}", panel["title"]);
+                let (expr, title) = (text(target, "expr"), &panel["title"]);
+                assert_eq!(target["format"], "table", "{name}: {title}");
+                let bounded = ["topk(", "count by", "sum by"].iter().any(|bound| expr.contains(bound));
+                assert!(!expr.contains("flexvm_vm_") || bounded, "{name}: {title}: a row for each VM");
             }
         }
     }
