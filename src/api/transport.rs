@@ -262,15 +262,20 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// TLS with the machine's roots, or the bundled ones of Mozilla where it has none (an image made
-/// from nothing), and `api.ca_file` beside them.
-fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
-    let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
+/// The machine's roots, or the bundled ones of Mozilla where it has none (an image made from nothing).
+fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     }
+    roots
+}
+
+/// TLS with the usual roots, and `api.ca_file` beside them.
+fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
+    let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
+    let mut roots = roots();
     if let Some(path) = &tenant.api.ca_file {
         let wrong = |what, source| error(BuildProblem::CaFile(path.display().to_string(), what), source);
         let pem = std::fs::read(path).map_err(|source| wrong("cannot be read", Some(source.into())))?;
@@ -284,28 +289,31 @@ fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
             return Err(wrong("holds no certificate", None));
         }
     }
-    // The provider is named here: none is installed for the process, and none needs to be.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|source| error(BuildProblem::Tls, Some(source.into())))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(roots).map_err(|source| error(BuildProblem::Tls, Some(source.into())))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// A client without a token, for this program's own pages: no redirects, no proxies, and no TLS
-/// roots, so `http://` only.
+/// TLS that trusts `roots`. The provider is named here, so that none has to be installed for the process.
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A client without a token, for this program's own pages: no redirects, no proxies. A certificate
+/// that is not `verified` may be anybody's and for any name.
 ///
 /// # Errors
 /// The TLS library's or the client's.
-pub fn plain_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
-    Ok(builder.redirect(redirect::Policy::none()).timeout(timeout).build()?)
+pub fn plain_client(timeout: Duration, verified: bool) -> anyhow::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(timeout);
+    let builder = if verified {
+        builder.tls_backend_preconfigured(trusting(roots())?)
+    } else {
+        // reqwest's own TLS takes the process's provider; one that is there already does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        builder.tls_danger_accept_invalid_certs(true)
+    };
+    Ok(builder.build()?)
 }

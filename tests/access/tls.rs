@@ -7,6 +7,7 @@ use flexvm_exporter::web::Limits;
 use reqwest::Version;
 
 use crate::pki::Authority;
+use crate::program::{exporter, run};
 use crate::rig::{client, plain, serve, until};
 
 const SERVER: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
@@ -83,4 +84,25 @@ async fn a_new_certificate_is_shown_and_old_connections_go_on() {
     until("the new certificate", async || shown(&client(&authority.pem, None, &["http/1.1"])).await != first)
         .await;
     assert_eq!(shown(&old).await, first, "its connection is the one from before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_needs_neither_address_nor_authority() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    authority.issue().write(folder.path(), "server");
+    fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+    let client_asked =
+        format!("{SERVER}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n");
+    for (rules, code) in [(SERVER, 0), (&client_asked, 1)] {
+        fs::write(folder.path().join("web.yml"), rules).unwrap();
+        let serving = serve(folder.path(), Limits::default()).await;
+        let url = format!("https://{}", serving.address);
+        for arguments in [vec!["health", "--web.listen-address", &serving.address], vec!["health", &url]] {
+            let mut command = exporter();
+            command.args(&arguments);
+            let ended = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+            assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+            assert_eq!(ended.stdout, if code == 0 { "ready\n" } else { "" });
+        }
+    }
 }
