@@ -141,7 +141,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__check)
+        flexvm__exporter__subcmd__check)
             opts="-h --online --output --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -183,7 +183,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__demo)
+        flexvm__exporter__subcmd__demo)
             opts="-h --dir --listen --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -229,7 +229,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__health)
+        flexvm__exporter__subcmd__health)
             opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -267,7 +267,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help)
+        flexvm__exporter__subcmd__help)
             opts="serve demo report check ledger simulate health help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -281,7 +281,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__check)
+        flexvm__exporter__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -295,7 +295,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__demo)
+        flexvm__exporter__subcmd__help__subcmd__demo)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -309,7 +309,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__health)
+        flexvm__exporter__subcmd__help__subcmd__health)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -323,7 +323,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__help)
+        flexvm__exporter__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -337,7 +337,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__ledger)
+        flexvm__exporter__subcmd__help__subcmd__ledger)
             opts="backup inspect export"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -351,7 +351,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__ledger__subcmd__backup)
+        flexvm__exporter__subcmd__help__subcmd__ledger__subcmd__backup)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -365,7 +365,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__ledger__subcmd__export)
+        flexvm__exporter__subcmd__help__subcmd__ledger__subcmd__export)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -379,7 +379,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__ledger__subcmd__inspect)
+        flexvm__exporter__subcmd__help__subcmd__ledger__subcmd__inspect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -393,7 +393,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__report)
+        flexvm__exporter__subcmd__help__subcmd__report)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -407,7 +407,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__serve)
+        flexvm__exporter__subcmd__help__subcmd__serve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -421,7 +421,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__help__subcmd__simulate)
+        flexvm__exporter__subcmd__help__subcmd__simulate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -435,7 +435,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger)
+        flexvm__exporter__subcmd__ledger)
             opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help backup inspect export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -473,7 +473,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__backup)
+        flexvm__exporter__subcmd__ledger__subcmd__backup)
             opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -511,7 +511,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__export)
+        flexvm__exporter__subcmd__ledger__subcmd__export)
             opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -549,7 +549,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__help)
+        flexvm__exporter__subcmd__ledger__subcmd__help)
             opts="backup inspect export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -563,7 +563,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__help__subcmd__backup)
+        flexvm__exporter__subcmd__ledger__subcmd__help__subcmd__backup)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -577,7 +577,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__help__subcmd__export)
+        flexvm__exporter__subcmd__ledger__subcmd__help__subcmd__export)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -591,7 +591,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__help__subcmd__help)
+        flexvm__exporter__subcmd__ledger__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -605,7 +605,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__help__subcmd__inspect)
+        flexvm__exporter__subcmd__ledger__subcmd__help__subcmd__inspect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -619,7 +619,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__ledger__subcmd__inspect)
+        flexvm__exporter__subcmd__ledger__subcmd__inspect)
             opts="-h --output --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -661,7 +661,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__report)
+        flexvm__exporter__subcmd__report)
             opts="-h --month --tenant --out --restate --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -715,7 +715,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__serve)
+        flexvm__exporter__subcmd__serve)
             opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -753,7 +753,7 @@ _flexvm__exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        flexvm__subcmd__exporter__subcmd__simulate)
+        flexvm__exporter__subcmd__simulate)
             opts="-h --listen --seed --vms --clouds --months --token --page-cap --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
