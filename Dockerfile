@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
     FLEXVM_REVISION="${REVISION}" cargo build --release --locked --bin flexvm-exporter \
     && install -D target/release/flexvm-exporter /out/usr/local/bin/flexvm-exporter \
-    && install -D -m 644 -t /out/usr/share/doc/flexvm-exporter LICENSE docs/licences.md \
+    && install -D -m 644 -t /out/usr/share/doc/flexvm-exporter LICENSE docs/licences.md docs/notices.txt \
     && mkdir /state
 
 FROM ${RUN_IMAGE}

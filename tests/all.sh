@@ -28,8 +28,10 @@ install chromium chromium fonts-dejavu-core
 install systemd-analyze systemd
 install strace strace
 install docker-compose docker-compose
+install kubectl kubernetes-client
 install soffice libreoffice-calc || echo "SKIPPED: LibreOffice cannot be installed here; nobody looks for formulas"
 tests/tools/python.sh target/tools/python
+tests/tools/cargo-deb.sh target/tools/cargo-deb
 tests/tools/prometheus3.sh target/tools/prometheus3 ||
     echo "SKIPPED: Prometheus 3.x cannot be installed here; 2.x alone judges"
 command -v cc >/dev/null || { echo "a C compiler is needed: apt-get install gcc libc6-dev" >&2; exit 1; }

@@ -1,10 +1,14 @@
-//! The files around the binary: compose, systemd, Kubernetes, each judged by the program that reads it.
+//! The files around the binary: compose, systemd, Kubernetes, Debian, each judged by the program that reads it.
 //!
 //! `tests/all.sh` installs them; without one its test says that it is skipped, or fails where
 //! `FLEXVM_REQUIRE_TOOLS=1`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "deployment/debian.rs"]
+mod debian;
+#[path = "deployment/kubernetes.rs"]
+mod kubernetes;
 mod program;
 
 use std::fs;
@@ -63,42 +67,19 @@ fn the_systemd_unit_is_valid_and_hardened() {
 }
 
 #[test]
-fn kubernetes_knows_every_key_of_its_files() {
-    let python = at("target/tools/python/bin/kubernetes-validate");
-    if !python.exists() {
-        assert!(tool("kubernetes-validate").is_none());
-        return;
+fn the_image_is_of_this_version_and_compiler() {
+    let text = fs::read_to_string(at("Dockerfile")).unwrap();
+    let compiler = env!("CARGO_PKG_RUST_VERSION");
+    for line in [
+        concat!("ARG VERSION=", env!("CARGO_PKG_VERSION")).to_owned(),
+        format!("ARG BUILD_IMAGE=docker.io/library/rust:{compiler}-bookworm"),
+        "USER 65532:65532".to_owned(),
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}");
     }
-    let validate = |file: &Path| run(Command::new(&python).arg("--strict").arg(file));
-    for name in ["configmap", "deployment", "persistentvolumeclaim", "service"] {
-        let said = validate(&at(&format!("config/kubernetes/{name}.yaml"))).unwrap();
-        assert!(said.contains("passed"), "{name}: {said}");
+    // What it copies out of the sources is there.
+    assert!(text.contains("LICENSE docs/licences.md docs/notices.txt"));
+    for label in ["title", "description", "licenses", "version", "revision", "created"] {
+        assert!(text.contains(&format!("org.opencontainers.image.{label}=")), "{label}");
     }
-    // It would say so.
-    let folder = tempfile::tempdir().unwrap();
-    let text = fs::read_to_string(at("config/kubernetes/deployment.yaml")).unwrap();
-    let wrong = folder.path().join("wrong.yaml");
-    fs::write(&wrong, text.replace("readOnlyRootFilesystem", "readOnlyRoot")).unwrap();
-    assert!(validate(&wrong).is_err());
-    let listed = fs::read_to_string(at("config/kubernetes/kustomization.yaml")).unwrap();
-    let files = fs::read_dir(at("config/kubernetes")).unwrap().map(|entry| entry.unwrap().file_name());
-    for name in files.map(|name| name.into_string().unwrap()) {
-        if Path::new(&name).extension().is_some_and(|end| end == "yaml") && name != "kustomization.yaml" {
-            assert!(listed.contains(&format!("- {name}\n")), "{name} is not in the kustomization");
-        }
-    }
-}
-
-#[test]
-fn the_prometheus_rule_is_made_from_the_rules() {
-    let Some(python) = tool("python3") else { return };
-    let made = run(Command::new(python).arg(at("config/kubernetes/prometheusrule.py"))).unwrap();
-    assert_eq!(made, fs::read_to_string(at("config/kubernetes/prometheusrule.yaml")).unwrap());
-    let rules = ["flexvm-alerts.yml", "flexvm-recording.yml"]
-        .map(|name| fs::read_to_string(at("config/rules").join(name)).unwrap())
-        .concat();
-    for kind in ["- alert: ", "- record: "] {
-        assert_eq!(made.matches(kind).count(), rules.matches(kind).count(), "{kind}");
-    }
-    assert!(made.matches("- alert: ").count() > 10);
 }

@@ -153,3 +153,9 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     eprintln!("SKIPPED: {name} is not on the PATH");
     None
 }
+
+/// Where a program is that `tests/tools/python.sh` installs.
+pub fn python_tool(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin").join(name);
+    if own.exists() { Some(own) } else { tool(name) }
+}
