@@ -48,6 +48,7 @@ pub fn check(url: &Url, allow_http: bool) -> Result<(), BaseUrlError> {
 
 /// 127.0.0.0/8, `::1` and `localhost`. The URL's parser has already put odd spellings of addresses
 /// (`127.1`, `0x7f000001`) into the usual form.
+#[must_use]
 pub fn is_loopback(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
