@@ -36,7 +36,7 @@ pub use error::{Error, Reason};
 pub use run::Run;
 pub use statistics::{PageSize, Statistics};
 pub use token::{TokenError, read_token, read_token_from};
-pub use transport::{BuildError, plain_client};
+pub use transport::{BuildError, plain_client, unverified_client};
 
 /// The provider's monthly report, as it came and as it is understood.
 #[derive(Clone, Debug)]

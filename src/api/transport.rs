@@ -301,19 +301,24 @@ fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A client without a token, for this program's own pages: no redirects, no proxies. A certificate
-/// that is not `verified` may be anybody's and for any name.
+/// A client without a token, for this program's own pages: no redirects, no proxies.
 ///
 /// # Errors
 /// The TLS library's or the client's.
-pub fn plain_client(timeout: Duration, verified: bool) -> anyhow::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(timeout);
-    let builder = if verified {
-        builder.tls_backend_preconfigured(trusting(roots())?)
-    } else {
-        // reqwest's own TLS takes the process's provider; one that is there already does as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        builder.tls_danger_accept_invalid_certs(true)
-    };
-    Ok(builder.build()?)
+pub fn plain_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    Ok(plain(timeout).tls_backend_preconfigured(trusting(roots())?).build()?)
+}
+
+/// The same for this machine alone: a certificate may be anybody's and for any name.
+///
+/// # Errors
+/// The client's.
+pub fn unverified_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    // reqwest's own TLS takes the process's provider; one that is there already does as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(plain(timeout).tls_danger_accept_invalid_certs(true).build()?)
+}
+
+fn plain(timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(timeout)
 }

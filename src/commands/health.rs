@@ -8,6 +8,7 @@ use reqwest::{StatusCode, Url};
 use super::Failure;
 use super::listen::DEFAULT_ADDRESS;
 use super::output::say;
+use crate::api::{plain_client, unverified_client};
 use crate::cli::{self, Flags};
 use crate::config::base_url::is_loopback;
 
@@ -60,7 +61,8 @@ async fn own(address: &str) -> Result<(Url, StatusCode), Failure> {
 /// The status of an answer. On this machine a certificate is not `verified`: it is for the name that
 /// others use, and nothing secret is sent.
 async fn ask(url: &Url, verified: bool) -> anyhow::Result<StatusCode> {
-    let client = crate::api::plain_client(TIMEOUT, verified).context("no HTTP client can be made")?;
+    let client = if verified { plain_client(TIMEOUT) } else { unverified_client(TIMEOUT) };
+    let client = client.context("no HTTP client can be made")?;
     let response = client.get(url.clone()).send().await.map_err(reqwest::Error::without_url);
     Ok(response.with_context(|| format!("{url} does not answer"))?.status())
 }

@@ -90,5 +90,5 @@ pub fn client(authority: &str, own: Option<&Certified>, protocols: &[&str]) -> r
 
 /// A client for plain HTTP.
 pub fn plain() -> reqwest::Client {
-    flexvm_exporter::api::plain_client(PATIENCE, true).unwrap()
+    flexvm_exporter::api::plain_client(PATIENCE).unwrap()
 }
