@@ -81,7 +81,8 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
         published = close_last_month(&config, &clock, &progress) => show(&published?)?,
     }
-    let waiting = tokio::spawn(first_poll(format!("http://{}/", health::local(&address.to_string())), progress));
+    let waiting =
+        tokio::spawn(first_poll(format!("http://{}/", health::local(&address.to_string())), progress));
     crate::daemon::run(
         config,
         vec![listener],

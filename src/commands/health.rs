@@ -80,7 +80,7 @@ pub fn local(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{READY, local_url};
+    use super::local;
 
     #[test]
     fn unspecified_addresses_are_asked_on_loopback() {

@@ -24,8 +24,6 @@ pub struct Published {
     pub revision: u32,
     /// Whether it is the last word.
     pub status: Status,
-    /// When the provider was asked.
-    pub fetched_at: Timestamp,
     /// Why it replaces an earlier revision, if it does.
     pub reason: Option<String>,
     /// The folder that holds it.
@@ -90,7 +88,6 @@ impl Published {
             month,
             revision: record.revision,
             status: record.status,
-            fetched_at: record.fetched_at,
             reason: record.reason,
             dir: dir.to_owned(),
             fetched_at: record.fetched_at,
