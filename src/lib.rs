@@ -1,6 +1,6 @@
 //! Prometheus exporter and monthly usage reports for i3D.net FlexVM clouds.
 //!
-//! Modules stand in the order in which data flows; each uses only those above it.
+//! Modules stand in groups, in the order in which data flows; none uses a module of a group below.
 
 pub mod clock;
 pub mod period;
