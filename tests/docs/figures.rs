@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::example::{self, Made, VM, listed, reported, second, time};
+use crate::api::{VM, listed, reported, second, time};
+use crate::example::{self, Made};
 use crate::{hold, read};
 
 const DOCUMENT: &str = "docs/figures.md";
