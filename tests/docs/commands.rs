@@ -25,7 +25,8 @@ fn of(command: &clap::Command) -> BTreeSet<String> {
 #[test]
 fn every_command_and_flag_is_in_the_readme_and_no_other() {
     let (cli, readme) = (Cli::command(), read("README.md"));
-    let part = section(&readme, "## Commands");
+    let (part, prose) = section(&readme, "## Commands").split_once("\nFlags ").unwrap();
+    let prose = prose.split("\n\n").next().unwrap();
     let mut documented = BTreeSet::new();
     for row in rows(part) {
         for synopsis in code(&row[0]) {
@@ -43,7 +44,6 @@ fn every_command_and_flag_is_in_the_readme_and_no_other() {
         assert!(part.contains(&format!("`ledger {name}")), "ledger {name}");
     }
     // Flags of every command, in the paragraph below the table.
-    let prose = &part[part.find("\nFlags ").unwrap()..];
     let global = cli.get_arguments().filter(|it| it.is_global_set());
     let mut global: BTreeSet<_> = global.filter_map(|it| it.get_long().map(str::to_owned)).collect();
     global.insert("version".to_owned());
