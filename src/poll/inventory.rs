@@ -115,15 +115,17 @@ async fn living_vms(run: &Run, cloud_id: &Text) -> Result<Vec<List<Vm>>, Error> 
     Ok(lists)
 }
 
-/// A 404 below a cloud is a change, not a failure, if the cloud itself is gone too.
+/// A 404 below a cloud is a change, not a failure, if the cloud itself is gone too: the API says so
+/// in its own words, or does not list it any more. A gateway that answers 404 for everything says neither.
 pub async fn unless_vanished(run: &Run, cloud_id: &Text, error: Error) -> Result<(), Error> {
     if error.reason() != Reason::NotFound {
         return Err(error);
     }
-    match run.cloud(cloud_id).await {
-        Err(gone) if gone.reason() == Reason::NotFound => Ok(()),
-        _ => Err(error),
-    }
+    let said = match run.cloud(cloud_id).await {
+        Err(gone) if gone.reason() == Reason::NotFound => gone.message.is_some(),
+        _ => return Err(error),
+    };
+    if said || run.clouds().await?.iter().all(|cloud| cloud.id != *cloud_id) { Ok(()) } else { Err(error) }
 }
 
 /// A VM that is in no list any more.

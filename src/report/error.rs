@@ -82,9 +82,9 @@ impl ReportError {
             Self::Check(CheckError::Period { .. }) | Self::NotEnded { .. } | Self::NotClosed(_) => {
                 Reason::Period
             }
-            Self::Check(CheckError::Conflicting(_)) | Self::Clouds(_) | Self::Hours(_) => {
-                Reason::Inconsistent
-            }
+            Self::Check(CheckError::Conflicting(_) | CheckError::NoVms(_))
+            | Self::Clouds(_)
+            | Self::Hours(_) => Reason::Inconsistent,
             Self::Storage { .. } | Self::Damaged { .. } | Self::Locked(_) => Reason::Storage,
             Self::Revision { .. } | Self::NotRecorded { .. } | Self::Exists(_) => Reason::Exists,
         }

@@ -37,13 +37,20 @@ pub enum CheckError {
     /// Two rows for one VM say different things.
     #[error("the report has two different rows for the VM {0}")]
     Conflicting(Text),
+    /// It names no VM, but its clouds have hours: the list is missing, not empty.
+    #[error("the report names no VM, but its clouds have {0} VM hours")]
+    NoVms(u64),
 }
 
-/// Refuses a report for another period, or one that contradicts itself. Anything else that is odd
+/// Refuses a report for another period, without its VMs, or one that contradicts itself. Anything else that is odd
 /// is reported, never adjusted.
 pub fn check(report: &MonthlyReport, asked: Period) -> Result<(), CheckError> {
     if report.period != asked {
         return Err(CheckError::Period { asked, answered: report.period });
+    }
+    let hours = report.clouds.iter().fold(0, |sum: u64, cloud| sum.saturating_add(cloud.usage.vm_hours));
+    if report.vms.is_empty() && hours > 0 {
+        return Err(CheckError::NoVms(hours));
     }
     let mut vms: Vec<&ReportVm> = report.vms.iter().collect();
     vms.sort_by(|a, b| a.id.cmp(&b.id));

@@ -127,9 +127,9 @@ async fn a_cloud_that_vanishes_while_it_is_read_is_a_change() {
     let rig = Rig::new().await;
     let text = rig.well().await;
     let (cloud, _) = some_running_vm(&text);
-    // Listed, but neither its content nor itself is there any more.
+    // Listed, but the API says that neither its content nor itself is there any more.
     for operation in [Operation::Vms, Operation::Nodes, Operation::Cloud, Operation::CloudCapacity] {
-        rig.simulator.faults().add(Fault::status(404).on(operation));
+        rig.simulator.faults().add(Fault::error(404, "Entity not found").on(operation));
     }
     let text = rig
         .until("it to go", |text| !text.contains(&format!("flexvm_cloud_vms{{cloud_id=\"{cloud}\"")))
@@ -138,6 +138,21 @@ async fn a_cloud_that_vanishes_while_it_is_read_is_a_change() {
     assert!(failures(&text, "inventory", "not_found") < 1.0);
     rig.simulator.faults().clear();
     rig.well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_finds_nothing_empties_no_fleet() {
+    let rig = Rig::new().await;
+    let ids = vm_ids(&rig.well().await);
+    for operation in [Operation::Vms, Operation::Vm, Operation::Nodes, Operation::Cloud] {
+        rig.simulator.faults().add(Fault::html(404).on(operation));
+    }
+    let failed = |text: &str| failures(text, "inventory", "not_found") > 0.0;
+    let text = rig.until("the inventory to fail", failed).await;
+    assert_eq!(vm_ids(&text), ids, "the list of clouds still names them");
+    // Once that does not either, they are gone.
+    rig.simulator.faults().add(Fault::body(200, "application/json", "[]").on(Operation::Clouds));
+    rig.until("the clouds to go", |text| vm_ids(text).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

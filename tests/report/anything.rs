@@ -37,7 +37,9 @@ fn world(rows: Vec<flexvm_exporter::snapshot::ReportVm>, by_key: bool, provider_
     for (index, vm) in world.monthly.vms.iter_mut().enumerate() {
         vm.id = format!("vm-{index:03}").into();
     }
-    let usage = ProviderTotals { vms_created: 3, vms_released: 2, vm_hours: provider_hours };
+    // Hours of no VM at all are refused.
+    let vm_hours = if world.monthly.vms.is_empty() { 0 } else { provider_hours };
+    let usage = ProviderTotals { vms_created: 3, vms_released: 2, vm_hours };
     world.monthly.clouds = vec![ReportCloud {
         id: "cloud-1".into(),
         site: "frmtl1".into(),
@@ -98,7 +100,8 @@ proptest! {
             let (total, clouds) = rows.split_last().unwrap();
             prop_assert_eq!(clouds.iter().sum::<i128>(), *total, "{}", name);
         }
-        let difference = control("vm_hours").last().unwrap() - i128::from(hours);
+        let provider = i128::from(world.monthly.clouds[0].usage.vm_hours);
+        let difference = control("vm_hours").last().unwrap() - provider;
         prop_assert_eq!(*control("difference_hours").last().unwrap(), difference);
     }
 

@@ -275,6 +275,8 @@ fn what_cannot_be_trusted_is_refused_and_leaves_nothing() {
     let mut absurd = odd();
     absurd.monthly.vms[0].vm_hours = u64::MAX;
     absurd.monthly.vms[1].vm_hours = u64::MAX;
+    let mut without_vms = odd();
+    without_vms.monthly.vms.clear();
     let mut early = odd();
     early.fetched_at = crate::month::at("2026-10-31T23:59:59Z");
     for (world, reason) in [
@@ -282,6 +284,7 @@ fn what_cannot_be_trusted_is_refused_and_leaves_nothing() {
         (conflicting, Reason::Inconsistent),
         (clouds, Reason::Inconsistent),
         (absurd, Reason::Inconsistent),
+        (without_vms, Reason::Inconsistent),
         (early, Reason::Period),
     ] {
         let directory = tempfile::tempdir().unwrap();
