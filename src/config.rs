@@ -2,6 +2,7 @@
 //! everything downstream as plain values.
 
 pub mod base_url;
+pub mod ca_file;
 mod currency;
 pub mod load;
 mod prices;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::paging::{List, Page, Rows};
 use super::retry::{Budget, Retries};
 use super::statistics::{Met, Statistics};
-use super::transport::{Answer, Failure, Range};
+use super::transport::{Answer, Failure, Range, hide};
 use super::wire::{self, Parse, Texts};
 use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
@@ -239,8 +239,9 @@ impl Run {
         T: Send + 'static,
         P: Parse<T>,
     {
-        let Answer { status, body, .. } = self.fetch(endpoint, &url, range).await?;
+        let (Answer { status, body, .. }, token) = self.fetch(endpoint, &url, range).await?;
         let malformed = |message: String| {
+            let message = hide(&token, &message);
             Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match range {
                 Some(Range { start, .. }) => format!("in the page from row {start}: {message}"),
                 None => message,
@@ -261,7 +262,13 @@ impl Run {
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             let tenant = &*self.shared.tenant.name;
-            tracing::warn!(tenant, endpoint = endpoint.as_str(), %time, "a time that cannot be read is left out");
+            let time = hide(&token, time);
+            tracing::warn!(
+                tenant,
+                endpoint = endpoint.as_str(),
+                time,
+                "a time that cannot be read is left out"
+            );
         }
         self.note(endpoint, |met| {
             let rows = rows(&parsed.value) as u64;
@@ -277,14 +284,19 @@ impl Run {
         Ok((body, parsed.value))
     }
 
-    /// Sends a request as often as the rules allow.
-    async fn fetch(&self, endpoint: Endpoint, url: &Url, range: Option<Range>) -> Result<Answer, Error> {
+    /// Sends a request as often as the rules allow; the answer, and the token that it was given for.
+    async fn fetch(
+        &self,
+        endpoint: Endpoint,
+        url: &Url,
+        range: Option<Range>,
+    ) -> Result<(Answer, HeaderValue), Error> {
         let mut retries = Retries::new(self.shared.tenant.api.retries);
         let mut token = self.token(endpoint, None).await?;
         let mut renewed = false;
         loop {
             let failure = match self.attempt(endpoint, url, &token, range).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((answer, token)),
                 Err(failure) => failure,
             };
             if failure.error.reason == Reason::Credentials && !std::mem::replace(&mut renewed, true) {

@@ -48,8 +48,11 @@ pub fn read_token_from(tenant: &str, source: &TokenSource) -> Result<Secret, Tok
         TokenSource::File(path) => {
             let mut bytes = Vec::new();
             File::open(path)
-                .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+                .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
                 .map_err(|source| error("cannot be read", Some(source)))?;
+            if bytes.len() as u64 > MAX_FILE {
+                return Err(error("is larger than 64 KiB: a token is one line", None));
+            }
             String::from_utf8(bytes).map_err(|_| error("holds more than visible ASCII", None))?
         }
         TokenSource::Env(name) => {

@@ -9,18 +9,19 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use super::error::Source;
 use super::{Endpoint, Error, Reason};
 use crate::config::Tenant;
-use crate::config::base_url;
+use crate::config::{base_url, ca_file};
 
 const TOKEN: HeaderName = HeaderName::from_static("private-token");
 const RANGE: HeaderName = HeaderName::from_static("ranged-data");
+
+/// What stands for a token in a text.
+const HIDDEN: &str = "[token]";
 
 /// Most bytes read of an answer that is an error: its message is a few sentences.
 const MAX_ERROR_BODY: u64 = 64 << 10;
@@ -47,8 +48,8 @@ pub struct BuildError {
 enum BuildProblem {
     #[error("base_url {0}")]
     BaseUrl(base_url::BaseUrlError),
-    #[error("api.ca_file {0} {1}")]
-    CaFile(String, &'static str),
+    #[error("api.ca_file {0}")]
+    CaFile(String),
     #[error("api.proxy must be an http:// or https:// URL")]
     Proxy,
     #[error("TLS cannot be set up")]
@@ -132,7 +133,8 @@ impl Transport {
         token: HeaderValue,
         range: Option<Range>,
     ) -> Result<Answer, Failure> {
-        let mut request = self.http.get(url).header(TOKEN, token).header("accept", "application/json");
+        let mut request =
+            self.http.get(url).header(TOKEN, token.clone()).header("accept", "application/json");
         if let Some(Range { start, results }) = range {
             request = request.header(RANGE, format!("start={start},results={results}"));
         }
@@ -143,7 +145,7 @@ impl Transport {
             let body = read(response, endpoint, self.max_body).await?;
             return Ok(Answer { status: status.as_u16(), body, date });
         }
-        Err(refused(endpoint, response, self.max_body.min(MAX_ERROR_BODY)).await)
+        Err(refused(endpoint, response, self.max_body.min(MAX_ERROR_BODY), &token).await)
     }
 }
 
@@ -192,7 +194,7 @@ fn cut(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// The error for an answer with a status that is not a success.
-async fn refused(endpoint: Endpoint, response: Response, limit: u64) -> Failure {
+async fn refused(endpoint: Endpoint, response: Response, limit: u64, token: &HeaderValue) -> Failure {
     let status = response.status();
     let reason = match status.as_u16() {
         401 | 403 => Reason::Credentials,
@@ -211,8 +213,15 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64) -> Failure 
             read(response, endpoint, limit).await.ok().and_then(|body| api_message(&body)).unwrap_or_default()
         }
     };
-    let error = Error::new(endpoint, reason).status(Some(status.as_u16())).message(&message);
+    let error = Error::new(endpoint, reason).status(Some(status.as_u16())).message(&hide(token, &message));
     Failure { error, retry_after, date }
+}
+
+/// `text`, which came from the server, without the token that was sent: some servers repeat it.
+pub(super) fn hide(token: &HeaderValue, text: &str) -> String {
+    let Ok(token) = token.to_str() else { return text.to_owned() };
+    let encoded: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    text.replace(token, HIDDEN).replace(&encoded, HIDDEN)
 }
 
 /// The API's own words in the body of an error; `None` for HTML and anything else.
@@ -277,17 +286,8 @@ fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
     let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
     let mut roots = roots();
     if let Some(path) = &tenant.api.ca_file {
-        let wrong = |what, source| error(BuildProblem::CaFile(path.display().to_string(), what), source);
-        let pem = std::fs::read(path).map_err(|source| wrong("cannot be read", Some(source.into())))?;
-        let mut found = 0;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|source| wrong("is not PEM", Some(source.into())))?;
-            roots.add(certificate).map_err(|source| wrong("holds a bad certificate", Some(source.into())))?;
-            found += 1;
-        }
-        if found == 0 {
-            return Err(wrong("holds no certificate", None));
-        }
+        let certificates = ca_file::read(path).map_err(|why| error(BuildProblem::CaFile(why), None))?;
+        roots.add_parsable_certificates(certificates);
     }
     let mut config = trusting(roots).map_err(|source| error(BuildProblem::Tls, Some(source.into())))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -27,6 +27,13 @@ impl UnknownFields {
         self.add(one_line(&full, MAX_NAME), 1);
     }
 
+    /// Counts fields whose names nobody kept.
+    pub fn others(&mut self, count: u64) {
+        if count > 0 {
+            *self.0.entry(OTHERS.to_owned()).or_default() += count;
+        }
+    }
+
     /// Takes over the counts of `other`.
     pub fn merge(&mut self, other: Self) {
         for (name, count) in other.0 {
@@ -43,7 +50,8 @@ impl UnknownFields {
     }
 
     fn add(&mut self, name: String, count: u64) {
-        let full = self.0.len() >= MAX_NAMES;
+        let names = self.0.len() - usize::from(self.0.contains_key(OTHERS));
+        let full = names >= MAX_NAMES;
         let name = if full && !self.0.contains_key(&name) { OTHERS.to_owned() } else { name };
         *self.0.entry(name).or_default() += count;
     }

@@ -54,13 +54,22 @@ pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
+/// `text` as a sentence may quote it: what stands before an `@` may be a password.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => format!("\"…@{rest}\""),
+        None => format!("{text:?}"),
+    }
+}
+
 /// Reads the root of the API, without the slashes at its end. The error is a sentence that shows no
 /// password.
 pub fn parse(text: &str, allow_http: bool) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("{text:?} is not an address: {error}"))?;
+    let mut url = Url::parse(text).map_err(|error| format!("{} is not an address: {error}", quoted(text)))?;
     check(&url, allow_http).map_err(|error| match error {
         BaseUrlError::Credentials => error.to_string(),
-        _ => format!("{text:?} {error}"),
+        _ => format!("{} {error}", quoted(text)),
     })?;
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
@@ -73,6 +82,15 @@ mod tests {
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn no_sentence_shows_a_password() {
+        for text in ["https://u:secret@h:99999/", "https://u:secret@[::/", "http://u:secret@h", "u:secret@h"]
+        {
+            let error = parse(text, false).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -294,6 +294,31 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_read_otherwise_than_it_looks_is_refused() {
+        for (text, problem) in [
+            ("poll: {usage: 500000000000y}\n", "poll.usage (line 4): "),
+            ("ledger: {retention: 11y}\n", "ledger.retention (line 4): "),
+            ("ledger: {url: 'postgres://u:secret@h'}\n", "ledger.url (line 4): \"…@h\" "),
+            (
+                "api: {ca_file: /nobody/has/this.pem}\n",
+                "api.ca_file (line 4): /nobody/has/this.pem cannot be read",
+            ),
+            ("api: {ca_file: /dev/null}\n", "api.ca_file (line 4): /dev/null holds no certificate"),
+            ("---\napi: {retries: 1}\n", "test.yml (line 4): a second document"),
+            ("prices: {vm_hour: {x: [null]}}\n", "prices.vm_hour.x[0].from"),
+            ("report: {group_by: [null]}\n", "report.group_by[0] (line 4): is empty"),
+            ("metrics: {tag_keys: ['a:b']}\n", "metrics.tag_keys (line 4): "),
+            ("report: {tag_rules: [{key: 'a:b'}]}\n", "report.tag_rules[0].key (line 4): "),
+            ("report: {tag_rules: [{key: a, rename: 'x:y'}]}\n", "report.tag_rules[0].rename (line 4): "),
+        ] {
+            let found = problems(&format!("{TENANT}{text}"));
+            assert!(found[0].starts_with(problem), "{text}: {found:?}");
+        }
+        let marked = format!("\u{feff}---\n{TENANT}");
+        assert!(from_yaml(&marked, "test.yml").is_ok());
+    }
+
+    #[test]
     fn the_environment_makes_one_tenant() {
         let environment = |name: &str| match name {
             "FLEXVM_API_TOKEN" => Some("secret".to_owned()),

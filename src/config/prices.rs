@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::Prices;
 use super::problem::Problem;
-use super::yaml::{Found, Section, scalar};
+use super::yaml::{Found, Section, is_null, scalar};
 use crate::period::Month;
 
 /// Decimals of a price that leave room for any month's sum in a `Decimal`.
@@ -48,7 +48,7 @@ fn rates(key: &str, node: &Node, found: &Found) -> Vec<(Option<Month>, Decimal)>
         for (name, missing) in
             [("from", section.node("from").is_none()), ("price", section.node("price").is_none())]
         {
-            if missing && node.as_mapping().is_some() {
+            if missing && (node.as_mapping().is_some() || is_null(node)) {
                 section.problem(name, "is missing");
             }
         }

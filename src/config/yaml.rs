@@ -11,6 +11,9 @@ use marked_yaml::{LoadError, LoaderOptions, Node, parse_yaml_with_options};
 
 use super::problem::Problem;
 
+/// Longest duration: no time overflows that it is added to, a few times over.
+const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
+
 /// Problems found so far, shared by all sections of a file.
 #[derive(Debug, Default)]
 pub struct Found(RefCell<Vec<Problem>>);
@@ -39,6 +42,12 @@ fn line_of(node: &Node) -> Option<usize> {
 /// Parses `text`; a document that is empty is an empty mapping. Duplicate keys are problems, and
 /// the rest is read nevertheless.
 pub fn parse(text: &str, file: &str, found: &Found) -> Option<Node> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some(line) = second_document(text) {
+        let message =
+            "a second document begins here, which would not be read; take out the line of ---".to_owned();
+        found.push(Problem { key: file.to_owned(), line: Some(line), message });
+    }
     // Without coercion of quoted text a price in quotes can be told from a float.
     let options = || LoaderOptions::default().prevent_coercion(true);
     let strict = options().error_on_duplicate_keys(true);
@@ -62,6 +71,22 @@ pub fn parse(text: &str, file: &str, found: &Found) -> Option<Node> {
     };
     found.push(problem);
     None
+}
+
+/// The line of a `---` behind anything that is not one itself.
+fn second_document(text: &str) -> Option<usize> {
+    let marks = |line: &str| {
+        line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']))
+    };
+    let nothing = |line: &str| line.trim().is_empty() || line.starts_with(['#', '%']);
+    let mut begun = false;
+    text.lines().enumerate().find_map(|(index, line)| {
+        if begun && marks(line) {
+            return Some(index + 1);
+        }
+        begun |= !nothing(line);
+        None
+    })
 }
 
 fn is_blank(text: &str) -> bool {
@@ -193,6 +218,7 @@ impl<'a> Section<'a> {
         let read = |(name, node): (String, &Node)| {
             scalar(&name, node, self.found, |scalar| match scalar.as_str() {
                 "" => Err("is empty".to_owned()),
+                _ if null(scalar) => Err("is empty".to_owned()),
                 text => Ok(text.to_owned()),
             })
         };
@@ -240,14 +266,21 @@ pub fn scalar<T>(
     }
 }
 
-fn is_null(node: &Node) -> bool {
-    node.as_scalar().is_some_and(|scalar| {
-        scalar.may_coerce() && matches!(scalar.as_str(), "" | "~" | "null" | "Null" | "NULL")
-    })
+/// Whether nothing stands there.
+pub fn is_null(node: &Node) -> bool {
+    node.as_scalar().is_some_and(null)
+}
+
+fn null(scalar: &MarkedScalarNode) -> bool {
+    scalar.may_coerce() && matches!(scalar.as_str(), "" | "~" | "null" | "Null" | "NULL")
 }
 
 /// A duration with its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is not a duration such as 90s, 10m or 35d: {error}"))
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is not a duration such as 90s, 10m or 35d: {error}"))?;
+    if duration > LONGEST {
+        return Err(format!("{text:?} is longer than ten years"));
+    }
+    Ok(duration)
 }

@@ -130,3 +130,26 @@ async fn a_redirect_is_an_error_and_its_target_gets_nothing() {
     }
     assert_eq!(other.count(), 0);
 }
+
+#[tokio::test]
+async fn a_token_that_the_server_repeats_is_hidden() {
+    let odd = "a+token/that=nobody";
+    let message = |token: &str| format!("{{\"errorMessage\": \"the key {token} is not valid\"}}");
+    let encoded = "Location: http://other.example/?key=a%2Btoken%2Fthat%3Dnobody\r\n";
+    for (token, code, headers, body) in [
+        (TOKEN, 403, String::new(), message(TOKEN)),
+        (TOKEN, 500, String::new(), message(TOKEN)),
+        (TOKEN, 307, format!("Location: http://other.example/?key={TOKEN}\r\n"), String::new()),
+        (odd, 307, encoded.to_owned(), String::new()),
+        (TOKEN, 200, String::new(), format!("\"{TOKEN}\"")),
+    ] {
+        let server = Server::start(move |_, _| status(code, &headers, &body)).await;
+        let (client, _) = client_with(&server, |tenant| {
+            tenant.token = TokenSource::Fixed(flexvm_exporter::config::Secret::new(token));
+            tenant.api.retries = 0;
+        });
+        let error = client.run(LONG).clouds().await.unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("[token]") && !said.contains("nobody"), "{said}");
+    }
+}

@@ -9,15 +9,17 @@ use super::super::unknown::{Path, UnknownFields};
 /// Most unknown names remembered of one object.
 const MAX_NAMES: usize = 32;
 
-/// The unknown fields of one object.
+/// The unknown fields of one object: their names, and how many there are beyond those.
 #[derive(Debug, Default)]
-pub(super) struct Unknown(pub Vec<Box<str>>);
+pub(super) struct Unknown(pub Vec<Box<str>>, pub u64);
 
 impl Unknown {
     #[cold]
     pub fn meet(&mut self, name: &str) {
         if self.0.len() < MAX_NAMES {
             self.0.push(name.into());
+        } else {
+            self.1 += 1;
         }
     }
 }
@@ -91,6 +93,7 @@ macro_rules! row {
                 for name in &self.unknown.0 {
                     into.meet(path, name);
                 }
+                into.others(self.unknown.1);
                 $(self.$field.report(&path.field($key), into);)*
             }
         }

@@ -119,6 +119,7 @@ fn times_in_every_spelling() {
         "2026-06-01T12:45:14",
         "2026-06-01 12:45:14",
         "2026-06-01T12:45:14+0000",
+        "2026-06-01T12:45:14.000000000000Z",
     ] {
         assert_eq!(at(json!(text)).value.created_at, Some(expected), "{text}");
     }
@@ -135,11 +136,22 @@ fn times_in_every_spelling() {
         assert_eq!(parsed.value.created_at, None, "{value}");
         assert!(parsed.unreadable_time.unwrap().starts_with("VM v-1, created_at: "));
     }
+    // By which some mean "never".
+    assert_eq!(at(json!("9999-12-31T23:59:59Z")).value.created_at, Some(Timestamp::MAX));
+    assert_eq!(at(json!("9999-12-29T00:00:60.x")).value.created_at, None);
     // The other spelling alone, and both at once.
     let camel = json!({"id": "v", "status": "running", "createdAt": "2026-06-01T12:45:14Z"});
     assert_eq!(read_vm(&camel).unwrap().value.created_at, Some(expected));
     let both = with(vm_json(), |vm| vm["createdAt"] = json!("1999-01-01T00:00:00Z"));
     assert_eq!(read_vm(&both).unwrap().value.created_at, Some(expected));
+}
+
+#[test]
+fn of_many_unknown_fields_none_goes_uncounted() {
+    let parsed =
+        read_vm(&with(vm_json(), |vm| (0..300).for_each(|n| vm[format!("new{n}")] = json!(1)))).unwrap();
+    assert_eq!(parsed.unknown.iter().map(|(_, count)| count).sum::<u64>(), 300);
+    assert!(parsed.unknown.iter().any(|(name, _)| name == "(others)"));
 }
 
 #[test]

@@ -128,8 +128,22 @@ impl Time {
         text.parse()
             .ok()
             .or_else(zoneless)
+            .or_else(|| unusual(text))
             .map_or_else(|| Self::Unreadable(format!("{:?} is not a time", one_line(text, 40))), Self::At)
     }
+}
+
+/// A time with more digits of a second than nine, which are cut, or the last days of the year 9999,
+/// by which some mean "never": the newest time that there is.
+fn unusual(text: &str) -> Option<Timestamp> {
+    if let Some((whole, rest)) = text.split_once('.') {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 9 {
+            return format!("{whole}.{}{}", &rest[..9], &rest[digits..]).parse().ok();
+        }
+    }
+    let civil: DateTime = text.get(..19)?.parse().ok()?;
+    (civil.year() == 9999 && civil.month() == 12 && civil.day() >= 30).then_some(Timestamp::MAX)
 }
 
 impl<'de> Deserialize<'de> for Time {

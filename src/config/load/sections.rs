@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
+use crate::config::base_url::quoted;
+use crate::config::ca_file;
 use crate::config::schedule::Schedule;
 use crate::config::yaml::{Found, Section, duration, scalar};
 use crate::config::{Api, Ledger, Metrics, Poll, Report, Restate, TagRule, Web, WebReports};
@@ -22,7 +24,7 @@ pub(super) fn api(section: &Section<'_>, default: Api) -> Api {
         timeout: positive("timeout", default.timeout),
         connect_timeout: positive("connect_timeout", default.connect_timeout),
         allow_http: section.boolean("allow_http").unwrap_or(default.allow_http),
-        ca_file: section.text("ca_file").map(PathBuf::from).or(default.ca_file),
+        ca_file: section.value("ca_file", |scalar| ca_file::checked(scalar.as_str())).or(default.ca_file),
         proxy: section.value("proxy", |scalar| proxy(scalar.as_str())).or(default.proxy),
         page_size: section.number("page_size", 1..=10_000).unwrap_or(default.page_size),
         concurrency: section
@@ -73,6 +75,7 @@ pub(super) fn metrics(section: &Section<'_>) -> Metrics {
     let tag_keys = section.texts("tag_keys").unwrap_or_default();
     let mut labels = BTreeMap::new();
     for key in &tag_keys {
+        without_colon(section, "tag_keys", key);
         if let Some(other) = labels.insert(label_of(key), key) {
             section.problem(
                 "tag_keys",
@@ -120,7 +123,7 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
 pub(super) fn ledger_path(url: &str) -> Result<PathBuf, String> {
     match url.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(path.into()),
-        _ => Err(format!("{url:?} is not sqlite: and a path, such as sqlite:flexvm-exporter.db")),
+        _ => Err(format!("{} is not sqlite: and a path, such as sqlite:flexvm-exporter.db", quoted(url))),
     }
 }
 
@@ -153,14 +156,17 @@ pub(super) fn group_by(section: &Section<'_>) -> Option<Vec<String>> {
         if !seen.insert(key) {
             section.problem("group_by", format!("{key:?} stands here twice"));
         }
-        if key.contains(':') {
-            section.problem(
-                "group_by",
-                format!("{key:?} is not a tag's key: the key is what stands before the first :"),
-            );
-        }
+        without_colon(section, "group_by", key);
     }
     Some(keys)
+}
+
+/// No tag has such a key.
+fn without_colon(section: &Section<'_>, at: &'static str, key: &str) {
+    if key.contains(':') {
+        let problem = format!("{key:?} is not a tag's key: the key is what stands before the first :");
+        section.problem(at, problem);
+    }
 }
 
 fn tag_rules(section: &Section<'_>, found: &Found) -> Vec<TagRule> {
@@ -183,6 +189,8 @@ fn tag_rules(section: &Section<'_>, found: &Found) -> Vec<TagRule> {
             lowercase: section.boolean("lowercase").unwrap_or(false),
             trim: section.boolean("trim").unwrap_or(false),
         };
+        without_colon(&section, "key", &rule.key);
+        without_colon(&section, "rename", rule.rename.as_deref().unwrap_or_default());
         if !rule.key.is_empty() && !keys.insert(rule.key.clone()) {
             section.problem("key", format!("{:?} has a rule already: put both into one", rule.key));
         }
