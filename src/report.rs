@@ -32,7 +32,7 @@ mod warnings;
 pub use account::{Account, ReleaseDiffers};
 pub use changes::{Changed, changed};
 pub use coverage::{Coverage, TagCoverage};
-pub use decimal::Share;
+pub use decimal::{Money, Share};
 pub use error::ReportError;
 pub use frozen::{Frozen, Header, Observed};
 pub use listing::{Listed, Listing};

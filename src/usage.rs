@@ -135,6 +135,8 @@ pub struct GroupTotals {
 pub struct PeriodUsage {
     /// The period that the provider reported on.
     pub period: Period,
+    /// The provider's hours of VMs without a price; all of them without prices.
+    pub unpriced_hours: u64,
     /// When the report was fetched; for a month that has not ended, usage is counted up to here.
     pub fetched_at: Timestamp,
     /// Nodes across all clouds when fetched, in the provider's words.

@@ -44,11 +44,18 @@ impl fmt::Display for Restatement {
             (Some(cost), Some(currency)) => format!("{} {currency}", cost.normalize()),
             _ => "none".to_owned(),
         };
-        writeln!(f, "  {:<18} {} -> {}", "internal cost", cost(before), cost(after))?;
+        let more = match (before.internal_cost, after.internal_cost) {
+            (Some(before), Some(after)) if before != after => {
+                let difference = (after - before).normalize();
+                format!(" ({}{difference})", if difference.is_sign_negative() { "" } else { "+" })
+            }
+            _ => String::new(),
+        };
+        writeln!(f, "  {:<18} {} -> {}{more}", "internal cost", cost(before), cost(after))?;
         let ids = &self.changed.vms;
         let named = ids.iter().take(MOST_NAMES).map(|id| &**id).collect::<Vec<_>>().join(", ");
         match ids.len() {
-            0 => write!(f, "  The provider says what it said of every VM."),
+            0 => write!(f, "  Of every VM the provider says what it said when the month was closed."),
             count => write!(
                 f,
                 "  The provider reports {count} VMs ({} s) differently: {named}{}",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use reqwest::Url;
+use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -17,7 +18,7 @@ use crate::cli::{self, Flags};
 use crate::clock::Clock;
 use crate::close::Closer;
 use crate::config::load::simulated_tenant;
-use crate::config::{Config, Ledger, Metrics, Poll, Report, Web};
+use crate::config::{Config, Ledger, Metrics, Poll, Prices, Report, Web};
 use crate::period::Month;
 use crate::progress::Progress;
 use crate::report::Published;
@@ -33,6 +34,18 @@ const FIRST_LINES: usize = 6;
 /// Longest wait for the daemon's answer, and for the next question.
 const LOOK: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Prices that the demo makes up: an hour of each of the simulator's VM sizes, in cents.
+const CENTS: [(&str, u32); 8] = [
+    ("vm.2c.4g", 3),
+    ("vm.4c.8g", 6),
+    ("vm.8c.32g", 15),
+    ("vm.16c.64g.nvme", 32),
+    ("vm.gpu.1rtx4000.15c.248g", 95),
+    ("vm.gpu.2rtx4000.30c.496g", 190),
+    ("vm.gpu.1l4.15c.240g", 120),
+    ("vm.gpu.2l4.30c.480g", 240),
+];
 
 /// What the demo groups usage by: the simulator's VMs carry this tag key.
 const GROUP_BY: &str = "project";
@@ -114,6 +127,10 @@ fn configuration(simulator: &str, token: &str, directory: &Path) -> Result<Confi
     let base_url = Url::parse(simulator).context("the simulator's address")?;
     let mut tenant = simulated_tenant(TENANT, base_url, token);
     tenant.group_by = vec![GROUP_BY.to_owned()];
+    let price =
+        |(size, cents): &(&str, u32)| ((*size).to_owned(), vec![(None, Decimal::new(i64::from(*cents), 2))]);
+    let vm_hour = CENTS.iter().map(price).collect();
+    tenant.prices = Some(Arc::new(Prices { currency: "EUR".to_owned(), vm_hour }));
     let seconds = Duration::from_secs;
     Ok(Config {
         tenants: vec![Arc::new(tenant)],

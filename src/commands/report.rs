@@ -139,14 +139,15 @@ fn show(published: &Published) -> anyhow::Result<()> {
         say!("  {}", path.display())?;
     }
     // From the provider's answer among the files, so that a month closed long ago tells it as well.
-    match published.coverage() {
-        Ok(coverage) => say!("{}{coverage}", published.totals),
+    let coverage = match published.coverage() {
+        Ok(coverage) => coverage.to_string(),
         Err(error) => {
-            say!("{}", published.totals)?;
             eprintln!("warning: which tag keys cover how much is not known: {}", describe(&error));
-            Ok(())
+            String::new()
         }
-    }
+    };
+    let notes: Vec<String> = published.warnings.iter().map(|note| format!("  note: {note}\n")).collect();
+    say!("{}{}{coverage}{}", published.totals, published.total, notes.concat())
 }
 
 /// `2026-10`, or `2026-08..2026-10` with both ends.

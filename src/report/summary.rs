@@ -52,20 +52,26 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {} ({})", self.tenant, self.month, self.status.as_str())?;
         write!(f, "{}", self.totals)?;
-        if let Some(theirs) = self.total.provider {
-            writeln!(
-                f,
-                "  provider's total   {} h, ours − provider's {:+} h ({})",
-                theirs.vm_hours,
-                theirs.difference_hours,
-                theirs.rounding.as_str()
-            )?;
-        }
+        write!(f, "{}", self.total)?;
         write!(f, "{}", self.coverage)?;
         for warning in &self.warnings {
             writeln!(f, "  note: {warning}")?;
         }
         Ok(())
+    }
+}
+
+/// A line, or nothing where the provider has no total.
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(theirs) = self.provider else { return Ok(()) };
+        writeln!(
+            f,
+            "  provider's total   {} h, ours − provider's {:+} h ({})",
+            theirs.vm_hours,
+            theirs.difference_hours,
+            theirs.rounding.as_str()
+        )
     }
 }
 

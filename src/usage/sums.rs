@@ -53,6 +53,7 @@ impl PeriodUsage {
         let mut usage = Self {
             period: report.period,
             fetched_at,
+            unpriced_hours: 0,
             total_nodes: report.total_nodes,
             total_active_vms: report.total_active_vms,
             provider_clouds: report
@@ -76,6 +77,7 @@ impl PeriodUsage {
             let (totals, vm) = (line.totals(), line.vm);
             let cost = line.internal_cost(prices, month);
             usage.total += totals;
+            usage.unpriced_hours += if cost.is_none() { vm.vm_hours } else { 0 };
             *usage.clouds.entry(vm.cloud_id.clone()).or_default() += totals;
             *usage.instance_types.entry(vm.instance_type.clone()).or_default() += totals;
             for tag in vm.tags.iter() {

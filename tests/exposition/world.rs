@@ -201,6 +201,7 @@ pub fn october() -> PeriodUsage {
     let group = |totals, cost: Option<&str>| GroupTotals { totals, internal_cost: cost.map(decimal) };
     PeriodUsage {
         period: month.period(),
+        unpriced_hours: 0,
         fetched_at: at("2026-10-11T00:00:00.5Z"),
         total_nodes: 3,
         total_active_vms: 5,
@@ -228,6 +229,7 @@ pub fn september() -> PeriodUsage {
     let month: Month = "2026-09".parse().unwrap();
     PeriodUsage {
         period: month.period(),
+        unpriced_hours: 0,
         fetched_at: month.period().end,
         total: Totals::default(),
         total_nodes: 0,

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::period::{rfc3339, seconds_between};
+use crate::report::Money;
 use crate::snapshot::CapacityData;
 use crate::usage::{PeriodUsage, Totals, Use};
 
@@ -25,6 +26,8 @@ pub struct Usage {
     /// A partition.
     pub clouds: Rows,
     pub currency: Option<String>,
+    /// With prices: the hours that have none, so that a part of the cost never looks like the whole.
+    pub unpriced_vm_hours: Option<u64>,
 }
 
 /// The rows with most seconds.
@@ -69,6 +72,7 @@ pub fn usage(of: &PeriodUsage, capacity: Option<&CapacityData>, now: Timestamp) 
         untagged: row("(no tags)", &of.untagged, None),
         clouds,
         currency: of.currency.as_ref().map(ToString::to_string),
+        unpriced_vm_hours: of.currency.as_ref().map(|_| of.unpriced_hours),
     }
 }
 
@@ -80,7 +84,7 @@ fn row(name: &str, totals: &Totals, cost: Option<Decimal>) -> Row {
         vm_seconds: totals.seconds.total(),
         stopped_seconds: totals.seconds.get(Use::Stopped),
         unobserved_seconds: totals.seconds.get(Use::Unobserved),
-        internal_cost: cost.map(|cost| cost.normalize().to_string()),
+        internal_cost: cost.map(|cost| Money(cost).to_string()),
     }
 }
 

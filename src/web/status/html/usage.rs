@@ -21,16 +21,17 @@ pub fn write(out: &mut String, of: &Usage) {
         ago(of.age_seconds),
     );
     let currency = of.currency.as_deref();
+    let caption = match of.unpriced_vm_hours {
+        Some(hours @ 1..) => {
+            format!(
+                "Each VM is in one group. The cost is without {} hours that have no price.",
+                thousands(hours)
+            )
+        }
+        _ => "Each VM is in one group.".to_owned(),
+    };
     out.push_str("<div class=card>");
-    rows(
-        out,
-        "By group",
-        "Each VM is in one group.",
-        &of.groups,
-        Some(&of.total),
-        of.total.vm_seconds,
-        currency,
-    );
+    rows(out, "By group", &caption, &of.groups, Some(&of.total), of.total.vm_seconds, currency);
     out.push_str("</div><div class=card>");
     rows(out, "By cloud", "Each VM is in one cloud.", &of.clouds, None, of.total.vm_seconds, currency);
     out.push_str("</div><div class=card>");
@@ -72,7 +73,8 @@ fn rows(
             _ => String::new(),
         };
         vec![
-            escape(if row.name.is_empty() { "(no tags)" } else { &row.name }),
+            // With several keys, the cells of no tag at all are joined too.
+            escape(if row.name.bytes().all(|byte| byte == b';') { "(no tags)" } else { &row.name }),
             thousands(row.vms),
             thousands(row.vm_hours),
             format!("<span class=share>{}{share}</span>", bar(row.vm_seconds, rest, all, &share)),
