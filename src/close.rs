@@ -138,7 +138,7 @@ impl Closer {
             let mut month = closer.since(&folder, now)?.earlier_by(closer.config.report.backfill);
             let mut due = Vec::new();
             while closer.standing(month, now) == Standing::Ended {
-                if !closed.contains_key(&month) || !folder.has(month)? {
+                if !closed.contains_key(&month) || folder.newest_number(month)?.is_none() {
                     due.push(month);
                 }
                 month = month.next();
@@ -154,6 +154,19 @@ impl Closer {
         let watch = self.config.report.watch;
         closed.retain(|_, at| at.checked_add(watch).is_ok_and(|until| now < until));
         Ok(closed)
+    }
+
+    /// Reads the files of every closed month's current revision; lost ones are made again. The months
+    /// that are not what the ledger recorded, and why.
+    pub async fn audit(&self) -> Result<Vec<(Month, CloseError)>, CloseError> {
+        let closed = self.blocking(|closer| Ok(closer.ledger.closed_at(closer.tenant())?)).await?;
+        let mut wrong = Vec::new();
+        for month in closed.into_keys() {
+            if let Err(error) = self.blocking(move |closer| closer.settle(month)).await {
+                wrong.push((month, error));
+            }
+        }
+        Ok(wrong)
     }
 
     /// When a month that has ended can be closed, if one is still settling at `now`.

@@ -3,6 +3,7 @@
 //! Cron only wakes; what is due decides. A minute's tick, by the monotonic clock, replays cron
 //! times that passed unnoticed (a sleeping machine, a clock that was set) and repeats failures.
 
+mod audit;
 mod shown;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::report::Outcome;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{Outlook, Store};
 
+use audit::Audit;
 use shown::Shown;
 use watch::Watch;
 
@@ -46,7 +48,7 @@ const DAILY: SignedDuration = SignedDuration::from_hours(24);
 /// Closes months for all tenants until it is told to stop.
 #[derive(Debug)]
 pub struct Worker {
-    closers: Vec<(Closer, Attempts, Watch, Shown)>,
+    closers: Vec<Charge>,
     /// When old events were last looked for.
     last_forgotten: Option<Timestamp>,
     schedule: Schedule,
@@ -58,6 +60,9 @@ pub struct Worker {
     /// When the schedule was last followed.
     last_scheduled: Option<Timestamp>,
 }
+
+/// A tenant's closer, and what is remembered of it.
+type Charge = (Closer, Attempts, Audit, Watch, Shown);
 
 /// When a tenant's months are tried again.
 #[derive(Debug, Default)]
@@ -78,10 +83,11 @@ impl Worker {
         store: Arc<Store>,
         self_metrics: Arc<SelfMetrics>,
     ) -> Self {
-        let closers = closers
-            .into_iter()
-            .map(|closer| (closer, Attempts::default(), Watch::new(report.restate), Shown::default()));
-        let (closers, schedule) = (closers.collect(), report.schedule.clone());
+        let charge = |closer| {
+            let watch = Watch::new(report.restate);
+            (closer, Attempts::default(), Audit::default(), watch, Shown::default())
+        };
+        let (closers, schedule) = (closers.into_iter().map(charge).collect(), report.schedule.clone());
         Self {
             closers,
             last_forgotten: None,
@@ -131,13 +137,14 @@ impl Worker {
             self.last_scheduled = Some(now);
         }
         let (store, self_metrics) = (&self.store, &self.self_metrics);
-        for (closer, attempts, watch, shown) in &mut self.closers {
+        for (closer, attempts, audit, watch, shown) in &mut self.closers {
             // Closing can take long when the API is slow; what is closed is there before.
             shown.refresh(closer, store, self_metrics).await;
             if scheduled || attempts.at.is_some_and(|at| at <= Instant::now()) {
                 close_due(closer, attempts, now, self_metrics).await;
                 shown.refresh(closer, store, self_metrics).await;
             }
+            audit.look(closer, now, self_metrics).await;
             if watch.look(closer, now, self_metrics).await {
                 shown.refresh(closer, store, self_metrics).await;
             }

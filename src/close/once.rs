@@ -9,7 +9,7 @@ use fail::fail_point;
 use super::{CloseError, Closer};
 use crate::ledger::RevisionRow;
 use crate::period::Month;
-use crate::report::{Folder, Frozen, Outcome, Published, ReportError, Turn};
+use crate::report::{Folder, Frozen, Outcome, Prepared, Published, ReportError, Turn};
 
 impl Closer {
     /// Brings a month that was begun to its end, from whatever is there; `None` if nothing is.
@@ -18,8 +18,10 @@ impl Closer {
         let folder = self.folder()?;
         if let Some(row) = self.row(month)?
             && row.published
-            && let Some(published) = folder.current(month)?
+            // What is wrong with it is said, or mended, in turn.
+            && let Ok(Some(published)) = folder.current(month)
             && (published.revision, &published.digest) == (row.revision, &row.digest)
+            && published.verify().is_ok()
         {
             return Ok(Some(Outcome::Already(published)));
         }
@@ -35,7 +37,9 @@ impl Closer {
     ) -> Result<Option<Outcome>, CloseError> {
         let row = self.row(month)?;
         let known = row.as_ref().map_or(0, |row| row.revision);
-        if let Some(newer) = folder.current(month)?.filter(|published| published.revision > known) {
+        if folder.newest_number(month)? > Some(known)
+            && let Some(newer) = folder.current(month)?
+        {
             return self.adopt(newer).map(Some);
         }
         row.map(|row| self.complete(folder, turn, month, &row)).transpose()
@@ -64,15 +68,21 @@ impl Closer {
         month: Month,
         row: &RevisionRow,
     ) -> Result<Outcome, CloseError> {
-        let outcome = match folder.revision(month, row.revision)? {
-            Some(there) if there.digest == row.digest => Outcome::Already(there),
-            Some(_) => return Err(not_recorded(folder, month, row.revision, "its checksums are others")),
-            None => self.remake(folder, turn, month, row)?,
+        let there = match folder.revision(month, row.revision) {
+            Ok(Some(there)) if there.digest != row.digest => {
+                return Err(not_recorded(folder, month, row.revision, "its SHA256SUMS is another"));
+            }
+            Ok(Some(there)) => there.verify().map(|()| Some(there)),
+            other => other,
+        };
+        let outcome = match there {
+            Ok(Some(there)) => Outcome::Already(there),
+            Ok(None) => self.remake(folder, turn, month, row)?,
+            Err(problem) => self.mend(folder, turn, month, row, problem)?,
         };
         if row.published {
             return Ok(Outcome::Already(outcome.published().clone()));
         }
-        outcome.published().verify()?;
         self.ledger.published(self.tenant(), month, row.revision)?;
         Ok(Outcome::Written(outcome.published().clone()))
     }
@@ -86,12 +96,9 @@ impl Closer {
         row: &RevisionRow,
     ) -> Result<Outcome, CloseError> {
         let not_recorded = |problem| not_recorded(folder, month, row.revision, problem);
-        let Some(packed) = &row.inputs else {
+        let Some(prepared) = self.again(folder, turn, row)? else {
             return Err(not_recorded("it is gone, and the ledger does not have what it was made from"));
         };
-        let frozen = Frozen::unpack(packed).map_err(CloseError::Inputs)?;
-        let previous = self.superseded(folder, turn, &frozen)?;
-        let prepared = turn.prepare(&frozen.inputs(), row.revision, previous.as_ref())?;
         if prepared.digest != row.digest {
             if row.published {
                 return Err(not_recorded("it is gone, and what was made anew has other checksums"));
@@ -100,6 +107,40 @@ impl Closer {
         }
         tracing::warn!(tenant = self.tenant(), %month, revision = row.revision, "a recorded month has no files; they are made from what the ledger keeps");
         Ok(turn.publish(prepared)?)
+    }
+
+    /// Makes the files again that a recorded revision has lost. Those that are there stay as they
+    /// are; if one is not what it was, nothing is made. `problem` is what is wrong.
+    fn mend(
+        &self,
+        folder: &Folder,
+        turn: &Turn<'_>,
+        month: Month,
+        row: &RevisionRow,
+        problem: ReportError,
+    ) -> Result<Outcome, CloseError> {
+        match self.again(folder, turn, row)? {
+            Some(prepared) if prepared.digest == row.digest => {
+                let published = turn.restore(prepared)?;
+                tracing::warn!(tenant = self.tenant(), %month, revision = row.revision, %problem, "a closed month had lost files; they are made again from what the ledger keeps");
+                Ok(Outcome::Already(published))
+            }
+            _ => Err(problem.into()),
+        }
+    }
+
+    /// Writes the files of a recorded revision again, under a temporary name; `None` if the ledger
+    /// does not have what it was made from.
+    fn again(
+        &self,
+        folder: &Folder,
+        turn: &Turn<'_>,
+        row: &RevisionRow,
+    ) -> Result<Option<Prepared>, CloseError> {
+        let Some(packed) = &row.inputs else { return Ok(None) };
+        let frozen = Frozen::unpack(packed).map_err(CloseError::Inputs)?;
+        let previous = self.superseded(folder, turn, &frozen)?;
+        Ok(Some(turn.prepare(&frozen.inputs(), row.revision, previous.as_ref())?))
     }
 
     /// The revision that `frozen` replaces; made again if it is gone.

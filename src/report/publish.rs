@@ -14,7 +14,7 @@ use fail::fail_point;
 use super::files::write_all;
 use super::storage::{self, NewFolder, TEMPORARY};
 use super::tally::Tally;
-use super::{Inputs, Published, ReportError, Revision, index};
+use super::{Inputs, Published, ReportError, Revision, index, published};
 use crate::period::Month;
 
 /// Name of the file whose lock a writer holds.
@@ -97,9 +97,9 @@ impl Folder {
         self.newest_revision(month)?.map(|revision| self.read(month, revision)).transpose()
     }
 
-    /// Whether the month has a revision, whole or not.
-    pub fn has(&self, month: Month) -> Result<bool, ReportError> {
-        Ok(self.newest_revision(month)?.is_some())
+    /// The number of the month's newest revision, whole or not.
+    pub fn newest_number(&self, month: Month) -> Result<Option<u32>, ReportError> {
+        Ok(self.newest_revision(month)?.map(Revision::number))
     }
 
     /// The newest closed month.
@@ -337,6 +337,30 @@ impl Turn<'_> {
         storage::sync_folder(&parent)?;
         index::rewrite(self.folder)?;
         Ok(Outcome::Written(self.folder.read(month, revision)?))
+    }
+
+    /// Puts the files that a revision has lost back to their places. Nothing is touched if one that
+    /// is there has other bytes.
+    pub fn restore(&self, prepared: Prepared) -> Result<Published, ReportError> {
+        let Prepared { written, month, revision, .. } = prepared;
+        let target = self.folder.month(month).join(revision.folder());
+        let mut lost = Vec::new();
+        for name in storage::names(written.path())? {
+            let (whole, there) = (written.path().join(&name), target.join(&name));
+            match published::same_bytes(&whole, &there).map_err(ReportError::at(&there))? {
+                Some(true) => {}
+                Some(false) => {
+                    let problem = format!("{name} has been altered");
+                    return Err(ReportError::Revision { path: target, problem });
+                }
+                None => lost.push((whole, there)),
+            }
+        }
+        for (whole, there) in &lost {
+            fs::rename(whole, there).map_err(ReportError::at(there))?;
+        }
+        storage::sync_folder(&target)?;
+        self.folder.read(month, revision)
     }
 }
 

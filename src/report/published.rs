@@ -207,7 +207,7 @@ impl Published {
 }
 
 /// Whether two files hold the same bytes; `None` if `other` does not exist.
-fn same_bytes(file: &Path, other: &Path) -> io::Result<Option<bool>> {
+pub(super) fn same_bytes(file: &Path, other: &Path) -> io::Result<Option<bool>> {
     match fs::metadata(other) {
         Ok(there) if there.len() != fs::metadata(file)?.len() => Ok(Some(false)),
         Ok(_) => Ok(Some(fs::read(file)? == fs::read(other)?)),

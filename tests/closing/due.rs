@@ -155,6 +155,34 @@ async fn a_clock_that_steps_closes_nothing_twice_and_nothing_early() {
     assert_eq!(published.revision, 1);
 }
 
+#[tokio::test]
+async fn closed_months_are_verified_at_start_and_daily() {
+    let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 1).await;
+    let mut worker = stage.worker();
+    worker.wake(true).await;
+    let failures =
+        || stage.metric("flexvm_exporter_report_failures_total{reason=\"exists\",tenant=\"k12345\"}");
+    assert_eq!(failures(), Some(0.0));
+    let by_vm = stage.files().into_keys().find(|path| path.to_string_lossy().ends_with("by-vm.csv")).unwrap();
+    let whole = fs::read(&by_vm).unwrap();
+    fs::write(&by_vm, "altered").unwrap();
+    // Not with every minute's tick, which would read every file each time.
+    worker.wake(false).await;
+    assert_eq!(failures(), Some(0.0));
+    stage.hand.set("2026-11-06T00:00:00Z");
+    worker.wake(false).await;
+    let daily = failures();
+    assert!(daily > Some(0.0), "{daily:?}");
+    stage.worker().wake(true).await;
+    let at_start = failures();
+    assert!(at_start > daily, "{at_start:?}");
+    assert_eq!(fs::read(&by_vm).unwrap(), b"altered");
+    // A file that is only lost is made again without a failure.
+    fs::remove_file(&by_vm).unwrap();
+    stage.worker().wake(true).await;
+    assert_eq!((fs::read(&by_vm).unwrap(), failures()), (whole, at_start));
+}
+
 thread_local! {
     /// What this thread has logged, once somebody listens.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -135,6 +135,37 @@ async fn lost_files_are_made_again_and_strange_ones_are_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_file_of_a_closed_month_is_verified() {
+    let stage = Stage::new(TIME).await;
+    let closer = stage.closer();
+    closer.close(month(MONTH)).await.unwrap();
+    let files = stage.files();
+    let of_the_month: Vec<_> = files.keys().filter(|path| path.to_string_lossy().contains("/r01/")).collect();
+    assert_eq!(of_the_month.len(), 7);
+    for file in &of_the_month {
+        // Lost, it is made again; the others stay what they are.
+        fs::remove_file(file).unwrap();
+        assert!(matches!(closer.close(month(MONTH)).await.unwrap(), Outcome::Already(_)));
+        assert_eq!(stage.files(), files, "{}", file.display());
+        // Altered or emptied, it stays, another that is lost stays lost, and its name is said.
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let other = of_the_month.iter().find(|other| other != &file).unwrap();
+        for bytes in [[&files[*file][..], b"x"].concat(), Vec::new()] {
+            fs::write(file, &bytes).unwrap();
+            fs::remove_file(other).unwrap();
+            let error = closer.close(month(MONTH)).await.unwrap_err();
+            assert_eq!(error.reason().as_str(), "exists", "{name}: {error}");
+            let said = name.split("r01_").last().unwrap();
+            assert!(error.to_string().contains(said), "{said}: {error}");
+            assert!(fs::read(file).unwrap() == bytes && !other.exists(), "{name}");
+            fs::write(file, &files[*file]).unwrap();
+            fs::write(other, &files[*other]).unwrap();
+        }
+    }
+    assert!(matches!(closer.close(month(MONTH)).await.unwrap(), Outcome::Already(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn folders_older_than_the_ledger_are_taken_in() {
     let stage = Stage::new(TIME).await;
     stage.closer().close(month(MONTH)).await.unwrap();
