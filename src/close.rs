@@ -230,6 +230,12 @@ impl Closer {
         let (monthly, clouds, instance_types) =
             tokio::try_join!(run.monthly(Some(month.period())), run.clouds(), run.instance_types())?;
         let fetched_at = self.clock.now();
+        if let Some(theirs) = run.server_time()
+            && theirs < month.period().end
+            && fetched_at >= month.period().end
+        {
+            return Err(ReportError::ClockAhead { month, theirs }.into());
+        }
         usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
         self.blocking(move |closer| {
             let observations = closer.observations(month, fetched_at)?;

@@ -9,6 +9,7 @@ use fail::fail_point;
 use super::{CloseError, Closer};
 use crate::ledger::RevisionRow;
 use crate::period::Month;
+use crate::poll::describe;
 use crate::report::{Folder, Frozen, Outcome, Prepared, Published, ReportError, Turn};
 
 impl Closer {
@@ -119,13 +120,17 @@ impl Closer {
         row: &RevisionRow,
         problem: ReportError,
     ) -> Result<Outcome, CloseError> {
-        match self.again(folder, turn, row)? {
-            Some(prepared) if prepared.digest == row.digest => {
+        match self.again(folder, turn, row) {
+            Ok(Some(prepared)) if prepared.digest == row.digest => {
                 let published = turn.restore(prepared)?;
                 tracing::warn!(tenant = self.tenant(), %month, revision = row.revision, %problem, "a closed month had lost files; they are made again from what the ledger keeps");
                 Ok(Outcome::Already(published))
             }
-            _ => Err(problem.into()),
+            Err(error) => {
+                tracing::warn!(tenant = self.tenant(), %month, error = describe(&error), "lost files cannot be made again");
+                Err(problem.into())
+            }
+            Ok(_) => Err(problem.into()),
         }
     }
 

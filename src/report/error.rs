@@ -31,6 +31,14 @@ pub enum ReportError {
         /// When the provider was asked.
         fetched_at: Timestamp,
     },
+    /// By our clock the month has ended, by the API's it has not.
+    #[error("{month} has not ended: the API's clock shows {}, so this machine's clock is ahead; nothing is written", rfc3339(*theirs))]
+    ClockAhead {
+        /// The month.
+        month: Month,
+        /// What the API's clock showed.
+        theirs: Timestamp,
+    },
     /// A file or folder cannot be written or read.
     #[error("cannot use {}", path.display())]
     Storage {
@@ -79,9 +87,10 @@ impl ReportError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Check(CheckError::Period { .. }) | Self::NotEnded { .. } | Self::NotClosed(_) => {
-                Reason::Period
-            }
+            Self::Check(CheckError::Period { .. })
+            | Self::NotEnded { .. }
+            | Self::ClockAhead { .. }
+            | Self::NotClosed(_) => Reason::Period,
             Self::Check(CheckError::Conflicting(_) | CheckError::NoVms(_))
             | Self::Clouds(_)
             | Self::Hours(_) => Reason::Inconsistent,

@@ -1,14 +1,15 @@
 //! HTTP around the world: connections, credentials, routing, and the faults that a test asked for.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use httpdate::fmt_http_date;
 use hyper::body::{Frame, Incoming};
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -56,7 +57,7 @@ pub(super) async fn serve(simulator: Simulator, listener: TcpListener, shutdown:
             continue;
         };
         let simulator = simulator.clone();
-        let service = service_fn(move |request| respond(simulator.clone(), request));
+        let service = service_fn(move |request| dated(simulator.clone(), request));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         // How a connection ends is its client's affair.
         tasks.spawn(async move { drop(connection.await) });
@@ -64,6 +65,18 @@ pub(super) async fn serve(simulator: Simulator, listener: TcpListener, shutdown:
     drop(listener);
     drop(timeout(DRAIN, graceful.shutdown()).await);
     tasks.shutdown().await;
+}
+
+/// Answers one request with the `Date` of the simulator's own clock, unless a fault has another.
+async fn dated(simulator: Simulator, request: Request<Incoming>) -> io::Result<Response<Body>> {
+    let now = simulator.0.clock.now();
+    let mut response = respond(simulator, request).await?;
+    if let Ok(seconds) = now.as_second().try_into()
+        && let Ok(date) = HeaderValue::from_str(&fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds)))
+    {
+        response.headers_mut().entry(DATE).or_insert(date);
+    }
+    Ok(response)
 }
 
 /// Answers one request; an error closes the connection without an answer.

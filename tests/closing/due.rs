@@ -11,7 +11,7 @@ use flexvm_exporter::simulator::{Fault, Operation};
 use flexvm_exporter::snapshot::InventoryData;
 use jiff::Timestamp;
 
-use crate::support::{Stage, TENANT, month};
+use crate::support::{Hand, Stage, TENANT, closer, month};
 
 #[tokio::test]
 async fn a_month_is_closed_once_it_has_settled() {
@@ -181,6 +181,22 @@ async fn closed_months_are_verified_at_start_and_daily() {
     fs::remove_file(&by_vm).unwrap();
     stage.worker().wake(true).await;
     assert_eq!((fs::read(&by_vm).unwrap(), failures()), (whole, at_start));
+}
+
+#[tokio::test]
+async fn a_month_that_has_not_ended_by_the_apis_clock_is_not_closed() {
+    // The stage's clock is the API's, too; this closer's is half a day ahead.
+    let stage = Stage::new("2026-10-31T23:59:00Z").await;
+    let ahead = Hand::at("2026-11-01T12:00:00Z").clock();
+    let closer = closer((*stage.config).clone(), stage.ledger.clone(), ahead);
+    let error = closer.close(month("2026-10")).await.unwrap_err();
+    assert_eq!(error.reason().as_str(), "period");
+    let text = error.to_string();
+    assert!(text.contains("the API's clock shows 2026-10-31T23:59:0") && text.contains("ahead"), "{text}");
+    assert!(stage.files().is_empty(), "{:?}", stage.files().keys());
+    assert_eq!(stage.ledger.revision(TENANT, month("2026-10")).unwrap(), None);
+    stage.hand.set("2026-11-01T00:00:00Z");
+    assert!(matches!(closer.close(month("2026-10")).await.unwrap(), Outcome::Written(_)));
 }
 
 thread_local! {

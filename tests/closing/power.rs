@@ -238,7 +238,8 @@ async fn judge_revisions(
     let due = closer.due(Hand::at(TIME).now()).await;
     due.map_err(|error| other("what is due")(error.to_string()))?;
     let outcome = closer.close(month(MONTH)).await;
-    let outcome = outcome.map_err(|error| other("closing")(error.to_string()))?;
+    // Files that are not what was recorded are told of here.
+    let outcome = outcome.map_err(|error| Wrong::Missing(format!("closing: {error}")))?;
     let (Outcome::Already(there) | Outcome::Written(there)) = outcome;
     if there.revision as usize != recorded {
         return Err(Wrong::Other(format!("revision {} is current, {recorded} are recorded", there.revision)));
