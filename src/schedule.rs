@@ -150,7 +150,7 @@ impl Worker {
             }
             // Also between attempts: a month may have become due that the schedule has not reached.
             if let Ok(due) = closer.due(now).await {
-                self_metrics.report_due(closer.tenant(), due.len());
+                self_metrics.report_due(closer.tenant(), Some(due.len()));
                 let failure = |month: Month| (month, attempts.failures.get(&month).cloned());
                 store.outlook(
                     closer.tenant(),
@@ -160,6 +160,10 @@ impl Worker {
                         changed: watch.changed(),
                     },
                 );
+            } else {
+                // No figure is better than an old one. The next tick tries, which counts the failure.
+                self_metrics.report_due(closer.tenant(), None);
+                attempts.at.get_or_insert_with(Instant::now);
             }
         }
         self.forget(now).await;

@@ -266,9 +266,13 @@ impl SelfMetrics {
         }
     }
 
-    /// Months that wait for a report.
-    pub fn report_due(&self, tenant: &str, months: usize) {
-        self.report_due.with_label_values(&[tenant]).set(signed(months as u64));
+    /// Months that wait for a report; `None` if that cannot be told.
+    pub fn report_due(&self, tenant: &str, months: Option<usize>) {
+        match months {
+            Some(months) => self.report_due.with_label_values(&[tenant]).set(signed(months as u64)),
+            // It need not be there.
+            None => drop(self.report_due.remove_label_values(&[tenant])),
+        }
     }
 
     /// A month was closed.

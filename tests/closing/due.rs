@@ -130,9 +130,24 @@ async fn a_folder_that_cannot_be_written_is_made_up_for() {
     let failures =
         stage.metric("flexvm_exporter_report_failures_total{reason=\"storage\",tenant=\"k12345\"}");
     assert!(failures > Some(0.0));
+    let due = || stage.metric("flexvm_exporter_report_due{tenant=\"k12345\"}");
+    assert_eq!(due(), None, "nobody can tell");
     fs::remove_file(&stage.config.report.directory).unwrap();
-    stage.worker().wake(true).await;
+    let mut worker = stage.worker();
+    worker.wake(true).await;
     assert!(stage.reports().join("2026-10/r01").is_dir());
+    assert_eq!(due(), Some(0.0));
+    // Lost between two times of the schedule, it is a failure too, and no old figure stays.
+    fs::remove_dir_all(&stage.config.report.directory).unwrap();
+    fs::write(&stage.config.report.directory, "a file once more").unwrap();
+    let failures =
+        || stage.metric("flexvm_exporter_report_failures_total{reason=\"storage\",tenant=\"k12345\"}");
+    let before = failures();
+    for _ in 0..2 {
+        worker.wake(false).await;
+        assert_eq!(due(), None);
+    }
+    assert!(failures() > before, "{before:?}");
 }
 
 #[tokio::test]

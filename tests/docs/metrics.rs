@@ -72,7 +72,7 @@ async fn own() -> String {
     let fields = BTreeMap::from([((Endpoint::Clouds, "new".to_owned()), 1)]);
     metrics.unknown_fields("k1", Collector::Inventory, &fields);
     metrics.woke(now);
-    metrics.report_due("k1", 0);
+    metrics.report_due("k1", Some(0));
     metrics.report_succeeded("k1", now);
     metrics.reconciled(
         "k1",
