@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use crate::observe::{Known, Observations, State};
+use crate::observe::{Known, NotLater, Observations, State};
 use crate::period::{Month, Period};
 use crate::snapshot::{InventoryData, Text};
 
@@ -59,6 +59,8 @@ struct Writer {
     connection: Connection,
     /// What was recorded, so that a poll without changes reads nothing.
     states: HashMap<Text, State>,
+    /// Time of the first poll that was not recorded since the clock stands behind a recorded one.
+    behind: HashMap<Text, Timestamp>,
     statistics: Arc<Statistics>,
 }
 
@@ -105,7 +107,8 @@ impl Ledger {
         let connection = open::writer(path)?;
         let statistics = Arc::new(Statistics::new(path));
         let (jobs, waiting) = sync_channel(WAITING);
-        let writer = Writer { connection, states: HashMap::new(), statistics: Arc::clone(&statistics) };
+        let (states, behind) = (HashMap::new(), HashMap::new());
+        let writer = Writer { connection, states, behind, statistics: Arc::clone(&statistics) };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || work(writer, waiting))
@@ -124,7 +127,8 @@ impl Ledger {
     /// between two polls that counts as observed.
     ///
     /// A poll that is not later than the newest recorded one is not recorded: the clock was set
-    /// back, and counting that time again would count it double.
+    /// back, and counting that time again would count it double. It counts as a failure, unless both
+    /// are of the same second.
     pub async fn observe(
         &self,
         tenant: Text,
@@ -342,7 +346,7 @@ impl Writer {
         let step = match state.step(at, longest_gap, data) {
             Ok(step) => step,
             Err(early) => {
-                tracing::warn!(tenant = &**tenant, error = %early, "a poll is not recorded: the clock stands or was set back");
+                self.not_later(tenant, early);
                 let since = since(&state, data);
                 self.states.insert(tenant.clone(), state);
                 return Ok(since);
@@ -353,11 +357,32 @@ impl Writer {
             let tenant = observations::tenant(transaction, tenant)?;
             observations::record(transaction, tenant, &step, data.vms.len())
         })?;
+        if let Some(since) = self.behind.remove(tenant) {
+            tracing::info!(tenant = &**tenant, %since, "polls are recorded again: the clock has passed the newest recorded one");
+        }
         self.statistics.recorded(&step);
         state.apply(&step);
         let since = since(&state, data);
         self.states.insert(tenant.clone(), state);
         Ok(since)
+    }
+
+    /// Counts a poll that is not recorded because a recorded one is later, and says so once.
+    fn not_later(&mut self, tenant: &Text, early: NotLater) {
+        // Two polls within a second lose nothing.
+        if early.at == early.last {
+            return;
+        }
+        let NotLater { at, last } = early;
+        let first = !self.behind.contains_key(tenant);
+        let since = *self.behind.entry(tenant.clone()).or_insert(at);
+        let ahead = last.duration_since(at).as_secs();
+        if first {
+            tracing::error!(tenant = &**tenant, newest = %last, %since, seconds = ahead, "polls are not recorded: the newest recorded one is later, so the clock was set back or was ahead then");
+        } else {
+            tracing::debug!(tenant = &**tenant, newest = %last, %since, seconds = ahead, "a poll is not recorded");
+        }
+        self.statistics.failed(&early.into());
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::observe::NotLater;
+
 /// An error of the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -41,6 +43,9 @@ pub enum LedgerError {
     /// A row says something that this program never writes.
     #[error("the ledger is damaged: {0}")]
     Damaged(String),
+    /// The clock stands behind the newest recorded poll.
+    #[error(transparent)]
+    Clock(#[from] NotLater),
     /// Its thread has more to do than it can.
     #[error("the ledger is busy with earlier writes")]
     Busy,
@@ -56,6 +61,7 @@ impl LedgerError {
         use rusqlite::ErrorCode as Code;
         match self {
             Self::Busy => "busy",
+            Self::Clock(_) => "clock",
             Self::Closed => "closed",
             Self::Locked(_) => "locked",
             Self::NotALedger(_) | Self::Newer { .. } | Self::Missing(_) | Self::Damaged(_) => "damaged",
@@ -72,6 +78,6 @@ impl LedgerError {
     }
 
     /// Every value of [`LedgerError::reason`].
-    pub const REASONS: [&'static str; 8] =
-        ["busy", "closed", "damaged", "disk_full", "io", "locked", "other", "read_only"];
+    pub const REASONS: [&'static str; 9] =
+        ["busy", "clock", "closed", "damaged", "disk_full", "io", "locked", "other", "read_only"];
 }

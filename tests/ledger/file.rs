@@ -69,6 +69,27 @@ async fn what_did_not_change_is_not_written_again() {
 }
 
 #[tokio::test]
+async fn a_poll_before_the_newest_recorded_one_counts_as_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
+    let failures = || ledger.statistics().failures().find(|(reason, _)| *reason == "clock").unwrap().1;
+    let polls = || ledger.statistics().polls.load(std::sync::atomic::Ordering::Relaxed);
+    let running = || poll([("a", VmStatus::Running)]);
+    observe(&ledger, "t", 86_400, running()).await;
+    // Twice within a second loses nothing.
+    observe(&ledger, "t", 86_400, running()).await;
+    assert_eq!((failures(), polls()), (0, 1));
+    // The clock was a day ahead then, and is right now; what is known of the VM is told all the same.
+    for (time, count) in [(60, 1), (120, 2)] {
+        let since = observe(&ledger, "t", time, running()).await;
+        assert_eq!(since, [Some(at(86_400))]);
+        assert_eq!((failures(), polls()), (count, 1));
+    }
+    observe(&ledger, "t", 86_460, running()).await;
+    assert_eq!((failures(), polls()), (2, 2));
+}
+
+#[tokio::test]
 async fn a_vm_that_comes_back_is_itself() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
