@@ -202,7 +202,7 @@ impl Ledger {
     ) -> Result<RevisionRow, LedgerError> {
         let tenant = tenant.to_owned();
         self.run_blocking(move |writer| {
-            writer.transaction(|transaction| revisions::insert(transaction, &tenant, month, &row))
+            writer.transaction(|transaction| revisions::insert(transaction, &tenant, month, row))
         })
     }
 

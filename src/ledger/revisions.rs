@@ -106,10 +106,10 @@ pub(super) fn insert(
     transaction: &Transaction<'_>,
     name: &str,
     month: Month,
-    new: &RevisionRow,
+    new: RevisionRow,
 ) -> Result<RevisionRow, LedgerError> {
     let (tenant, month) = (tenant(transaction, name)?, month.to_string());
-    transaction
+    let inserted = transaction
         .prepare_cached(
             "INSERT INTO revision (tenant, month, revision, state, digest, closed_at, inputs)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
@@ -123,6 +123,9 @@ pub(super) fn insert(
             new.closed_at.as_second(),
             new.inputs
         ])?;
+    if inserted == 1 {
+        return Ok(new);
+    }
     let mut select = transaction.prepare_cached(ONE)?;
     row(select.query_row(params![tenant, month, new.revision], read)?)
 }

@@ -57,13 +57,13 @@ pub fn write<W: Write>(out: W, frame: &Frame<'_>, tally: &Tally<'_>) -> io::Resu
         table.number(rfc3339(line.life.end))?;
         table.number(vm.vm_hours)?;
         table.seconds(&line.seconds)?;
-        let size = tally.size(line);
+        let (size, sums) = (tally.size(line), tally.sums_of(line));
         table.maybe(size.map(|size| size.vcpus))?;
         table.maybe(size.map(|size| size.memory_mib))?;
         table.maybe(size.map(|size| size.gpus))?;
-        table.hours(size.map(|size| size.hours(line.seconds.total())))?;
+        table.hours(sums.hours())?;
         table.money(tally.price(line))?;
-        table.money(tally.sums_of(line).cost)?;
+        table.money(sums.cost)?;
         table.word(tally.currency().unwrap_or_default())?;
         flags.clear();
         for flag in tally.flags(line).iter() {

@@ -52,9 +52,7 @@ pub fn check(report: &MonthlyReport, asked: Period) -> Result<(), CheckError> {
     if report.vms.is_empty() && hours > 0 {
         return Err(CheckError::NoVms(hours));
     }
-    let mut vms: Vec<&ReportVm> = report.vms.iter().collect();
-    vms.sort_by(|a, b| a.id.cmp(&b.id));
-    match vms.windows(2).find(|pair| pair[0].id == pair[1].id && pair[0] != pair[1]) {
+    match by_id(report).windows(2).find(|pair| pair[0].id == pair[1].id && pair[0] != pair[1]) {
         Some(pair) => Err(CheckError::Conflicting(pair[0].id.clone())),
         None => Ok(()),
     }
@@ -150,11 +148,16 @@ pub struct Line<'a> {
 /// up to `fetched_at`, and `at_start + created − released = at_end` for every line.
 #[must_use]
 pub fn lines<'a>(report: &'a MonthlyReport, fetched_at: Timestamp, witness: &dyn Witness) -> Vec<Line<'a>> {
-    let mut lines: Vec<_> =
-        report.vms.iter().map(|vm| line(vm, report.period, fetched_at, witness)).collect();
-    lines.sort_by(|a, b| a.vm.id.cmp(&b.vm.id));
-    lines.dedup_by(|a, b| a.vm.id == b.vm.id);
-    lines
+    let mut vms = by_id(report);
+    vms.dedup_by(|a, b| a.id == b.id);
+    vms.into_iter().map(|vm| line(vm, report.period, fetched_at, witness)).collect()
+}
+
+/// The report's rows by VM id.
+fn by_id(report: &MonthlyReport) -> Vec<&ReportVm> {
+    let mut vms: Vec<_> = report.vms.iter().collect();
+    vms.sort_by(|a, b| a.id.cmp(&b.id));
+    vms
 }
 
 fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &dyn Witness) -> Line<'a> {
