@@ -166,13 +166,14 @@ impl Ledger {
         period: Period,
         until: Timestamp,
     ) -> Result<Observations, LedgerError> {
-        let mut connection = open::reader(&self.0.path)?;
-        // One transaction: polls and events of one moment.
-        let transaction = connection.transaction()?;
-        match observations::known_tenant(&transaction, tenant)? {
-            Some(tenant) => observations::observations(&transaction, tenant, period, until),
-            None => Ok(Observations::default()),
-        }
+        open::read(&self.0.path, |connection| {
+            // One transaction: polls and events of one moment.
+            let transaction = connection.transaction()?;
+            match observations::known_tenant(&transaction, tenant)? {
+                Some(tenant) => observations::observations(&transaction, tenant, period, until),
+                None => Ok(Observations::default()),
+            }
+        })
     }
 
     /// The month of the tenant's first start; `or` is recorded if there was none.
@@ -185,11 +186,10 @@ impl Ledger {
 
     /// The newest revision of a month. Blocks.
     pub fn revision(&self, tenant: &str, month: Month) -> Result<Option<RevisionRow>, LedgerError> {
-        let connection = open::reader(&self.0.path)?;
-        match observations::known_tenant(&connection, tenant)? {
-            Some(tenant) => revisions::newest(&connection, tenant, month),
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => revisions::newest(connection, tenant, month),
             None => Ok(None),
-        }
+        })
     }
 
     /// Records a revision, unless it is recorded already; the one that is recorded then. Blocks
@@ -213,20 +213,18 @@ impl Ledger {
         month: Month,
         revision: u32,
     ) -> Result<Option<RevisionRow>, LedgerError> {
-        let connection = open::reader(&self.0.path)?;
-        match observations::known_tenant(&connection, tenant)? {
-            Some(tenant) => revisions::at(&connection, tenant, month, revision),
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => revisions::at(connection, tenant, month, revision),
             None => Ok(None),
-        }
+        })
     }
 
     /// When each month of the tenant got its newest revision, if it is published. Blocks.
     pub fn closed_at(&self, tenant: &str) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
-        let connection = open::reader(&self.0.path)?;
-        match observations::known_tenant(&connection, tenant)? {
-            Some(tenant) => revisions::closed_at(&connection, tenant),
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => revisions::closed_at(connection, tenant),
             None => Ok(BTreeMap::new()),
-        }
+        })
     }
 
     /// Records that a pending revision is now made with other bytes, as by another version of this
@@ -263,9 +261,11 @@ impl Ledger {
         work: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, LedgerError>>, LedgerError> {
         let (done, result) = oneshot::channel();
+        let path = self.0.path.clone();
         let job: Job = Box::new(move |writer| {
             // Nobody may be waiting any more; the work is done all the same.
-            let _ = done.send(work(writer));
+            let result = work(writer).map_err(|error| error.at(&path));
+            let _ = done.send(result);
         });
         match self.0.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
             Some(Ok(())) => Ok(result),

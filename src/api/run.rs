@@ -279,7 +279,7 @@ impl Run {
         });
         if !parsed.unknown.is_empty() {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-            met.unknown.entry(endpoint).or_default().merge(parsed.unknown);
+            met.unknown.entry(endpoint).or_default().merge(parsed.unknown.renamed(|name| hide(&token, name)));
         }
         Ok((body, parsed.value))
     }

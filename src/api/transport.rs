@@ -23,6 +23,9 @@ const RANGE: HeaderName = HeaderName::from_static("ranged-data");
 /// What stands for a token in a text.
 const HIDDEN: &str = "[token]";
 
+/// From so many characters on, the beginning of a token is hidden as the whole is.
+const TELLING: usize = 12;
+
 /// Most bytes read of an answer that is an error: its message is a few sentences.
 const MAX_ERROR_BODY: u64 = 64 << 10;
 
@@ -217,11 +220,28 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64, token: &Hea
     Failure { error, retry_after, date }
 }
 
-/// `text`, which came from the server, without the token that was sent: some servers repeat it.
+/// `text`, which came from the server, without the token that was sent: some servers repeat it. The
+/// beginning of one goes, too: the text may have been cut within it.
 pub(super) fn hide(token: &HeaderValue, text: &str) -> String {
     let Ok(token) = token.to_str() else { return text.to_owned() };
     let encoded: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
-    text.replace(token, HIDDEN).replace(&encoded, HIDDEN)
+    without(&encoded, &without(token, text))
+}
+
+/// `text` with [`HIDDEN`] for each place that begins as `secret` does, as far as they are the same.
+fn without(secret: &str, text: &str) -> String {
+    let Some(beginning) = secret.get(..secret.len().min(TELLING)).filter(|beginning| !beginning.is_empty())
+    else {
+        return text.to_owned();
+    };
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some((before, found)) = rest.find(beginning).map(|at| rest.split_at(at)) {
+        let same = found.bytes().zip(secret.bytes()).take_while(|(left, right)| left == right).count();
+        shown.push_str(before);
+        shown.push_str(HIDDEN);
+        rest = &found[same..];
+    }
+    shown + rest
 }
 
 /// The API's own words in the body of an error; `None` for HTML and anything else.
@@ -321,4 +341,19 @@ pub fn unverified_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
 
 fn plain(timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_token_neither_the_whole_nor_its_beginning_stays() {
+        let hidden = |token: &'static str, text| hide(&HeaderValue::from_static(token), text);
+        let long = "0123456789abcdefghij";
+        assert_eq!(hidden(long, "a 0123456789abcdefghij, 0123456789abcdefghij"), "a [token], [token]");
+        assert_eq!(hidden(long, "a 0123456789abcde…"), "a [token]…");
+        assert_eq!(hidden(long, "a 012345678é"), "a 012345678é");
+        assert_eq!(hidden("k1", "k1 and k2"), "[token] and k2");
+    }
 }

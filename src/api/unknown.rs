@@ -41,6 +41,15 @@ impl UnknownFields {
         }
     }
 
+    /// The same under the names that `rename` gives.
+    pub fn renamed(self, rename: impl Fn(&str) -> String) -> Self {
+        let mut renamed = Self::default();
+        for (name, count) in self.0 {
+            renamed.add(rename(&name), count);
+        }
+        renamed
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

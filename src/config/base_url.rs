@@ -58,7 +58,7 @@ pub fn is_loopback(host: &str) -> bool {
 #[must_use]
 pub fn quoted(text: &str) -> String {
     match text.rsplit_once('@') {
-        Some((_, rest)) => format!("\"…@{rest}\""),
+        Some((_, rest)) => format!("{:?}", format!("…@{rest}")),
         None => format!("{text:?}"),
     }
 }

@@ -8,6 +8,9 @@ use rustls::pki_types::pem::PemObject as _;
 
 /// The path of a file that can be used.
 pub fn checked(path: &str) -> Result<PathBuf, String> {
+    if path.is_empty() {
+        return Err("is empty".to_owned());
+    }
     let path = PathBuf::from(path);
     read(&path)?;
     Ok(path)

@@ -305,6 +305,7 @@ mod tests {
             ),
             ("api: {ca_file: /dev/null}\n", "api.ca_file (line 4): /dev/null holds no certificate"),
             ("---\napi: {retries: 1}\n", "test.yml (line 4): a second document"),
+            ("...\napi: {retries: 1}\n", "test.yml (line 5): a second document"),
             ("prices: {vm_hour: {x: [null]}}\n", "prices.vm_hour.x[0].from"),
             ("report: {group_by: [null]}\n", "report.group_by[0] (line 4): is empty"),
             ("metrics: {tag_keys: ['a:b']}\n", "metrics.tag_keys (line 4): "),
@@ -313,6 +314,13 @@ mod tests {
         ] {
             let found = problems(&format!("{TENANT}{text}"));
             assert!(found[0].starts_with(problem), "{text}: {found:?}");
+        }
+        for (text, problem) in [
+            ("api: {retries: 1, retries: 2}\n", "api.retries (line 4): stands here a second time"),
+            ("x: {a: [[{b: 1}, {b: 1, b: 2}]]}\n", "x.a[0][1].b (line 4): stands here a second time"),
+        ] {
+            let found = problems(&format!("{TENANT}{text}"));
+            assert!(found.iter().any(|found| found.starts_with(problem)), "{text}: {found:?}");
         }
         let marked = format!("\u{feff}---\n{TENANT}");
         assert!(from_yaml(&marked, "test.yml").is_ok());

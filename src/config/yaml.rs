@@ -45,7 +45,7 @@ pub fn parse(text: &str, file: &str, found: &Found) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(line) = second_document(text) {
         let message =
-            "a second document begins here, which would not be read; take out the line of ---".to_owned();
+            "a second document begins here, which would not be read; join it to the first".to_owned();
         found.push(Problem { key: file.to_owned(), line: Some(line), message });
     }
     // Without coercion of quoted text a price in quotes can be told from a float.
@@ -54,12 +54,15 @@ pub fn parse(text: &str, file: &str, found: &Found) -> Option<Node> {
     let problem = match parse_yaml_with_options(0, text, strict) {
         Ok(node) => return Some(node),
         Err(LoadError::DuplicateKey(inner)) => {
+            let tree = parse_yaml_with_options(0, text, options()).ok();
+            let name = inner.key.as_str();
+            let path = tree.as_ref().and_then(|tree| path_of(tree, &[&inner.prev_key, &inner.key]));
             found.push(Problem {
-                key: inner.key.as_str().to_owned(),
+                key: path.unwrap_or_else(|| name.to_owned()),
                 line: inner.key.span().start().map(marked_yaml::Marker::line),
                 message: "stands here a second time; keep one".to_owned(),
             });
-            return parse_yaml_with_options(0, text, options()).ok();
+            return tree;
         }
         Err(LoadError::TopLevelMustBeMapping(_)) if is_blank(text) => {
             return Some(Node::Mapping(MarkedMappingNode::new_empty(marked_yaml::types::Span::new_blank())));
@@ -73,17 +76,36 @@ pub fn parse(text: &str, file: &str, found: &Found) -> Option<Node> {
     None
 }
 
-/// The line of a `---` behind anything that is not one itself.
+/// The full name of the key that is one of `keys`, which are told by their places.
+fn path_of(node: &Node, keys: &[&MarkedScalarNode]) -> Option<String> {
+    let here = |name: &MarkedScalarNode| keys.iter().any(|key| key.span().start() == name.span().start());
+    match node {
+        Node::Mapping(mapping) => mapping.iter().find_map(|(name, inner)| match path_of(inner, keys) {
+            _ if here(name) => Some(name.as_str().to_owned()),
+            Some(path) if path.starts_with('[') => Some(format!("{}{path}", name.as_str())),
+            path => Some(format!("{}.{}", name.as_str(), path?)),
+        }),
+        Node::Sequence(list) => list.iter().enumerate().find_map(|(index, inner)| {
+            let path = path_of(inner, keys)?;
+            let dot = if path.starts_with('[') { "" } else { "." };
+            Some(format!("[{index}]{dot}{path}"))
+        }),
+        Node::Scalar(_) => None,
+    }
+}
+
+/// The line on which a `---` behind anything, or anything behind a `...`, begins another document.
 fn second_document(text: &str) -> Option<usize> {
     let marks = |line: &str| {
         line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']))
     };
     let nothing = |line: &str| line.trim().is_empty() || line.starts_with(['#', '%']);
-    let mut begun = false;
+    let (mut begun, mut ended) = (false, false);
     text.lines().enumerate().find_map(|(index, line)| {
-        if begun && marks(line) {
+        if begun && (marks(line) || ended && !nothing(line)) {
             return Some(index + 1);
         }
+        ended |= line.trim_end() == "...";
         begun |= !nothing(line);
         None
     })

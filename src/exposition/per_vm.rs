@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::inventory::{Inventory, seconds};
+use super::inventory::Inventory;
 use super::writer::{Writer, write_labels};
 use crate::config::Metrics;
 use crate::config::load::label_of;
@@ -53,7 +53,7 @@ pub fn write(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writ
     );
     for (vm, ids) in rows.iter() {
         if let Some(at) = vm.created_at {
-            family.written(ids, &[], seconds(at));
+            family.written(ids, &[], at.as_second());
         }
     }
     let mut family = writer.family(
@@ -62,7 +62,7 @@ pub fn write(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writ
     );
     for (since, ids) in rows.status_since() {
         if let Some(at) = since {
-            family.written(ids, &[], seconds(at));
+            family.written(ids, &[], at.as_second());
         }
     }
     // Without keys there is no family of tags: it would say nothing about any VM.

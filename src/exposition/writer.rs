@@ -55,7 +55,7 @@ impl Family<'_> {
     }
 
     /// A sample of labels that [`write_labels`] wrote already, in two pieces.
-    pub fn written(&mut self, ids: &[u8], labels: &[u8], value: u64) {
+    pub fn written(&mut self, ids: &[u8], labels: &[u8], value: impl itoa::Integer) {
         let bytes = self.begin();
         bytes.extend_from_slice(ids);
         bytes.extend_from_slice(labels);
@@ -86,7 +86,7 @@ impl Family<'_> {
 }
 
 /// Ends the labels and writes the value.
-fn end(bytes: &mut Vec<u8>, value: u64) {
+fn end(bytes: &mut Vec<u8>, value: impl itoa::Integer) {
     bytes.extend_from_slice(b"} ");
     bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     bytes.push(b'\n');
@@ -122,4 +122,16 @@ fn write_escaped(bytes: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     bytes.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_are_negative() {
+        let mut writer = Writer::new(Vec::new());
+        writer.family("made", "When.").written(b"id=\"a\"", &[], -86_400);
+        assert!(writer.into_bytes().ends_with(b"\nmade{id=\"a\"} -86400\n"));
+    }
 }

@@ -70,11 +70,14 @@ pub struct RevisionDescription {
 /// Copies the ledger at `from` into a new file `to`: whole, as of one moment, durable, and only then
 /// under its name. An existing file is not replaced.
 pub fn backup(from: &Path, to: &Path) -> Result<(), LedgerError> {
+    open::read(from, |source| backup_of(source, to))
+}
+
+fn backup_of(source: &Connection, to: &Path) -> Result<(), LedgerError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| LedgerError::File { path, source }
     };
-    let source = open::reader(from)?;
     let mut temporary = to.as_os_str().to_owned();
     temporary.push(format!(".tmp-{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
@@ -90,7 +93,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), LedgerError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(&temporary).map_err(at(&temporary))?;
-    let copied = copy(&source, &temporary)
+    let copied = copy(source, &temporary)
         .and_then(|()| File::open(&temporary).and_then(|file| file.sync_all()).map_err(at(&temporary)))
         // Unlike a rename, a link never replaces a file that came meanwhile.
         .and_then(|()| fs::hard_link(&temporary, to).map_err(at(to)));
@@ -118,7 +121,10 @@ fn copy(source: &Connection, to: &Path) -> Result<(), LedgerError> {
 
 /// Describes the ledger at `path`.
 pub fn inspect(path: &Path) -> Result<Description, LedgerError> {
-    let mut connection = open::reader(path)?;
+    open::read(path, |connection| describe(path, connection))
+}
+
+fn describe(path: &Path, connection: &mut Connection) -> Result<Description, LedgerError> {
     let transaction = connection.transaction()?;
     let schema = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let check = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -175,7 +181,10 @@ const COLUMNS: [&str; 6] = ["tenant", "at", "cloud_id", "vm_id", "event", "statu
 
 /// Writes every event as CSV, by tenant and time; the number of rows.
 pub fn export(path: &Path, out: impl Write) -> Result<u64, LedgerError> {
-    let mut connection = open::reader(path)?;
+    open::read(path, |connection| write_events(connection, out))
+}
+
+fn write_events(connection: &mut Connection, out: impl Write) -> Result<u64, LedgerError> {
     let transaction = connection.transaction()?;
     let at = |error: csv::Error| LedgerError::Output(error.into());
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);

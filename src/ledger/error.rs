@@ -1,6 +1,6 @@
 //! Why the ledger could not do something.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::observe::NotLater;
 
@@ -46,6 +46,9 @@ pub enum LedgerError {
     /// The clock stands behind the newest recorded poll.
     #[error(transparent)]
     Clock(#[from] NotLater),
+    /// The file itself is damaged.
+    #[error("the ledger {} is damaged: stop the daemon and put a backup in its place, or move it away and start without (docs/operating.md, Backup and restore)", .0.display())]
+    Corrupt(PathBuf),
     /// Its thread has more to do than it can.
     #[error("the ledger is busy with earlier writes")]
     Busy,
@@ -55,6 +58,19 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// The same, with the name of the ledger that it is about if its file is no good.
+    pub(super) fn at(self, path: &Path) -> Self {
+        use rusqlite::ErrorCode as Code;
+        match &self {
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(Code::NotADatabase) => Self::NotALedger(path.to_owned()),
+                Some(Code::DatabaseCorrupt) => Self::Corrupt(path.to_owned()),
+                _ => self,
+            },
+            _ => self,
+        }
+    }
+
     /// The value of the label `reason` of `flexvm_exporter_ledger_failures_total`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -64,7 +80,11 @@ impl LedgerError {
             Self::Clock(_) => "clock",
             Self::Closed => "closed",
             Self::Locked(_) => "locked",
-            Self::NotALedger(_) | Self::Newer { .. } | Self::Missing(_) | Self::Damaged(_) => "damaged",
+            Self::NotALedger(_)
+            | Self::Newer { .. }
+            | Self::Missing(_)
+            | Self::Damaged(_)
+            | Self::Corrupt(_) => "damaged",
             Self::File { .. } | Self::Output(_) => "io",
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(Code::DiskFull) => "disk_full",

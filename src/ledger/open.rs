@@ -18,7 +18,11 @@ const TURN: Duration = Duration::from_secs(8);
 
 /// Opens the ledger for writing, makes it if there is none, and brings its schema up to date.
 pub(super) fn writer(path: &Path) -> Result<Connection, LedgerError> {
-    let mut connection = Connection::open(path).map_err(|error| explain(path, error))?;
+    open_writer(path).map_err(|error| error.at(path))
+}
+
+fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
+    let mut connection = Connection::open(path)?;
     connection.busy_timeout(TURN)?;
     // A file that is not a database shows only when it is read.
     let found = version(&connection, path)?;
@@ -31,15 +35,22 @@ pub(super) fn writer(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// Opens an existing ledger for reading only.
-pub(super) fn reader(path: &Path) -> Result<Connection, LedgerError> {
+/// Reads an existing ledger with `work`, which cannot write.
+pub(super) fn read<T>(
+    path: &Path,
+    work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
+) -> Result<T, LedgerError> {
+    reader(path).and_then(|mut connection| work(&mut connection)).map_err(|error| error.at(path))
+}
+
+fn reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.exists() {
         return Err(LedgerError::Missing(path.to_owned()));
     }
     // Read-only in what is sent, but not in how it is opened: beside a writer that crashed, the
     // newest commits are in a file that has to be recovered first.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| explain(path, error))?;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(TURN)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
     if version(&connection, path)? == 0 {
@@ -50,15 +61,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, LedgerError> {
 
 /// The schema's version; 0 for a new, empty file.
 fn version(connection: &Connection, path: &Path) -> Result<i32, LedgerError> {
-    let number = |name| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(|error| explain(path, error))
-    };
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (application, found) = (number("application_id")?, number("user_version")?);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|error| explain(path, error))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (application, found) {
         (0, 0) if tables == 0 => Ok(0),
         (APPLICATION_ID, found) if (1..=newest()).contains(&found) => Ok(found),
@@ -86,13 +91,6 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
     transaction.pragma_update(None, "user_version", newest())?;
     transaction.commit()?;
     Ok(())
-}
-
-fn explain(path: &Path, error: rusqlite::Error) -> LedgerError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => LedgerError::NotALedger(path.to_owned()),
-        _ => LedgerError::Sqlite(error),
-    }
 }
 
 /// The file beside the ledger whose lock keeps a second daemon away.

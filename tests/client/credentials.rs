@@ -142,6 +142,8 @@ async fn a_token_that_the_server_repeats_is_hidden() {
         (TOKEN, 307, format!("Location: http://other.example/?key={TOKEN}\r\n"), String::new()),
         (odd, 307, encoded.to_owned(), String::new()),
         (TOKEN, 200, String::new(), format!("\"{TOKEN}\"")),
+        // Cut within the token.
+        (TOKEN, 403, String::new(), message(&format!("{}{TOKEN}", "x".repeat(470)))),
     ] {
         let server = Server::start(move |_, _| status(code, &headers, &body)).await;
         let (client, _) = client_with(&server, |tenant| {
@@ -152,4 +154,15 @@ async fn a_token_that_the_server_repeats_is_hidden() {
         let said = format!("{error} {error:?}");
         assert!(said.contains("[token]") && !said.contains("nobody"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_field_that_is_named_like_the_token_is_counted_without_it() {
+    let body = format!("[{{\"id\": \"c-1\", \"{TOKEN}\": 1}}]");
+    let server = Server::start(move |_, _| status(200, "", &body)).await;
+    let (client, _) = client_with(&server, |_| {});
+    let run = client.run(LONG);
+    run.clouds().await.unwrap();
+    let names: Vec<_> = run.unknown_fields().into_keys().map(|(_, name)| name).collect();
+    assert_eq!(names, ["[token]"]);
 }

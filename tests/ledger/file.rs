@@ -179,3 +179,27 @@ fn what_is_not_a_ledger_is_left_alone() {
     assert!(matches!(Ledger::open(&nowhere), Err(LedgerError::File { .. })));
     assert!(matches!(Ledger::beside(&nowhere), Err(LedgerError::Sqlite(_))));
 }
+
+#[tokio::test]
+async fn a_damaged_file_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = Ledger::open(&path).unwrap();
+    observe(&ledger, "t", 0, poll([("a", VmStatus::Running)])).await;
+    drop(ledger);
+    // The header stays, and everything behind the first page is gone.
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..4096]).unwrap();
+    let period = Period { start: at(0), end: at(60) };
+    let read = Ledger::read_only(&path).observations("t", period, Timestamp::MAX).map(drop);
+    let exported = flexvm_exporter::ledger::export(&path, std::io::sink()).map(drop);
+    let opened =
+        Ledger::open(&path).and_then(|ledger| ledger.since("t", "2026-10".parse().unwrap())).map(drop);
+    for result in [read, exported, opened] {
+        let error = result.unwrap_err();
+        assert_eq!(error.reason(), "damaged");
+        let said = format!("{:#}", anyhow::Error::from(error));
+        assert!(said.starts_with(&format!("the ledger {} is damaged: ", path.display())), "{said}");
+        assert!(said.contains("backup") && !said.contains("malformed"), "{said}");
+    }
+}

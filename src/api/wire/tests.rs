@@ -120,6 +120,7 @@ fn times_in_every_spelling() {
         "2026-06-01 12:45:14",
         "2026-06-01T12:45:14+0000",
         "2026-06-01T12:45:14.000000000000Z",
+        "2026-06-01T12:45:14.0000000001",
     ] {
         assert_eq!(at(json!(text)).value.created_at, Some(expected), "{text}");
     }
@@ -137,7 +138,9 @@ fn times_in_every_spelling() {
         assert!(parsed.unreadable_time.unwrap().starts_with("VM v-1, created_at: "));
     }
     // By which some mean "never".
-    assert_eq!(at(json!("9999-12-31T23:59:59Z")).value.created_at, Some(Timestamp::MAX));
+    for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999999Z", "9999-12-31 23:59:59"] {
+        assert_eq!(at(json!(text)).value.created_at, Some(Timestamp::MAX), "{text}");
+    }
     assert_eq!(at(json!("9999-12-29T00:00:60.x")).value.created_at, None);
     // The other spelling alone, and both at once.
     let camel = json!({"id": "v", "status": "running", "createdAt": "2026-06-01T12:45:14Z"});

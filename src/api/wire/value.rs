@@ -120,6 +120,7 @@ impl Time {
         if text.is_empty() {
             return Self::Absent;
         }
+        let text = &*nanoseconds(text);
         let zoneless = || {
             let time: DateTime = text.parse().ok()?;
             let has_time = text.get(10..11).is_some_and(|mark| matches!(mark, "T" | "t" | " "));
@@ -128,20 +129,22 @@ impl Time {
         text.parse()
             .ok()
             .or_else(zoneless)
-            .or_else(|| unusual(text))
+            .or_else(|| never(text))
             .map_or_else(|| Self::Unreadable(format!("{:?} is not a time", one_line(text, 40))), Self::At)
     }
 }
 
-/// A time with more digits of a second than nine, which are cut, or the last days of the year 9999,
-/// by which some mean "never": the newest time that there is.
-fn unusual(text: &str) -> Option<Timestamp> {
-    if let Some((whole, rest)) = text.split_once('.') {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        if digits > 9 {
-            return format!("{whole}.{}{}", &rest[..9], &rest[digits..]).parse().ok();
-        }
+/// Nine digits of a second at most: what follows them is cut.
+fn nanoseconds(text: &str) -> Cow<'_, str> {
+    let Some((whole, rest)) = text.split_once('.') else { return text.into() };
+    match rest.bytes().take_while(u8::is_ascii_digit).count() {
+        digits @ 10.. => format!("{whole}.{}{}", &rest[..9], &rest[digits..]).into(),
+        _ => text.into(),
     }
+}
+
+/// The last days of the year 9999, by which some mean "never": the newest time that there is.
+fn never(text: &str) -> Option<Timestamp> {
     let civil: DateTime = text.get(..19)?.parse().ok()?;
     (civil.year() == 9999 && civil.month() == 12 && civil.day() >= 30).then_some(Timestamp::MAX)
 }
