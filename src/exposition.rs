@@ -87,7 +87,7 @@ impl Exposition {
         let mut exposition = previous.cloned().unwrap_or_default();
         for (part, rendered) in Part::ALL.iter().zip(&mut exposition.parts) {
             if previous.is_none() || changed.contains(part) {
-                *rendered = render_part(*part, tenants, options);
+                *rendered = render_part(*part, tenants, options, rendered.plain.len());
             }
         }
         exposition
@@ -112,8 +112,10 @@ impl Exposition {
     }
 }
 
-fn render_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics) -> Rendered {
-    let mut plain = write_part(part, tenants, options, Vec::new());
+/// `likely` is how long the text probably becomes.
+fn render_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics, likely: usize) -> Rendered {
+    // A little more, so that a few new VMs do not make it twice as large.
+    let mut plain = write_part(part, tenants, options, Vec::with_capacity(likely + likely / 32));
     // The text lives until the next change: spare room would be kept for as long.
     plain.shrink_to_fit();
     if plain.is_empty() {

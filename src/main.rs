@@ -7,6 +7,11 @@ use clap::Parser as _;
 use flexvm_exporter::cli::Cli;
 use flexvm_exporter::{commands, logging};
 
+/// Gives what was freed back at once; what it is told stands in `.cargo/config.toml`.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long the runtime waits at the end for work on other threads, such as files being written.
 const LAST_WORK: Duration = Duration::from_secs(1);
 

@@ -34,6 +34,7 @@ tests/tools/python.sh target/tools/python
 tests/tools/cargo-deb.sh target/tools/cargo-deb
 tests/tools/prometheus3.sh target/tools/prometheus3 ||
     echo "SKIPPED: Prometheus 3.x cannot be installed here; 2.x alone judges"
+install make make
 command -v cc >/dev/null || { echo "a C compiler is needed: apt-get install gcc libc6-dev" >&2; exit 1; }
 # Tests that need one of these tools fail instead of being skipped.
 export FLEXVM_REQUIRE_TOOLS=1
