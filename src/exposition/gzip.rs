@@ -4,12 +4,11 @@
 //! be one. Each piece is raw deflate that ends on a whole byte (a sync flush) and refers to nothing
 //! before it, so pieces can be put one after the other; the checksum at the end is combined from theirs.
 
-use std::io::Write as _;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::write::DeflateEncoder;
-use flate2::{Compression, Crc};
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 /// Compressed once per change and sent with every scrape: of 100,000 VMs, level 2 makes 30 % fewer bytes
 /// than level 1 in half as much time again.
@@ -27,10 +26,7 @@ pub struct Piece {
 
 impl Piece {
     pub fn of(plain: &[u8]) -> Self {
-        let mut encoder = DeflateEncoder::new(Vec::with_capacity(plain.len() / 4), LEVEL);
-        // Writing into memory cannot fail.
-        let _ = encoder.write_all(plain).and_then(|()| encoder.flush());
-        let mut bytes = std::mem::take(encoder.get_mut());
+        let mut bytes = deflated(plain, FlushCompress::Sync);
         bytes.shrink_to_fit();
         Self { bytes: bytes.into(), crc: Arc::new(crc(plain)) }
     }
@@ -45,13 +41,38 @@ pub fn member<'a>(pieces: impl Iterator<Item = &'a Piece>, last: &[u8]) -> Vec<B
         sum.combine(&piece.crc);
     }
     sum.combine(&crc(last));
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(last.len() / 4 + 64), LEVEL);
-    let written = encoder.write_all(last).and_then(|()| encoder.finish());
-    let mut end = written.unwrap_or_default();
+    let mut end = deflated(last, FlushCompress::Finish);
     end.extend(sum.sum().to_le_bytes());
     end.extend(sum.amount().to_le_bytes());
     body.push(end.into());
     body
+}
+
+thread_local! {
+    /// Its tables are larger than what a scrape compresses: to get them anew each time took longer.
+    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(LEVEL, false));
+}
+
+/// `plain` as raw deflate that refers to nothing before it and ends as `flush` says.
+fn deflated(plain: &[u8], flush: FlushCompress) -> Vec<u8> {
+    COMPRESS.with_borrow_mut(|compress| {
+        compress.reset();
+        let mut out = Vec::with_capacity(plain.len() / 4 + 64);
+        loop {
+            let read = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
+            // Nothing is wrong with the state, and input of any bytes can be compressed: no error.
+            let status = compress.compress_vec(&plain[read..], &mut out, flush);
+            // A flush is complete when it left room.
+            let complete = match flush {
+                FlushCompress::Finish => matches!(status, Ok(Status::StreamEnd)),
+                _ => out.len() < out.capacity(),
+            };
+            if complete {
+                return out;
+            }
+            out.reserve(out.len() / 2 + 64);
+        }
+    })
 }
 
 fn crc(plain: &[u8]) -> Crc {
