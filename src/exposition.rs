@@ -1,7 +1,7 @@
 //! Snapshots as text for Prometheus: rendered and compressed once per change, shared by all scrapes.
 //!
-//! Comes from `store`, goes to `web`. Each collector's families are a part of their own, so that a
-//! new capacity does not cost a rendering of every VM; `gzip` puts compressed parts together.
+//! Comes from `store`, goes to `web`. Each collector's families are a part of their own, and the
+//! series of single VMs another, so that new capacity or usage does not cost a rendering of every VM; `gzip` puts compressed parts together.
 
 mod capacity;
 mod catalogue;
@@ -46,16 +46,19 @@ pub struct TenantView<'a> {
 pub enum Part {
     /// What belongs to no collector.
     Status,
-    /// The families of a collector.
+    /// The families of a collector; of inventory, those that do not grow with the number of VMs.
     Collector(Collector),
+    /// The series of single VMs, which belong to the collector inventory and are nearly the whole text.
+    Vms,
 }
 
 impl Part {
     /// Every part, in the order of the output.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Status,
         Self::Collector(Collector::Capacity),
         Self::Collector(Collector::Inventory),
+        Self::Vms,
         Self::Collector(Collector::DeletedVms),
         Self::Collector(Collector::Usage),
         Self::Collector(Collector::Catalogue),
@@ -100,6 +103,7 @@ impl Exposition {
         let wanted = |part: &Part| match part {
             Part::Status => true,
             Part::Collector(collector) => collect.is_none_or(|named| named.contains(collector)),
+            Part::Vms => collect.is_none_or(|named| named.contains(&Collector::Inventory)),
         };
         let parts = Part::ALL.iter().zip(&self.parts).filter(|(part, _)| wanted(part));
         let parts = parts.map(|(_, rendered)| rendered).filter(|rendered| !rendered.plain.is_empty());
@@ -132,6 +136,7 @@ pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics, buf
         Part::Status => status::write(tenants, &mut writer),
         Part::Collector(Collector::Capacity) => capacity::write(tenants, &mut writer),
         Part::Collector(Collector::Inventory) => inventory::write(tenants, options, &mut writer),
+        Part::Vms => per_vm::write(tenants, options, &mut writer),
         Part::Collector(Collector::DeletedVms) => deleted_vms::write(tenants, &mut writer),
         Part::Collector(Collector::Usage) => usage::write(tenants, options, &mut writer),
         Part::Collector(Collector::Catalogue) => catalogue::write(tenants, &mut writer),

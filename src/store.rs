@@ -279,13 +279,13 @@ fn forget(snapshot: &mut Arc<Snapshot>, collector: Collector) {
 }
 
 /// What shows the data of `collector`: headroom is made of capacity and catalogue, the choice of
-/// tags of inventory and usage.
+/// tags of inventory and usage. Series of single VMs need nothing but the inventory.
 fn parts_of(collector: Collector) -> Vec<Part> {
     let mut parts = vec![Part::Status, Part::Collector(collector)];
     match collector {
         Collector::Catalogue => parts.push(Part::Collector(Collector::Capacity)),
         Collector::Usage => parts.push(Part::Collector(Collector::Inventory)),
-        Collector::Inventory => parts.push(Part::Collector(Collector::Usage)),
+        Collector::Inventory => parts.extend([Part::Vms, Part::Collector(Collector::Usage)]),
         _ => {}
     }
     parts

@@ -165,6 +165,7 @@ fn read(node: &Node, found: &Found, token_problem: TokenCheck<'_>) -> Option<Con
     top.finish();
     (!tenants.is_empty()).then_some(Config { tenants, poll, metrics, web, ledger, report })
 }
+
 /// A tenant for a simulator that this program itself runs.
 #[must_use]
 pub fn simulated_tenant(name: &str, base_url: Url, token: &str) -> Tenant {

@@ -5,32 +5,29 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::writer::Writer;
-use super::{TenantView, counts, distinct, per_vm, tags};
+use super::{TenantView, counts, distinct, tags};
 use crate::config::Metrics;
 use crate::snapshot::{Cloud, InventoryData, NODE_STATUSES, Node, Vm, VmStatus, split_tag};
 
 /// A tenant's inventory in which every id is met once, so that no series is written twice.
-pub struct Inventory<'a> {
-    pub tenant: &'a TenantView<'a>,
+struct Inventory<'a> {
+    tenant: &'a TenantView<'a>,
     clouds: Vec<&'a Cloud>,
     nodes: Vec<&'a Node>,
     /// See [`living`].
-    pub vms: Vec<&'a Vm>,
-    /// Of each of `vms`: since when it has been seen in its status.
-    pub status_since: Vec<Option<Timestamp>>,
+    vms: Vec<&'a Vm>,
     by_type: counts::ByType<'a>,
 }
 
 impl<'a> Inventory<'a> {
     fn of(tenant: &'a TenantView<'a>, data: &'a InventoryData) -> Self {
-        let (vms, status_since) = living(data);
+        let (vms, _) = living(data);
         Self {
             tenant,
             clouds: distinct(&data.clouds, |cloud| &cloud.id).collect(),
             nodes: distinct(&data.nodes, |node| &node.id).map(|node| &**node).collect(),
             by_type: counts::by_type(&vms),
             vms,
-            status_since,
         }
     }
 }
@@ -58,17 +55,6 @@ pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer)
     nodes(&inventories, writer);
     by_cloud(&inventories, writer);
     by_tag(&inventories, options, writer);
-    if options.per_vm {
-        per_vm::write(&inventories, options, writer);
-    }
-    let mut omitted = writer.family(
-        "flexvm_exporter_vms_omitted",
-        "VMs beyond metrics.max_vms that have no series of their own; they count in all sums.",
-    );
-    for each in &inventories {
-        let most = if options.per_vm { options.max_vms } else { usize::MAX };
-        omitted.sample(&[("tenant", each.tenant.name)], each.vms.len().saturating_sub(most) as u64);
-    }
 }
 
 fn clouds(inventories: &[Inventory<'_>], writer: &mut Writer) {

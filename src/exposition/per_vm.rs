@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::inventory::Inventory;
+use super::TenantView;
+use super::inventory::living;
 use super::writer::{Writer, write_labels};
 use crate::config::Metrics;
 use crate::config::load::label_of;
@@ -16,8 +17,22 @@ use crate::snapshot::{Text, Vm, VmStatus, split_tag};
 /// The value of a label for a tag that has no value.
 const VALUELESS: &str = "true";
 
-pub fn write(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writer) {
-    let rows = Rows::of(inventories, options.max_vms);
+pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
+    let fleets: Vec<Fleet<'_>> = tenants.iter().filter_map(Fleet::of).collect();
+    if options.per_vm {
+        series(&Rows::of(&fleets, options.max_vms), options, writer);
+    }
+    let mut omitted = writer.family(
+        "flexvm_exporter_vms_omitted",
+        "VMs beyond metrics.max_vms that have no series of their own; they count in all sums.",
+    );
+    for fleet in &fleets {
+        let most = if options.per_vm { options.max_vms } else { usize::MAX };
+        omitted.sample(&[("tenant", fleet.tenant)], fleet.vms.len().saturating_sub(most) as u64);
+    }
+}
+
+fn series(rows: &Rows<'_>, options: &Metrics, writer: &mut Writer) {
     // Below, labels that VMs share are kept by the address of their texts, which are shared too. Equal
     // texts at two addresses are only written twice.
     let mut family = writer.family(
@@ -67,7 +82,7 @@ pub fn write(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writ
     }
     // Without keys there is no family of tags: it would say nothing about any VM.
     if !options.tag_keys.is_empty() {
-        tags(&rows, &options.tag_keys, writer);
+        tags(rows, &options.tag_keys, writer);
     }
 }
 
@@ -111,6 +126,20 @@ fn value<'a>(tags: &'a [Text], key: &str) -> Option<Cow<'a, str>> {
     Some(all.into_iter().collect::<Vec<_>>().join(";").into())
 }
 
+/// A tenant's VMs as [`living`] gives them.
+struct Fleet<'a> {
+    tenant: &'a str,
+    vms: Vec<&'a Vm>,
+    status_since: Vec<Option<Timestamp>>,
+}
+
+impl<'a> Fleet<'a> {
+    fn of(tenant: &TenantView<'a>) -> Option<Self> {
+        let (vms, status_since) = living(&tenant.snapshot.inventory.as_ref()?.data);
+        Some(Self { tenant: tenant.name, vms, status_since })
+    }
+}
+
 /// The VMs that get series, with the labels that all series of a VM begin with, one behind the other.
 struct Rows<'a> {
     vms: Vec<(&'a Vm, Range<usize>)>,
@@ -119,13 +148,13 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(inventories: &[Inventory<'a>], max_vms: usize) -> Self {
+    fn of(fleets: &[Fleet<'a>], max_vms: usize) -> Self {
         let (mut vms, mut status_since, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for each in inventories {
-            status_since.extend(each.status_since.iter().take(max_vms));
-            for vm in each.vms.iter().take(max_vms) {
+        for fleet in fleets {
+            status_since.extend(fleet.status_since.iter().take(max_vms));
+            for vm in fleet.vms.iter().take(max_vms) {
                 let start = ids.len();
-                let labels = [("tenant", each.tenant.name), ("cloud_id", &*vm.cloud_id), ("vm_id", &*vm.id)];
+                let labels = [("tenant", fleet.tenant), ("cloud_id", &*vm.cloud_id), ("vm_id", &*vm.id)];
                 write_labels(&mut ids, &labels, false);
                 vms.push((*vm, start..ids.len()));
             }

@@ -105,7 +105,8 @@ pub async fn make() -> Made {
         if time(at) == "2026-10-31T20:13:00Z" {
             let section = Section { at: clock.now(), data: Arc::clone(&data) };
             let snapshot = Snapshot { inventory: Some(section), ..Snapshot::default() };
-            at_poll = series(Part::Collector(Collector::Inventory), &snapshot, None);
+            at_poll = series(Part::Collector(Collector::Inventory), &snapshot, None)
+                + &series(Part::Vms, &snapshot, None);
         }
         before = Some(data);
     }

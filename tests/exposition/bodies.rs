@@ -1,10 +1,16 @@
 //! Parts: what a change renders anew, what is shared, and that both encodings say the same.
 
 use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
+use flexvm_exporter::config::load::simulated_tenant;
+use flexvm_exporter::config::{Metrics, Poll};
 use flexvm_exporter::exposition::{Exposition, Part};
 use flexvm_exporter::snapshot::{Collector, Snapshot};
+use flexvm_exporter::store::Store;
+use jiff::Timestamp;
 
 use crate::parse::families;
 use crate::world::{World, options};
@@ -44,7 +50,7 @@ fn what_did_not_change_is_shared_and_not_made_again() {
         let (before, after) = (body(&first), body(&second));
         // Capacity is empty now; the inventory was not named and stays as it was.
         let (head, own) = (usize::from(gzip), 1);
-        assert_eq!((before.len(), after.len()), (head + 6 + own, head + 5 + own));
+        assert_eq!((before.len(), after.len()), (head + 7 + own, head + 6 + own));
         let pointers = |pieces: &[bytes::Bytes]| {
             pieces[..pieces.len() - own].iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>()
         };
@@ -54,6 +60,25 @@ fn what_did_not_change_is_shared_and_not_made_again() {
         assert_eq!(pointers(&body(&first)), before);
     }
     assert!(!plain(&second, None).contains("flexvm_capacity_"));
+}
+
+#[test]
+fn of_all_runs_only_an_inventory_renders_single_vms() {
+    let tenant = Arc::new(simulated_tenant("k1", "http://127.0.0.1:1".parse().unwrap(), "x"));
+    let store = Store::new(&[tenant], Metrics::default(), Poll::default());
+    let run = |collector| {
+        let full = World::new().full;
+        store.succeeded("k1", collector, Timestamp::UNIX_EPOCH, Duration::ZERO, |snapshot| *snapshot = full);
+        let pieces = store.view().exposition.body(None, Vec::new(), false);
+        pieces.into_iter().find(|piece| piece.starts_with(b"# HELP flexvm_vm_info ")).unwrap()
+    };
+    let mut before = run(Collector::Inventory);
+    for collector in Collector::ALL {
+        // The piece of before is still held, so that a new one lies elsewhere.
+        let now = run(collector);
+        assert_eq!(now.as_ptr() != before.as_ptr(), collector == Collector::Inventory, "{collector:?}");
+        before = now;
+    }
 }
 
 #[test]
