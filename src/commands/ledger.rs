@@ -6,12 +6,12 @@ use std::path::Path;
 use super::Failure;
 use super::output::say;
 use crate::cli::{Flags, Ledger, Output};
-use crate::config::load::{environment, load};
+use crate::config::load::{Look, environment, load};
 use crate::ledger::{self, Description, LedgerError};
 
 pub fn run(flags: &Flags, command: &Ledger) -> Result<(), Failure> {
-    // Nothing is asked of the API, so no token has to be there.
-    let loaded = load(flags.config_file.as_deref(), &environment, &|_, _| None)?;
+    // Nothing is asked of the API, so no token and no certificate has to be there.
+    let loaded = load(flags.config_file.as_deref(), &environment, Look::AT_NOTHING)?;
     let path = &loaded.config.ledger.path;
     match command {
         Ledger::Backup { path: to } => backup(path, to)?,

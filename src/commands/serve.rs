@@ -6,9 +6,9 @@ use super::Failure;
 use super::listen::{DEFAULT_ADDRESS, listen, shutdown_on_signals};
 use crate::cli::Flags;
 use crate::clock::Clock;
-use crate::config::load::{Loaded, environment, load};
+use crate::config::load::{Loaded, Look, environment, load};
 use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, TokenSource, WebReports};
+use crate::config::{Config, TokenSource, WebReports, ca_file};
 use crate::web::Access;
 use crate::{api, daemon};
 
@@ -52,10 +52,11 @@ pub fn configuration(flags: &Flags) -> Result<(Loaded, Access), Problems> {
     }
     let access = Access::open(flags.web_config.as_deref());
     let access = access.map_err(|Problems(found)| problems.extend(found)).ok();
-    let token_problem = |tenant: &str, source: &TokenSource| {
+    let token = |tenant: &str, source: &TokenSource| {
         api::read_token_from(tenant, source).err().map(|error| crate::poll::describe(&error))
     };
-    match load(flags.config_file.as_deref(), &environment, &token_problem) {
+    let look = Look { token: &token, ca_file: ca_file::problem };
+    match load(flags.config_file.as_deref(), &environment, look) {
         Ok(loaded) => match access {
             Some(access) if problems.is_empty() => Ok((loaded, access)),
             _ => Err(Problems(problems)),

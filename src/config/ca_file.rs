@@ -1,19 +1,15 @@
 //! Certificates of authorities from a PEM file, for servers that the machine's own roots do not know.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// The path of a file that can be used.
-pub fn checked(path: &str) -> Result<PathBuf, String> {
-    if path.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    let path = PathBuf::from(path);
-    read(&path)?;
-    Ok(path)
+/// What is wrong with the file, behind its path.
+#[must_use]
+pub fn problem(path: &Path) -> Option<String> {
+    read(path).err()
 }
 
 /// Its certificates, each fit to be a root. The error is what is wrong, behind the path.

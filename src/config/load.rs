@@ -42,8 +42,19 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// What is wrong with the token of the tenant of this name, if one looks for it there; never the token.
-pub type TokenCheck<'a> = &'a dyn Fn(&str, &TokenSource) -> Option<String>;
+/// How what the configuration points to is looked at, so that what is missing is told with all the rest.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// What is wrong with the token of the tenant of this name; never the token.
+    pub token: &'a dyn Fn(&str, &TokenSource) -> Option<String>,
+    /// What is wrong with the file of `api.ca_file`.
+    pub ca_file: fn(&Path) -> Option<String>,
+}
+
+impl Look<'static> {
+    /// Nothing is looked at: for who asks nothing of the API.
+    pub const AT_NOTHING: Self = Self { token: &|_, _| None, ca_file: |_| None };
+}
 
 /// A configuration with what should be said about it.
 #[derive(Clone, Debug)]
@@ -57,14 +68,9 @@ pub struct Loaded {
 }
 
 /// Loads `file`, else the file that `FLEXVM_CONFIG_FILE` names, else the environment.
-/// Tokens are looked for by `token_problem`, so that one that is missing is told with all the rest.
-pub fn load(
-    file: Option<&Path>,
-    environment: Environment<'_>,
-    token_problem: TokenCheck<'_>,
-) -> Result<Loaded, Problems> {
+pub fn load(file: Option<&Path>, environment: Environment<'_>, look: Look<'_>) -> Result<Loaded, Problems> {
     let named = file.map(Path::to_owned).or_else(|| environment("FLEXVM_CONFIG_FILE").map(PathBuf::from));
-    let Some(path) = named else { return from_environment(environment, token_problem) };
+    let Some(path) = named else { return from_environment(environment, look) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))])
     })?;
@@ -73,25 +79,25 @@ pub fn load(
         .filter(|name| environment(name).is_some())
         .map(|name| format!("{name} is set but not used: the configuration file {} wins", path.display()))
         .collect();
-    let config = read_yaml(&text, &path.display().to_string(), token_problem)?;
+    let config = read_yaml(&text, &path.display().to_string(), look)?;
     Ok(Loaded { config, file: Some(path), warnings })
 }
 
-/// Reads a configuration file's text; `file` names it in problems. Tokens are not looked for.
+/// Reads a configuration file's text; `file` names it in problems. What it points to is not looked at.
 pub fn from_yaml(text: &str, file: &str) -> Result<Config, Problems> {
-    read_yaml(text, file, &|_, _| None)
+    read_yaml(text, file, Look::AT_NOTHING)
 }
 
-fn read_yaml(text: &str, file: &str, token_problem: TokenCheck<'_>) -> Result<Config, Problems> {
+fn read_yaml(text: &str, file: &str, look: Look<'_>) -> Result<Config, Problems> {
     let found = Found::default();
-    let config = super::yaml::parse(text, file, &found).and_then(|node| read(&node, &found, token_problem));
+    let config = super::yaml::parse(text, file, &found).and_then(|node| read(&node, &found, look));
     match (config, found.into_problems()) {
         (Some(config), problems) if problems.is_empty() => Ok(config),
         (_, problems) => Err(Problems(problems)),
     }
 }
 
-fn from_environment(environment: Environment<'_>, token_problem: TokenCheck<'_>) -> Result<Loaded, Problems> {
+fn from_environment(environment: Environment<'_>, look: Look<'_>) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let set = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
     let token = match (set("FLEXVM_API_TOKEN_FILE"), environment("FLEXVM_API_TOKEN")) {
@@ -115,7 +121,7 @@ fn from_environment(environment: Environment<'_>, token_problem: TokenCheck<'_>)
         Some(TokenSource::File(_)) => "FLEXVM_API_TOKEN_FILE",
         _ => "FLEXVM_API_TOKEN",
     };
-    let problem = token.as_ref().and_then(|source| token_problem(ENVIRONMENT_TENANT, source));
+    let problem = token.as_ref().and_then(|source| (look.token)(ENVIRONMENT_TENANT, source));
     problems.extend(problem.map(|message| Problem::new(key, message)));
     let api = Api::default();
     let base_url = set("FLEXVM_API_URL").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
@@ -149,9 +155,9 @@ fn from_environment(environment: Environment<'_>, token_problem: TokenCheck<'_>)
     Ok(Loaded { config, file: None, warnings: Vec::new() })
 }
 
-fn read(node: &Node, found: &Found, token_problem: TokenCheck<'_>) -> Option<Config> {
+fn read(node: &Node, found: &Found, look: Look<'_>) -> Option<Config> {
     let top = Section::new("", node, found);
-    let api = top.section("api", |section| api(section, Api::default())).unwrap_or_default();
+    let api = top.section("api", |section| api(section, Api::default(), look)).unwrap_or_default();
     let prices = top.section("prices", |section| Arc::new(prices::read(section, found)));
     let poll = top.section("poll", poll).unwrap_or_default();
     let metrics = top.section("metrics", metrics).unwrap_or_default();
@@ -160,7 +166,7 @@ fn read(node: &Node, found: &Found, token_problem: TokenCheck<'_>) -> Option<Con
     let (report, group_by) = top
         .section("report", |section| report(section, found))
         .unwrap_or_else(|| (Report::default(), Vec::new()));
-    let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by, token_problem };
+    let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by, look };
     let tenants = tenants(&top, &general, found);
     top.finish();
     (!tenants.is_empty()).then_some(Config { tenants, poll, metrics, web, ledger, report })
@@ -300,11 +306,6 @@ mod tests {
             ("poll: {usage: 500000000000y}\n", "poll.usage (line 4): "),
             ("ledger: {retention: 11y}\n", "ledger.retention (line 4): "),
             ("ledger: {url: 'postgres://u:secret@h'}\n", "ledger.url (line 4): \"…@h\" "),
-            (
-                "api: {ca_file: /nobody/has/this.pem}\n",
-                "api.ca_file (line 4): /nobody/has/this.pem cannot be read",
-            ),
-            ("api: {ca_file: /dev/null}\n", "api.ca_file (line 4): /dev/null holds no certificate"),
             ("---\napi: {retries: 1}\n", "test.yml (line 4): a second document"),
             ("...\napi: {retries: 1}\n", "test.yml (line 5): a second document"),
             ("prices: {vm_hour: {x: [null]}}\n", "prices.vm_hour.x[0].from"),
@@ -328,6 +329,20 @@ mod tests {
     }
 
     #[test]
+    fn certificates_are_looked_at_where_they_are_needed() {
+        let look = Look { ca_file: crate::config::ca_file::problem, ..Look::AT_NOTHING };
+        for (path, problem) in [
+            ("/nobody/has/this.pem", "/nobody/has/this.pem cannot be read"),
+            ("/dev/null", "/dev/null holds no certificate"),
+        ] {
+            let text = format!("{TENANT}api: {{ca_file: {path}}}\n");
+            let found = read_yaml(&text, "test.yml", look).unwrap_err().to_string();
+            assert!(found.contains(&format!("api.ca_file (line 4): {problem}")), "{found}");
+            assert!(from_yaml(&text, "test.yml").is_ok());
+        }
+    }
+
+    #[test]
     fn the_environment_makes_one_tenant() {
         let environment = |name: &str| match name {
             "FLEXVM_API_TOKEN" => Some("secret".to_owned()),
@@ -335,11 +350,13 @@ mod tests {
             "FLEXVM_REPORT_DIRECTORY" => Some("/tmp/r".to_owned()),
             _ => None,
         };
-        let loaded = load(None, &environment, &|_, _| None).unwrap();
+        let loaded = load(None, &environment, Look::AT_NOTHING).unwrap();
         let tenant = &loaded.config.tenants[0];
         assert_eq!((&*tenant.name, tenant.base_url.as_str()), ("default", "http://127.0.0.1:1/x"));
         assert_eq!(loaded.config.report.directory, Path::new("/tmp/r"));
         assert!(!format!("{loaded:?}").contains("secret"));
-        assert!(load(None, &|_| None, &|_, _| None).unwrap_err().to_string().contains("FLEXVM_API_TOKEN"));
+        assert!(
+            load(None, &|_| None, Look::AT_NOTHING).unwrap_err().to_string().contains("FLEXVM_API_TOKEN")
+        );
     }
 }

@@ -38,7 +38,9 @@ fn a_running_daemons_ledger_is_copied_described_and_listed() {
         .map(|it| it.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(!names.iter().any(|name| name.contains(".tmp")), "{names:?}");
-    let copy = text.replace("sqlite:l.db", "sqlite:copy.db");
+    // A copy is read where there is neither a token nor a certificate.
+    let copy = text.replace("sqlite:l.db", "sqlite:copy.db").replace("token_file: token", "token_file: none");
+    let copy = copy.replace("api: {", "api: {ca_file: none.pem, ");
     let seen = place.run_with(&copy, &["ledger", "inspect"]);
     assert!(seen.stdout.contains(" published, ") && seen.stdout.contains("check: ok"), "{}", seen.stdout);
     assert_eq!(get(&address, "/-/healthy", "").0, 200);

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
+use super::Look;
 use crate::config::base_url::quoted;
-use crate::config::ca_file;
 use crate::config::schedule::Schedule;
 use crate::config::yaml::{Found, Section, duration, scalar};
 use crate::config::{Api, Ledger, Metrics, Poll, Report, Restate, TagRule, Web, WebReports};
 
-pub(super) fn api(section: &Section<'_>, default: Api) -> Api {
+pub(super) fn api(section: &Section<'_>, default: Api, look: Look<'_>) -> Api {
     let positive = |key: &'static str, default| match section.duration(key) {
         Some(duration) if duration.is_zero() => {
             section.problem(key, "must be more than zero: a request without a limit can hang for ever");
@@ -24,7 +24,7 @@ pub(super) fn api(section: &Section<'_>, default: Api) -> Api {
         timeout: positive("timeout", default.timeout),
         connect_timeout: positive("connect_timeout", default.connect_timeout),
         allow_http: section.boolean("allow_http").unwrap_or(default.allow_http),
-        ca_file: section.value("ca_file", |scalar| ca_file::checked(scalar.as_str())).or(default.ca_file),
+        ca_file: section.value("ca_file", |scalar| ca_file(scalar.as_str(), look)).or(default.ca_file),
         proxy: section.value("proxy", |scalar| proxy(scalar.as_str())).or(default.proxy),
         page_size: section.number("page_size", 1..=10_000).unwrap_or(default.page_size),
         concurrency: section
@@ -33,6 +33,14 @@ pub(super) fn api(section: &Section<'_>, default: Api) -> Api {
         max_body: section.value("max_body", |scalar| bytes(scalar.as_str())).unwrap_or(default.max_body),
         retries: section.number("retries", 0..=20).unwrap_or(default.retries),
     }
+}
+
+fn ca_file(text: &str, look: Look<'_>) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    let path = PathBuf::from(text);
+    (look.ca_file)(&path).map_or(Ok(path), Err)
 }
 
 fn proxy(text: &str) -> Result<Url, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::sections::{api, group_by};
-use super::{DEFAULT_BASE_URL, TokenCheck};
+use super::{DEFAULT_BASE_URL, Look};
 use crate::config::yaml::{Found, Section};
 use crate::config::{Api, Prices, Tenant, TokenSource, base_url, prices};
 
@@ -13,7 +13,7 @@ pub(super) struct General<'a> {
     pub api: &'a Api,
     pub prices: Option<&'a Arc<Prices>>,
     pub group_by: &'a [String],
-    pub token_problem: TokenCheck<'a>,
+    pub look: Look<'a>,
 }
 
 pub(super) fn tenants(top: &Section<'_>, general: &General<'_>, found: &Found) -> Vec<Arc<Tenant>> {
@@ -53,7 +53,7 @@ fn tenant(
     found: &Found,
 ) -> Option<Tenant> {
     let api = section
-        .section("api", |inner| api(inner, general.api.clone()))
+        .section("api", |inner| api(inner, general.api.clone(), general.look))
         .unwrap_or_else(|| general.api.clone());
     let prices = section
         .section("prices", |inner| Arc::new(prices::read(inner, found)))
@@ -85,7 +85,7 @@ fn tenant(
     if let Some(source) = &token {
         let key = if matches!(source, TokenSource::Env(_)) { "token_env" } else { "token_file" };
         // A tenant without a proper name is told apart by its place in the list.
-        if let Some(message) = (general.token_problem)(name.as_deref().unwrap_or("without a name"), source) {
+        if let Some(message) = (general.look.token)(name.as_deref().unwrap_or("without a name"), source) {
             section.problem(key, message);
         }
     }
