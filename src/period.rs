@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::Date;
+use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
@@ -133,7 +134,16 @@ impl<'de> serde::Deserialize<'de> for Month {
 /// A timestamp as every file writes it: whole seconds, `2026-10-01T00:00:00Z`.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+    let mut text = String::new();
+    write_rfc3339(&mut text, at);
+    text
+}
+
+/// The same behind what `text` holds.
+pub fn write_rfc3339(text: &mut String, at: Timestamp) {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new();
+    // Writing to a `String` cannot fail.
+    let _ = PRINTER.print_timestamp(&Timestamp::from_second(at.as_second()).unwrap_or(at), text);
 }
 
 #[cfg(test)]

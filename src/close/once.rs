@@ -4,6 +4,8 @@
 //! its folder appears; then it is published. Until that transaction there is nothing; from then on
 //! whoever comes next makes the same bytes from what is stored.
 
+use std::{panic, thread};
+
 use fail::fail_point;
 
 use super::{CloseError, Closer};
@@ -177,14 +179,19 @@ impl Closer {
         }
         fail_point!("close::fetched", |_| std::process::abort());
         let previous = self.superseded(&folder, &turn, frozen)?;
-        let prepared = turn.prepare(&frozen.inputs(), revision, previous.as_ref())?;
+        let (packed, prepared) = thread::scope(|scope| {
+            let packed = scope.spawn(|| frozen.pack());
+            let prepared = turn.prepare(&frozen.inputs(), revision, previous.as_ref());
+            (packed.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), prepared)
+        });
+        let prepared = prepared?;
         fail_point!("close::prepared", |_| std::process::abort());
         let row = RevisionRow {
             revision,
             published: false,
             digest: prepared.digest.clone(),
             closed_at: self.clock.now(),
-            inputs: Some(frozen.pack().map_err(|error| CloseError::Inputs(error.to_string()))?),
+            inputs: Some(packed.map_err(|error| CloseError::Inputs(error.to_string()))?),
         };
         let digest = row.digest.clone();
         let recorded = self.ledger.record_revision(self.tenant(), month, row)?;

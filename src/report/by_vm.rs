@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use super::Frame;
 use super::columns::{SECONDS, Table};
 use super::tally::Tally;
-use crate::period::rfc3339;
 
 const VM_COLUMNS: [&str; 14] = [
     "vm_id",
@@ -51,11 +50,14 @@ pub fn write<W: Write>(out: W, frame: &Frame<'_>, tally: &Tally<'_>) -> io::Resu
         }
         table.json(&vm.tags)?;
         table.text(vm.status.as_str())?;
-        table.number(rfc3339(vm.created_at))?;
-        table.maybe(vm.released_at.map(rfc3339))?;
-        table.number(rfc3339(line.life.start))?;
-        table.number(rfc3339(line.life.end))?;
-        table.number(vm.vm_hours)?;
+        table.time(vm.created_at)?;
+        match vm.released_at {
+            Some(at) => table.time(at)?,
+            None => table.word("")?,
+        }
+        table.time(line.life.start)?;
+        table.time(line.life.end)?;
+        table.count(vm.vm_hours)?;
         table.seconds(&line.seconds)?;
         let (size, sums) = (tally.size(line), tally.sums_of(line));
         table.maybe(size.map(|size| size.vcpus))?;

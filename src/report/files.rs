@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::{panic, thread};
 
 use fail::fail_point;
 
@@ -36,22 +37,31 @@ pub fn write_all(
             write(out).map(|(out, rows)| (out, Some(rows)))
         })
     };
-    let mut entries = vec![
-        csv("by-tag.csv", &|out| by_tag::write(out, &frame, tally))?,
-        csv("by-group.csv", &|out| by_group::write(out, &frame, tally, inputs.group_by))?,
-        csv("by-vm.csv", &|out| by_vm::write(out, &frame, tally))?,
-        csv("control.csv", &|out| control::write(out, &frame, tally, &reconciliation))?,
-    ];
+    let provider_report = || {
+        file(folder, format!("{}{PROVIDER_REPORT}", frame.prefix()), |mut out| {
+            out.write_all(inputs.body)?;
+            Ok((out, None))
+        })
+    };
+    // The two long ones are written at once.
+    let (provider_report, entries) = thread::scope(|scope| {
+        let provider_report = scope.spawn(provider_report);
+        let entries = [
+            csv("by-tag.csv", &|out| by_tag::write(out, &frame, tally)),
+            csv("by-group.csv", &|out| by_group::write(out, &frame, tally, inputs.group_by)),
+            csv("by-vm.csv", &|out| by_vm::write(out, &frame, tally)),
+            csv("control.csv", &|out| control::write(out, &frame, tally, &reconciliation)),
+        ];
+        (provider_report.join(), entries)
+    });
+    let mut entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
     if let Some(previous) = previous {
         let before = Frame { revision: Revision::Final(previous.revision), ..frame }.prefix();
         entries.push(csv("changes.csv", &|out| {
             changes::write(out, &frame, (&previous.dir, &before), (folder, &frame.prefix()))
         })?);
     }
-    entries.push(file(folder, format!("{}{PROVIDER_REPORT}", frame.prefix()), |mut out| {
-        out.write_all(inputs.body)?;
-        Ok((out, None))
-    })?);
+    entries.push(provider_report.unwrap_or_else(|panic| panic::resume_unwind(panic))?);
     entries.push(file(folder, format!("{}{MANIFEST}", frame.prefix()), |mut out| {
         manifest::write(&mut out, inputs, &frame, tally, &reconciliation, &entries)?;
         out.write_all(b"\n")?;

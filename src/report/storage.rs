@@ -136,6 +136,9 @@ impl Drop for NewFolder {
     }
 }
 
+/// Most bytes that are written at once.
+const PIECE: usize = 1 << 18;
+
 /// A new file that knows its length and its SHA-256 while it is written.
 pub struct Hashed {
     file: BufWriter<File>,
@@ -157,7 +160,8 @@ impl Hashed {
 
 impl Write for Hashed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        // A piece at a time: what was just written is still in the processor's caches when it is digested.
+        let written = self.file.write(&bytes[..bytes.len().min(PIECE)])?;
         self.sha256.update(&bytes[..written]);
         self.bytes += written as u64;
         Ok(written)

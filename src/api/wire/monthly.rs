@@ -65,6 +65,9 @@ impl<'de> Visitor<'de> for Report<'_, '_> {
             }
         }
         let missing = A::Error::missing_field;
+        let mut vms = vms.ok_or_else(|| missing("vms"))?;
+        // What is made of a month goes by id, several times: what is in order already is not sorted again.
+        vms.sort_by(|a: &ReportVm, b| a.id.cmp(&b.id));
         let count =
             |count: Option<Count>, field| count.unwrap_or_default().get(field).map_err(A::Error::custom);
         Ok(MonthlyReport {
@@ -73,7 +76,7 @@ impl<'de> Visitor<'de> for Report<'_, '_> {
             total_active_vms: count(total_active_vms, "total_active_vms")?,
             clouds: clouds.ok_or_else(|| missing("clouds"))?,
             by_tag: by_tag.ok_or_else(|| missing("by_tag"))?,
-            vms: vms.ok_or_else(|| missing("vms"))?,
+            vms,
         })
     }
 }
