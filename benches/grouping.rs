@@ -21,6 +21,10 @@ use tokio::runtime::Runtime;
 
 use month::Server;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const VMS: usize = 200_000;
 
 /// Rounds of both, one after the other.

@@ -16,6 +16,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
@@ -59,8 +60,8 @@ impl<T, F: FnOnce(&[u8], &Texts) -> Outcome<T> + Send + 'static> Parse<T> for F 
 /// Text and tag sets that repeat, each stored once.
 #[derive(Default)]
 pub(super) struct Texts {
-    words: Mutex<HashSet<Text>>,
-    tags: Mutex<HashSet<Arc<[Text]>>>,
+    words: Mutex<HashSet<Text, RandomState>>,
+    tags: Mutex<HashSet<Arc<[Text]>, RandomState>>,
 }
 
 impl Texts {

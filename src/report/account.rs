@@ -1,14 +1,13 @@
 //! What our own polls say about the provider's report: how well the month was watched, and where
 //! the two disagree about which VMs there were and when they went. Pure.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::{Observations, Seen};
 use crate::period::{Period, seconds_between};
 use crate::snapshot::{MonthlyReport, ReportVm, Text};
+use crate::usage;
 
 /// How far our clock and the provider's may be apart before their times are said to differ.
 const TOLERANCE_SECONDS: i64 = 120;
@@ -59,19 +58,19 @@ impl Account {
         let polls = &observations.polls;
         let within = &polls
             [polls.partition_point(|at| *at < watched.start)..polls.partition_point(|at| *at < watched.end)];
-        let vms: BTreeMap<&str, &ReportVm> = report.vms.iter().map(|vm| (&*vm.id, vm)).collect();
+        let vms = usage::by_id(report);
         let (mut only_observed, mut releases_differ) = (Vec::new(), Vec::new());
         for (vm_id, history) in &observations.histories {
             let Some(sighting) = sighting(history, polls, watched) else { continue };
-            match vms.get(&**vm_id) {
-                None => only_observed.push(vm_id.clone()),
-                Some(vm) if differs(vm, &sighting, watched) => releases_differ.push(ReleaseDiffers {
+            match vms.binary_search_by(|vm| vm.id.cmp(vm_id)).map(|at| vms[at]) {
+                Err(_) => only_observed.push(vm_id.clone()),
+                Ok(vm) if differs(vm, &sighting, watched) => releases_differ.push(ReleaseDiffers {
                     vm_id: vm_id.clone(),
                     released_at: vm.released_at,
                     last_seen: sighting.last_seen,
                     gone_at: sighting.gone_at,
                 }),
-                Some(_) => {}
+                Ok(_) => {}
             }
         }
         only_observed.sort();

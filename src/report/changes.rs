@@ -32,8 +32,7 @@ pub struct Changed {
 #[must_use]
 pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
     let end = before.period.end;
-    let lines = |report| usage::lines(report, end, &NoWitness);
-    let (old, new) = (lines(before), lines(after));
+    let [old, new] = [before, after].map(|report| usage::lines(report, end, &NoWitness).collect::<Vec<_>>());
     let mut pairs: BTreeMap<&Text, [Option<&Line<'_>>; 2]> = BTreeMap::new();
     for (side, lines) in [&old, &new].into_iter().enumerate() {
         for line in lines {

@@ -2,6 +2,7 @@
 //!
 //! The same figures for `report` (of a month's files, or of a dry run) and for `check --online`.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -48,10 +49,11 @@ pub struct TagCoverage {
 impl Coverage {
     /// Sums up lines of one month; a VM with two tags of one key counts once under it.
     #[must_use]
-    pub fn of(lines: &[Line<'_>]) -> Self {
+    pub fn of<'a>(lines: impl IntoIterator<Item: Borrow<Line<'a>>>) -> Self {
         let (mut all, mut untagged) = (Totals::default(), Totals::default());
         let mut keys: BTreeMap<&str, Totals> = BTreeMap::new();
         for line in lines {
+            let line: &Line<'a> = line.borrow();
             let totals = line.totals();
             all += totals;
             if line.vm.tags.is_empty() {

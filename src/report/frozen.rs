@@ -72,7 +72,7 @@ impl Observed {
     #[must_use]
     pub fn of(observations: &Observations, monthly: &api::Monthly, fetched_at: Timestamp) -> Self {
         let lines = usage::lines(&monthly.report, fetched_at, &NoWitness);
-        let seen = lines.iter().filter_map(|line| {
+        let seen = lines.filter_map(|line| {
             let seconds = observations.observed(&line.vm.id, line.life)?;
             Some((line.vm.id.clone(), OBSERVED.map(|of| seconds.get(of))))
         });

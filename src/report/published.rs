@@ -143,7 +143,7 @@ impl Published {
     /// Which tag keys cover how much of the month, by what the provider answered when it was closed.
     pub fn coverage(&self) -> Result<Coverage, ReportError> {
         let monthly = self.provider_report()?;
-        Ok(Coverage::of(&usage::lines(&monthly.report, self.fetched_at, &NoWitness)))
+        Ok(Coverage::of(usage::lines(&monthly.report, self.fetched_at, &NoWitness)))
     }
 
     /// The month as gauges show it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use rust_decimal::Decimal;
 
 use super::decimal::Hundredths;
@@ -120,8 +121,8 @@ pub struct Tally<'a> {
     pub clouds: BTreeMap<&'a str, Sums>,
     /// The provider's rows by cloud id.
     pub provider_clouds: BTreeMap<&'a str, &'a ReportCloud>,
-    names: HashMap<&'a str, CloudNames<'a>>,
-    sizes: HashMap<&'a str, Size>,
+    names: HashMap<&'a str, CloudNames<'a>, RandomState>,
+    sizes: HashMap<&'a str, Size, RandomState>,
     prices: Option<&'a Prices>,
     month: Month,
 }
@@ -135,7 +136,7 @@ impl<'a> Tally<'a> {
             return Err(ReportError::Hours(hours));
         }
         let provider_clouds = provider_clouds(&inputs.monthly.clouds)?;
-        let mut names: HashMap<_, _> = provider_clouds
+        let mut names: HashMap<_, _, _> = provider_clouds
             .iter()
             .map(|(id, row)| (*id, CloudNames { name: "", site: Some(&*row.site) }))
             .collect();
@@ -146,7 +147,7 @@ impl<'a> Tally<'a> {
                 .map(|cloud| (&*cloud.id, CloudNames { name: &cloud.name, site: Some(&cloud.site) })),
         );
         let mut tally = Self {
-            lines: usage::lines(inputs.monthly, inputs.fetched_at, inputs.witness),
+            lines: usage::lines(inputs.monthly, inputs.fetched_at, inputs.witness).collect(),
             total: Sums::default(),
             tags: BTreeMap::new(),
             untagged: Sums::default(),
@@ -165,7 +166,7 @@ impl<'a> Tally<'a> {
     fn sum_up(&mut self, grouping: &Grouping<'_>) {
         let lines = std::mem::take(&mut self.lines);
         // Build farms make thousands of VMs with one set of tags: each set is grouped once.
-        let mut sets: HashMap<&'a [Text], Sums> = HashMap::new();
+        let mut sets: HashMap<&'a [Text], Sums, RandomState> = HashMap::default();
         for line in &lines {
             let (vm, sums) = (line.vm, self.sums_of(line));
             self.total.add(&sums);

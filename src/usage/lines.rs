@@ -146,15 +146,19 @@ pub struct Line<'a> {
 ///
 /// `vm_seconds = max(0, min(released, end) − max(created, start))`, where a VM that lives is counted
 /// up to `fetched_at`, and `at_start + created − released = at_end` for every line.
-#[must_use]
-pub fn lines<'a>(report: &'a MonthlyReport, fetched_at: Timestamp, witness: &dyn Witness) -> Vec<Line<'a>> {
+pub fn lines<'a>(
+    report: &'a MonthlyReport,
+    fetched_at: Timestamp,
+    witness: &dyn Witness,
+) -> impl Iterator<Item = Line<'a>> {
     let mut vms = by_id(report);
     vms.dedup_by(|a, b| a.id == b.id);
-    vms.into_iter().map(|vm| line(vm, report.period, fetched_at, witness)).collect()
+    vms.into_iter().map(move |vm| line(vm, report.period, fetched_at, witness))
 }
 
 /// The report's rows by VM id.
-fn by_id(report: &MonthlyReport) -> Vec<&ReportVm> {
+#[must_use]
+pub fn by_id(report: &MonthlyReport) -> Vec<&ReportVm> {
     let mut vms: Vec<_> = report.vms.iter().collect();
     vms.sort_by(|a, b| a.id.cmp(&b.id));
     vms

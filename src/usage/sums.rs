@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
@@ -72,8 +73,8 @@ impl PeriodUsage {
             currency: prices.map(|prices| prices.currency.as_str().into()),
         };
         // Build farms make thousands of VMs with one set of tags: each set is grouped once.
-        let mut labels: HashMap<&[Text], Text> = HashMap::new();
-        for line in &lines(report, fetched_at, witness) {
+        let mut labels: HashMap<&[Text], Text, RandomState> = HashMap::default();
+        for line in lines(report, fetched_at, witness) {
             let (totals, vm) = (line.totals(), line.vm);
             let cost = line.internal_cost(prices, month);
             usage.total += totals;

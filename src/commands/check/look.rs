@@ -133,7 +133,7 @@ pub async fn at(
     seen.tag_coverage = answers.month.as_ref().map(|(month, monthly)| {
         let lines = usage::lines(&monthly.report, now, &NoWitness);
         let ended = seconds_between(month.period().end, now) > 0;
-        MonthCoverage { month: month.to_string(), ended, coverage: Coverage::of(&lines) }
+        MonthCoverage { month: month.to_string(), ended, coverage: Coverage::of(lines) }
     });
     seen.missing.extend(missing::of(&Facts {
         tenant,
