@@ -21,10 +21,6 @@ use tokio::runtime::Runtime;
 
 use month::Server;
 
-/// As in the program.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 const VMS: usize = 200_000;
 
 /// Rounds of both, one after the other.
@@ -42,9 +38,8 @@ fn main() {
     let (mut whole, mut ours, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let folder = tempfile::tempdir().expect("a folder");
-        let started = Instant::now();
-        let files = runtime.block_on(month::close(&server.url, folder.path(), VMS));
-        whole.push(started.elapsed());
+        let (files, took) = runtime.block_on(month::close(&server.url, folder.path(), VMS));
+        whole.push(took);
         ours.push(files_alone(folder.path()));
         one.push(duckdb(&files, folder.path(), 1));
         two.push(duckdb(&files, folder.path(), 2));

@@ -3,9 +3,10 @@
 
 use std::convert::Infallible;
 use std::io::BufRead as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flexvm_exporter::api::{Client, NoObserver};
@@ -24,6 +25,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MONTHLY: &str = "/v3/flexVM/reports/monthly";
 
@@ -73,8 +78,9 @@ pub fn last_month() -> Month {
     Month::of(Clock::system().now()).previous()
 }
 
-/// Closes the month from `url` into `folder`, as the daemon does; the folder of its files.
-pub async fn close(url: &str, folder: &Path, vms: usize) -> std::path::PathBuf {
+/// Closes the month from `url` into `folder`, as the daemon does; the folder of its files, and how
+/// long that took.
+pub async fn close(url: &str, folder: &Path, vms: usize) -> (PathBuf, Duration) {
     let tenant = Arc::new(Tenant {
         name: "bench".into(),
         base_url: url.parse().expect("an address"),
@@ -94,9 +100,11 @@ pub async fn close(url: &str, folder: &Path, vms: usize) -> std::path::PathBuf {
     let ledger = Ledger::open(&config.ledger.path).expect("a ledger");
     let client = Client::new(&tenant, Arc::new(NoObserver)).expect("a client");
     let closer = Closer::new(tenant, client, ledger, Clock::system(), Arc::new(config));
+    let started = Instant::now();
     let outcome = closer.close(last_month()).await.expect("a closed month");
+    let took = started.elapsed();
     assert_eq!(outcome.published().totals.vms, vms as u64, "each VM is a line of its own");
-    outcome.published().dir.clone()
+    (outcome.published().dir.clone(), took)
 }
 
 /// Serves a month of so many VMs: rows of the simulator's, each again and again with ids of their own.

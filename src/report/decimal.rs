@@ -11,12 +11,22 @@ pub struct Hundredths(pub u128);
 impl Hundredths {
     /// `units` × `seconds` ÷ 3600, rounded half up to two decimals.
     pub fn unit_hours(units: u64, seconds: u64) -> Self {
-        Self((u128::from(units) * u128::from(seconds) + 18) / 36)
+        Self(rounded(units, seconds, 36))
     }
 
     /// `mib` ÷ 1024 × `seconds` ÷ 3600, rounded half up to two decimals.
     pub fn gib_hours(mib: u64, seconds: u64) -> Self {
-        Self((u128::from(mib) * u128::from(seconds) + 18_432) / 36_864)
+        Self(rounded(mib, seconds, 36_864))
+    }
+}
+
+/// `size` × `seconds` ÷ `divisor`, rounded half up; `divisor` is even.
+fn rounded(size: u64, seconds: u64, divisor: u32) -> u128 {
+    let half = u64::from(divisor / 2);
+    match size.checked_mul(seconds).and_then(|product| product.checked_add(half)) {
+        // Nearly always, and many times as quick.
+        Some(sum) => (sum / u64::from(divisor)).into(),
+        None => (u128::from(size) * u128::from(seconds) + u128::from(half)) / u128::from(divisor),
     }
 }
 
