@@ -156,13 +156,17 @@ impl Closer {
         Ok(closed)
     }
 
-    /// Reads the files of every closed month's current revision; lost ones are made again. The months
-    /// that are not what the ledger recorded, and why.
+    /// Reads the files of every closed month, of all its revisions; lost ones are made again. The
+    /// months that are not what the ledger recorded, and why.
     pub async fn audit(&self) -> Result<Vec<(Month, CloseError)>, CloseError> {
         let closed = self.blocking(|closer| Ok(closer.ledger.closed_at(closer.tenant())?)).await?;
         let mut wrong = Vec::new();
         for month in closed.into_keys() {
-            if let Err(error) = self.blocking(move |closer| closer.settle(month)).await {
+            let settled = self.blocking(move |closer| {
+                closer.settle(month)?;
+                closer.settle_replaced(month)
+            });
+            if let Err(error) = settled.await {
                 wrong.push((month, error));
             }
         }

@@ -8,7 +8,7 @@ use std::{panic, thread};
 
 use fail::fail_point;
 
-use super::{CloseError, Closer};
+use super::{CloseError, Closer, FIRST};
 use crate::ledger::RevisionRow;
 use crate::period::Month;
 use crate::poll::describe;
@@ -20,16 +20,29 @@ impl Closer {
     pub(super) fn settle(&self, month: Month) -> Result<Option<Outcome>, CloseError> {
         let folder = self.folder()?;
         if let Some(row) = self.row(month)?
-            && row.published
-            // What is wrong with it is said, or mended, in turn.
             && let Ok(Some(published)) = folder.current(month)
-            && (published.revision, &published.digest) == (row.revision, &row.digest)
-            && published.verify().is_ok()
+            && is_as_recorded(&published, &row)
         {
             return Ok(Some(Outcome::Already(published)));
         }
+        // What is wrong with it is said, or mended, in turn.
         let turn = folder.turn()?;
         self.settle_in_turn(&folder, &turn, month)
+    }
+
+    /// Likewise the revisions that newer ones replaced: they are what was signed once. Blocks.
+    pub(super) fn settle_replaced(&self, month: Month) -> Result<(), CloseError> {
+        let folder = self.folder()?;
+        let newest = self.row(month)?.map_or(FIRST, |row| row.revision);
+        for number in FIRST..newest {
+            // One that was taken in from a folder need not be the first.
+            let Some(row) = self.ledger.revision_at(self.tenant(), month, number)? else { continue };
+            let there = folder.revision(month, number);
+            if !matches!(&there, Ok(Some(published)) if is_as_recorded(published, &row)) {
+                self.complete(&folder, &folder.turn()?, month, &row)?;
+            }
+        }
+        Ok(())
     }
 
     fn settle_in_turn(
@@ -215,6 +228,13 @@ impl Closer {
     fn row(&self, month: Month) -> Result<Option<RevisionRow>, CloseError> {
         Ok(self.ledger.revision(self.tenant(), month)?)
     }
+}
+
+/// Whether a revision is what the ledger knows as published, to the last byte of every file.
+fn is_as_recorded(published: &Published, row: &RevisionRow) -> bool {
+    row.published
+        && (published.revision, &published.digest) == (row.revision, &row.digest)
+        && published.verify().is_ok()
 }
 
 /// A revision whose files are not, or cannot be made, what the ledger recorded.

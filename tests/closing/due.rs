@@ -199,6 +199,32 @@ async fn closed_months_are_verified_at_start_and_daily() {
 }
 
 #[tokio::test]
+async fn revisions_that_were_replaced_are_verified_too() {
+    let stage = Stage::new("2026-11-05T00:00:00Z").await;
+    stage.closer().close(month("2026-10")).await.unwrap();
+    let Outcome::Written(second) = stage.closer().restate(month("2026-10"), "a test").await.unwrap() else {
+        panic!("not written")
+    };
+    assert_eq!(second.revision, 2);
+    assert_eq!(stage.closer().audit().await.unwrap().len(), 0);
+    let files = stage.files();
+    for name in files.keys().filter(|path| path.to_string_lossy().contains("/r01/")) {
+        fs::write(name, "altered").unwrap();
+        let wrong = stage.closer().audit().await.unwrap();
+        let [(wrong_month, error)] = &wrong[..] else { panic!("{wrong:?}") };
+        assert_eq!((*wrong_month, error.reason().as_str()), (month("2026-10"), "exists"));
+        assert!(error.to_string().contains("r01"), "{error}");
+        assert_eq!(fs::read(name).unwrap(), b"altered");
+        fs::remove_file(name).unwrap();
+        assert_eq!(stage.closer().audit().await.unwrap().len(), 0);
+        assert_eq!(stage.files(), files, "{}", name.display());
+    }
+    fs::remove_dir_all(second.dir.with_file_name("r01")).unwrap();
+    assert_eq!(stage.closer().audit().await.unwrap().len(), 0);
+    assert_eq!(stage.files(), files);
+}
+
+#[tokio::test]
 async fn a_month_that_has_not_ended_by_the_apis_clock_is_not_closed() {
     // The stage's clock is the API's, too; this closer's is half a day ahead.
     let stage = Stage::new("2026-10-31T23:59:00Z").await;

@@ -91,7 +91,9 @@ fn calls(trace: &str) -> Vec<Call> {
         } else if text.starts_with("<... ") {
             let Some((began, head)) = open.remove(thread) else { continue };
             let (_, tail) = text.split_once("resumed>").unwrap();
-            calls.push(Call { began, ended: number, text: format!("{head}{tail}") });
+            // `strace` puts the results of such calls into a column of their own.
+            let tail = tail.split_whitespace().collect::<Vec<_>>().join(" ");
+            calls.push(Call { began, ended: number, text: format!("{}{tail}", head.trim_end()) });
         } else {
             calls.push(Call { began: number, ended: number, text: text.to_owned() });
         }
@@ -102,7 +104,8 @@ fn calls(trace: &str) -> Vec<Call> {
 /// What a call is, if it concerns files below `root`.
 fn event(text: &str, root: &Path, began: usize) -> Option<Event> {
     let (name, rest) = text.split_once('(')?;
-    let arguments = &rest[..rest.rfind(") = ")?];
+    let arguments = rest.rfind(") = ").map(|end| &rest[..end]);
+    let arguments = arguments.unwrap_or_else(|| panic!("a call that cannot be read: {text:.200}"));
     let parts: Vec<&str> = arguments.split(", ").collect();
     let below = |path: PathBuf| path.strip_prefix(root).ok().map(Path::to_owned);
     let ours = |path: &Path| !path.to_string_lossy().ends_with("-shm");
