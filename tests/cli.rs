@@ -15,6 +15,8 @@ mod demo;
 mod groups;
 #[path = "cli/ledger.rs"]
 mod ledger;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/place.rs"]
 mod place;
 mod program;

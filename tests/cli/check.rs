@@ -203,6 +203,7 @@ async fn what_is_missing_is_said() {
     assert!(has("endpoint", "no series of capacity"), "{missing:?}");
     assert!(has("group_by", "nobody-has-it"), "{missing:?}");
     assert!(has("prices", " h of ") && has("prices", "have no price"), "{missing:?}");
+    assert!(has("prices", "neither in the catalogue nor used then: \"vm.none\""), "{missing:?}");
     assert!(row(&checked, "images")["error"].as_str().unwrap().contains("not for this key"));
     let here = checked["missing"].as_array().unwrap();
     assert_eq!(here.len(), 1, "{here:?}");

@@ -204,6 +204,21 @@ fn prices(facts: &Facts<'_>) -> Option<Missing> {
     if !idle.is_empty() {
         parts.push(format!("not used then, and without a price: {}", names(idle)));
     }
+    // A mistyped name would show only as hours without a price.
+    if facts.results.get(&Endpoint::InstanceTypes).is_some_and(Result::is_ok) {
+        let strange: Vec<String> = prices
+            .vm_hour
+            .keys()
+            .filter(|name| {
+                !facts.instance_types.iter().any(|it| &*it.name == *name)
+                    && !report.vms.iter().any(|vm| &*vm.instance_type == *name)
+            })
+            .map(|name| format!("{name:?}"))
+            .collect();
+        if !strange.is_empty() {
+            parts.push(format!("priced, but neither in the catalogue nor used then: {}", names(strange)));
+        }
+    }
     (!parts.is_empty()).then(|| Missing::new(What::Prices, format!("{} (prices.vm_hour)", parts.join("; "))))
 }
 
