@@ -290,7 +290,12 @@ impl Closer {
     /// there are any, else a provisional report.
     pub async fn copy(&self, month: Month, out: PathBuf) -> Result<Published, CloseError> {
         if let Some(published) = self.closed(month).await? {
-            return self.blocking(move |_| Ok(published.copy_to(&out)?)).await;
+            return self
+                .blocking(move |closer| {
+                    closer.confirm(&published)?;
+                    Ok(published.copy_to(&out)?)
+                })
+                .await;
         }
         let frozen = self.freeze(month, None).await?;
         self.blocking(move |_| Ok(crate::report::write_copy(&frozen.inputs(), &out)?)).await

@@ -9,7 +9,7 @@ use std::{panic, thread};
 use fail::fail_point;
 
 use super::{CloseError, Closer, FIRST};
-use crate::ledger::RevisionRow;
+use crate::ledger::{LedgerError, RevisionRow};
 use crate::period::Month;
 use crate::poll::describe;
 use crate::report::{Folder, Frozen, Outcome, Prepared, Published, ReportError, Turn};
@@ -43,6 +43,19 @@ impl Closer {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that a revision is the recorded one, if one is recorded; nothing is mended. Blocks.
+    pub(super) fn confirm(&self, published: &Published) -> Result<(), CloseError> {
+        let (month, revision) = (published.month, published.revision);
+        let row = match self.ledger.revision_at(self.tenant(), month, revision) {
+            Err(LedgerError::Missing(_)) => None,
+            row => row?,
+        };
+        if row.is_some_and(|row| row.digest != published.digest) {
+            return Err(not_recorded(&self.reports(), month, revision, "its SHA256SUMS is another"));
+        }
+        Ok(published.verify()?)
     }
 
     fn settle_in_turn(

@@ -175,6 +175,18 @@ fn a_copy_closes_nothing() {
         assert_eq!(std::fs::read(place.path("copy").join(path.file_name().unwrap())).unwrap(), *bytes);
     }
     assert_eq!(place.files("out"), before);
+    // What was altered is not passed on, not even where the list of checksums was made to fit.
+    std::fs::remove_dir_all(place.path("copy")).unwrap();
+    for end in ["_by-tag.csv", "_SHA256SUMS"] {
+        let ends = |path: &&std::path::PathBuf| path.to_string_lossy().ends_with(end);
+        let (name, bytes) = before.iter().find(|(path, _)| ends(path)).unwrap();
+        let file = place.path("").join(name);
+        std::fs::write(&file, [&bytes[..], b"\n"].concat()).unwrap();
+        let ended = copy();
+        assert_eq!(ended.code, Some(1), "{end}: {}", ended.stdout);
+        assert!(!place.path("copy").exists(), "{end}: {}", ended.stderr);
+        std::fs::write(&file, bytes).unwrap();
+    }
 }
 
 #[test]
