@@ -9,7 +9,7 @@ mod retention;
 
 pub use restate::Restatement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,18 +159,23 @@ impl Closer {
     /// Reads the files of every closed month, of all its revisions; lost ones are made again. The
     /// months that are not what the ledger recorded, and why.
     pub async fn audit(&self) -> Result<Vec<(Month, CloseError)>, CloseError> {
-        let closed = self.blocking(|closer| Ok(closer.ledger.closed_at(closer.tenant())?)).await?;
+        let months = self.blocking(|closer| {
+            let mut months: BTreeSet<Month> = closer.ledger.closed_at(closer.tenant())?.into_keys().collect();
+            // Those that the ledger does not know are taken in.
+            months.extend(closer.reports().closed()?);
+            Ok(months)
+        });
         let mut wrong = Vec::new();
-        for month in closed.into_keys() {
-            let settled = self.blocking(move |closer| {
-                closer.settle(month)?;
-                closer.settle_replaced(month)
-            });
-            if let Err(error) = settled.await {
-                wrong.push((month, error));
-            }
+        for month in months.await? {
+            let of_month = self.blocking(move |closer| Ok(closer.settle_all(month))).await?;
+            wrong.extend(of_month.into_iter().map(|error| (month, error)));
         }
         Ok(wrong)
+    }
+
+    /// When a month was last closed, whoever did it.
+    pub async fn last_closed(&self) -> Result<Option<Timestamp>, CloseError> {
+        self.blocking(|closer| Ok(closer.ledger.closed_at(closer.tenant())?.into_values().max())).await
     }
 
     /// When a month that has ended can be closed, if one is still settling at `now`.

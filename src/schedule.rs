@@ -139,14 +139,18 @@ impl Worker {
         let (store, self_metrics) = (&self.store, &self.self_metrics);
         for (closer, attempts, audit, watch, shown) in &mut self.closers {
             // Closing can take long when the API is slow; what is closed is there before.
-            shown.refresh(closer, store, self_metrics).await;
+            shown.refresh(closer, &audit.wrong, store, self_metrics).await;
             if scheduled || attempts.at.is_some_and(|at| at <= Instant::now()) {
                 close_due(closer, attempts, now, self_metrics).await;
-                shown.refresh(closer, store, self_metrics).await;
             }
             audit.look(closer, now, self_metrics).await;
+            shown.refresh(closer, &audit.wrong, store, self_metrics).await;
             if watch.look(closer, now, self_metrics).await {
-                shown.refresh(closer, store, self_metrics).await;
+                shown.refresh(closer, &audit.wrong, store, self_metrics).await;
+            }
+            // Also by the command `report`, or before this start.
+            if let Ok(Some(at)) = closer.last_closed().await {
+                self_metrics.report_succeeded(closer.tenant(), at);
             }
             // Also between attempts: a month may have become due that the schedule has not reached.
             if let Ok(due) = closer.due(now).await {

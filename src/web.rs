@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use fail::fail_point;
+use hyper::body::Body as _;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::sync::{mpsc, oneshot};
@@ -98,6 +99,7 @@ impl App {
     pub async fn answer<B>(self: Arc<Self>, request: Request<B>, loopback: bool) -> Response<Answer> {
         fail_point!("web::answer");
         let open = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+        let head = *request.method() == Method::HEAD;
         let access = Arc::clone(&self.access);
         let mut response = if open || access.allows(request.headers()).await {
             self.page(request, loopback).await
@@ -106,6 +108,9 @@ impl App {
         };
         for (name, value) in &access.rules().headers {
             response.headers_mut().insert(name, value.clone());
+        }
+        if head {
+            without_body(&mut response);
         }
         response
     }
@@ -188,7 +193,7 @@ impl App {
     async fn reports(self: Arc<Self>, json: bool) -> Response<Answer> {
         let page = blocking(move || {
             let settings = self.settings.load();
-            let list = reports::list(&settings.directory, &settings.tenants);
+            let list = reports::list(&settings.directory, &settings.tenants).with(&self.store.view());
             if json { list.json() } else { list.html(&self).into_bytes() }
         });
         either(json, page.await)
@@ -317,8 +322,18 @@ fn either(json: bool, page: Option<Vec<u8>>) -> Response<Answer> {
     response
 }
 
+/// What HEAD gets: the length of the body and no body. Over HTTP/1.1 hyper would leave it out itself, over
+/// HTTP/2 it would send it, which clients take for a broken stream.
+fn without_body(response: &mut Response<Answer>) {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    *response.body_mut() = Answer::from(Vec::<u8>::new());
+}
+
 fn method_not_allowed(allowed: &'static str) -> Response<Answer> {
-    let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "This page can only be read.\n");
+    let words = format!("This address takes {allowed} only.\n");
+    let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, words);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }

@@ -29,6 +29,10 @@ const TELLING: usize = 12;
 /// Most bytes read of an answer that is an error: its message is a few sentences.
 const MAX_ERROR_BODY: u64 = 64 << 10;
 
+/// Most bytes reserved because an answer promises them; the rest is reserved as it comes. What never
+/// comes costs no memory, but addresses, of which a limit may leave few.
+const MAX_RESERVE: u64 = 16 << 20;
+
 /// How long an unused connection is kept. Shorter than a minute, so that the first request of a
 /// poll does not meet a connection that a router on the way has long forgotten.
 const IDLE: Duration = Duration::from_secs(50);
@@ -161,8 +165,7 @@ async fn read(mut response: Response, endpoint: Endpoint, limit: u64) -> Result<
     if promised > limit {
         return Err(too_large());
     }
-    // To grow by doubling would copy a large body several times. What never comes costs addresses, not memory.
-    let mut body = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
+    let mut body = Vec::with_capacity(usize::try_from(promised.min(MAX_RESERVE)).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(|source| broken(endpoint, status, source))? {
         if body.len() as u64 + chunk.len() as u64 > limit {
             return Err(too_large());

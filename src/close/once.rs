@@ -19,30 +19,48 @@ impl Closer {
     /// Needs nothing from the API. Blocks.
     pub(super) fn settle(&self, month: Month) -> Result<Option<Outcome>, CloseError> {
         let folder = self.folder()?;
+        let mut problem = None;
         if let Some(row) = self.row(month)?
-            && let Ok(Some(published)) = folder.current(month)
-            && is_as_recorded(&published, &row)
+            && row.published
+            && folder.newest_number(month)? == Some(row.revision)
         {
-            return Ok(Some(Outcome::Already(published)));
+            match there(&folder, month, &row) {
+                Ok(Some(published)) => return Ok(Some(Outcome::Already(published))),
+                found => problem = found.err(),
+            }
         }
         // What is wrong with it is said, or mended, in turn.
-        let turn = folder.turn()?;
+        let turn = in_turn(&folder, problem)?;
         self.settle_in_turn(&folder, &turn, month)
     }
 
-    /// Likewise the revisions that newer ones replaced: they are what was signed once. Blocks.
-    pub(super) fn settle_replaced(&self, month: Month) -> Result<(), CloseError> {
+    /// Looks at every revision of a month, the oldest first, since a newer one is made from the one
+    /// that it replaced; what is wrong with each. Blocks.
+    pub(super) fn settle_all(&self, month: Month) -> Vec<CloseError> {
+        let newest = match self.row(month) {
+            Ok(row) => row.map_or(FIRST, |row| row.revision),
+            Err(error) => return vec![error],
+        };
+        let replaced = (FIRST..newest).map(|number| self.settle_replaced(month, number));
+        let mut wrong: Vec<_> = replaced.filter_map(Result::err).collect();
+        wrong.extend(self.settle(month).err());
+        wrong
+    }
+
+    /// A revision that a newer one replaced: it is what was signed once.
+    fn settle_replaced(&self, month: Month, number: u32) -> Result<(), CloseError> {
         let folder = self.folder()?;
-        let newest = self.row(month)?.map_or(FIRST, |row| row.revision);
-        for number in FIRST..newest {
-            // One that was taken in from a folder need not be the first.
-            let Some(row) = self.ledger.revision_at(self.tenant(), month, number)? else { continue };
-            let there = folder.revision(month, number);
-            if !matches!(&there, Ok(Some(published)) if is_as_recorded(published, &row)) {
-                self.complete(&folder, &folder.turn()?, month, &row)?;
+        let Some(row) = self.ledger.revision_at(self.tenant(), month, number)? else {
+            // The ledger began after it: its own list of checksums is all there is.
+            return Ok(folder.revision(month, number)?.map_or(Ok(()), |published| published.verify())?);
+        };
+        match there(&folder, month, &row) {
+            Ok(Some(_)) => Ok(()),
+            found => {
+                let turn = in_turn(&folder, found.err())?;
+                self.complete(&folder, &turn, month, &row).map(drop)
             }
         }
-        Ok(())
     }
 
     /// Makes sure that a revision is the recorded one, if one is recorded; nothing is mended. Blocks.
@@ -97,16 +115,10 @@ impl Closer {
         month: Month,
         row: &RevisionRow,
     ) -> Result<Outcome, CloseError> {
-        let there = match folder.revision(month, row.revision) {
-            Ok(Some(there)) if there.digest != row.digest => {
-                return Err(not_recorded(folder, month, row.revision, "its SHA256SUMS is another"));
-            }
-            Ok(Some(there)) => there.verify().map(|()| Some(there)),
-            other => other,
-        };
-        let outcome = match there {
+        let outcome = match there(folder, month, row) {
             Ok(Some(there)) => Outcome::Already(there),
             Ok(None) => self.remake(folder, turn, month, row)?,
+            Err(CloseError::Report(problem @ ReportError::NotRecorded { .. })) => return Err(problem.into()),
             Err(problem) => self.mend(folder, turn, month, row, problem)?,
         };
         if row.published {
@@ -146,7 +158,7 @@ impl Closer {
         turn: &Turn<'_>,
         month: Month,
         row: &RevisionRow,
-        problem: ReportError,
+        problem: CloseError,
     ) -> Result<Outcome, CloseError> {
         match self.again(folder, turn, row) {
             Ok(Some(prepared)) if prepared.digest == row.digest => {
@@ -156,9 +168,9 @@ impl Closer {
             }
             Err(error) => {
                 tracing::warn!(tenant = self.tenant(), %month, error = describe(&error), "lost files cannot be made again");
-                Err(problem.into())
+                Err(problem)
             }
-            Ok(_) => Err(problem.into()),
+            Ok(_) => Err(problem),
         }
     }
 
@@ -176,7 +188,7 @@ impl Closer {
         Ok(Some(turn.prepare(&frozen.inputs(), row.revision, previous.as_ref())?))
     }
 
-    /// The revision that `frozen` replaces; made again if it is gone.
+    /// The revision that `frozen` replaces; made again if it is gone, or has lost files.
     fn superseded(
         &self,
         folder: &Folder,
@@ -185,11 +197,11 @@ impl Closer {
     ) -> Result<Option<Published>, CloseError> {
         let Some(supersedes) = &frozen.header.supersedes else { return Ok(None) };
         let (month, revision) = (frozen.header.month, supersedes.revision);
-        if let Some(published) = folder.revision(month, revision)? {
-            return Ok(Some(published));
+        if let Some(row) = self.ledger.revision_at(self.tenant(), month, revision)? {
+            return Ok(Some(self.complete(folder, turn, month, &row)?.published().clone()));
         }
-        match self.ledger.revision_at(self.tenant(), month, revision)? {
-            Some(row) => Ok(Some(self.remake(folder, turn, month, &row)?.published().clone())),
+        match folder.revision(month, revision)? {
+            Some(published) => Ok(Some(published)),
             None => Err(ReportError::NotClosed(month).into()),
         }
     }
@@ -243,11 +255,21 @@ impl Closer {
     }
 }
 
-/// Whether a revision is what the ledger knows as published, to the last byte of every file.
-fn is_as_recorded(published: &Published, row: &RevisionRow) -> bool {
-    row.published
-        && (published.revision, &published.digest) == (row.revision, &row.digest)
-        && published.verify().is_ok()
+/// A recorded revision as it is on disk, if it is the recorded one to the last byte of every file;
+/// `None` if it is not there.
+fn there(folder: &Folder, month: Month, row: &RevisionRow) -> Result<Option<Published>, CloseError> {
+    let Some(published) = folder.revision(month, row.revision)? else { return Ok(None) };
+    if published.digest != row.digest {
+        return Err(not_recorded(folder, month, row.revision, "its SHA256SUMS is another"));
+    }
+    published.verify()?;
+    Ok(Some(published))
+}
+
+/// The turn to write; where it does not come, as in a folder that can only be read, what is wrong says
+/// more than that.
+fn in_turn(folder: &Folder, problem: Option<CloseError>) -> Result<Turn<'_>, CloseError> {
+    folder.turn().map_err(|error| problem.unwrap_or_else(|| error.into()))
 }
 
 /// A revision whose files are not, or cannot be made, what the ledger recorded.

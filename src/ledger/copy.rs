@@ -11,7 +11,7 @@ use rusqlite::backup::{Backup, StepResult};
 use serde::Serialize;
 
 use super::observations::time;
-use super::{LedgerError, open};
+use super::{LedgerError, Statistics, open};
 use crate::period::rfc3339;
 
 /// What is known of a ledger.
@@ -21,7 +21,7 @@ pub struct Description {
     pub path: PathBuf,
     /// Version of its schema.
     pub schema: i32,
-    /// Bytes of the database, without what is not yet merged into it.
+    /// Bytes of the ledger's files, with what is not yet merged into the database.
     pub size_bytes: u64,
     /// What `SQLite` says of the file's soundness: `ok`, or what is wrong.
     pub check: String,
@@ -128,7 +128,7 @@ fn describe(path: &Path, connection: &mut Connection) -> Result<Description, Led
     let transaction = connection.transaction()?;
     let schema = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let check = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    let size_bytes = fs::metadata(path).map_or(0, |file| file.len());
+    let size_bytes = Statistics::new(path).size_bytes().unwrap_or_default();
     let mut tenants = BTreeMap::new();
     let mut select = transaction.prepare("SELECT id, name, since FROM tenant")?;
     let mut rows = select.query([])?;

@@ -2,7 +2,6 @@
 //! month have to be restated?) and between two revisions (`changes.csv`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use jiff::Timestamp;
 
 use super::Frame;
 use super::columns::{FRAME, Table};
+use super::storage;
 use crate::snapshot::{MonthlyReport, ReportVm, Text};
 use crate::usage::{self, Line, NoWitness};
 
@@ -126,7 +126,7 @@ type Row = BTreeMap<(usize, String), String>;
 
 /// The rows of a file by their key: the cell that names it, or several as a JSON array.
 fn rows(path: &Path, scope: &Scope) -> io::Result<BTreeMap<String, Row>> {
-    let file = File::open(path)
+    let file = storage::open_file(path)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let mut csv = csv::ReaderBuilder::new().has_headers(false).from_reader(io::BufReader::new(file));
     let mut header: Vec<String> = Vec::new();

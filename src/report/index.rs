@@ -2,12 +2,11 @@
 //!
 //! Made anew from the manifests on disk each time, so it can be lost without loss.
 
-use std::fs;
 use std::io;
 
 use super::columns::{BOM, FRAME, MEASURES, Table};
 use super::publish::Folder;
-use super::storage::write_whole;
+use super::storage::{read_file, write_whole};
 use super::{Frame, Published, ReportError, Revision};
 
 /// Name of the file.
@@ -37,7 +36,7 @@ pub fn rewrite(folder: &Folder) -> Result<(), ReportError> {
     }
     let path = folder.path().join(INDEX);
     let bytes = csv(folder.tenant(), &months).map_err(ReportError::at(&path))?;
-    if fs::read(&path).is_ok_and(|there| there == bytes) {
+    if read_file(&path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     write_whole(&path, &bytes)
@@ -45,7 +44,7 @@ pub fn rewrite(folder: &Folder) -> Result<(), ReportError> {
 
 /// Whether the index lists exactly these folders.
 pub fn lists(folder: &Folder, folders: &[String]) -> bool {
-    let Ok(bytes) = fs::read(folder.path().join(INDEX)) else {
+    let Ok(bytes) = read_file(&folder.path().join(INDEX)) else {
         return folders.is_empty();
     };
     let mut csv = csv::Reader::from_reader(bytes.strip_prefix(BOM).unwrap_or(&bytes));

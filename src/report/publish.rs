@@ -195,6 +195,17 @@ impl Folder {
         Ok(storage::names(&self.path)?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
+    /// The months that are closed, whole or not, oldest first.
+    pub fn closed(&self) -> Result<Vec<Month>, ReportError> {
+        let mut closed = Vec::new();
+        for month in self.months()? {
+            if self.newest_revision(month)?.is_some() {
+                closed.push(month);
+            }
+        }
+        Ok(closed)
+    }
+
     fn newest_revision(&self, month: Month) -> Result<Option<Revision>, ReportError> {
         let names = storage::names(&self.month(month))?;
         Ok(names.iter().filter_map(|name| Revision::of_folder(name)).max())
@@ -344,6 +355,10 @@ impl Turn<'_> {
     pub fn restore(&self, prepared: Prepared) -> Result<Published, ReportError> {
         let Prepared { written, month, revision, .. } = prepared;
         let target = self.folder.month(month).join(revision.folder());
+        if target.is_symlink() {
+            let problem = "it is a link, so nothing is made in it".to_owned();
+            return Err(ReportError::Revision { path: target, problem });
+        }
         let mut lost = Vec::new();
         for name in storage::names(written.path())? {
             let (whole, there) = (written.path().join(&name), target.join(&name));

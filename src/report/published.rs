@@ -1,6 +1,6 @@
 //! A report on disk, read back from its manifest.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,8 @@ impl Published {
     pub(super) fn read(dir: &Path, tenant: &str, month: Month, revision: Revision) -> Result<Self, String> {
         let prefix = Frame { tenant, month, revision, excel_bom: false }.prefix();
         let manifest = format!("{prefix}{MANIFEST}");
-        let bytes = fs::read(dir.join(&manifest)).map_err(|error| format!("{manifest}: {error}"))?;
+        let bytes =
+            storage::read_file(&dir.join(&manifest)).map_err(|error| format!("{manifest}: {error}"))?;
         let record: Record =
             serde_json::from_slice(&bytes).map_err(|error| format!("{manifest}: {error}"))?;
         let ours = record.schema_version == SCHEMA_VERSION
@@ -81,7 +82,8 @@ impl Published {
             return Err(format!("{manifest} describes something else"));
         }
         let checksums = format!("{prefix}{CHECKSUMS}");
-        let digest = fs::read(dir.join(&checksums)).map_err(|error| format!("{checksums}: {error}"))?;
+        let digest =
+            storage::read_file(&dir.join(&checksums)).map_err(|error| format!("{checksums}: {error}"))?;
         let listed = record.files.iter().map(|file| file.name.clone());
         let files = listed.chain([manifest, checksums]).map(|name| dir.join(name));
         Ok(Self {
@@ -114,7 +116,8 @@ impl Published {
             problem: problem.to_string(),
         };
         let Some(list) = self.files.last() else { return Err(damaged(&"it has no files")) };
-        let list = fs::read_to_string(list).map_err(ReportError::at(list))?;
+        let list = storage::read_file(list).map_err(ReportError::at(list))?;
+        let list = String::from_utf8(list).map_err(|error| damaged(&error))?;
         for line in list.lines() {
             let (expected, name) = line.split_once("  ").ok_or_else(|| damaged(&"its list of checksums"))?;
             let path = self.dir.join(name);
@@ -133,7 +136,7 @@ impl Published {
             return Err(ReportError::damaged(&self.dir, &"it has no answer of the provider"));
         };
         let path = self.dir.join(&entry.name);
-        let body = fs::read(&path).map_err(ReportError::at(&path))?;
+        let body = storage::read_file(&path).map_err(ReportError::at(&path))?;
         if storage::sha256(&body) != entry.sha256 {
             return Err(ReportError::damaged(&path, &"its checksum is not the manifest's"));
         }
@@ -189,7 +192,7 @@ impl Published {
 
     /// Copies one file and checks it against the manifest on the way.
     fn copy(&self, from: &Path, to: &Path) -> Result<(), ReportError> {
-        let mut source = File::open(from).map_err(ReportError::at(from))?;
+        let mut source = storage::open_file(from).map_err(ReportError::at(from))?;
         let copied = Hashed::create(to).and_then(|mut copy| {
             io::copy(&mut source, &mut copy)?;
             copy.flush()?;
@@ -210,7 +213,7 @@ impl Published {
 pub(super) fn same_bytes(file: &Path, other: &Path) -> io::Result<Option<bool>> {
     match fs::metadata(other) {
         Ok(there) if there.len() != fs::metadata(file)?.len() => Ok(Some(false)),
-        Ok(_) => Ok(Some(fs::read(file)? == fs::read(other)?)),
+        Ok(_) => Ok(Some(storage::read_file(file)? == storage::read_file(other)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -179,7 +179,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// SHA-256 of a file, in lower-case hexadecimal.
 pub fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; 1 << 16];
     loop {
@@ -188,6 +188,21 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
             read => digest.update(&piece[..read]),
         }
     }
+}
+
+/// Opens a file for reading, and nothing else: to open a pipe would wait for whoever writes into it.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() {
+        return File::open(path);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"))
+}
+
+/// The content of a file, and of nothing else.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

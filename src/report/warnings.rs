@@ -56,7 +56,8 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
             names(&unknown)
         )
     });
-    warn(inputs.prices.is_none(), &|| {
+    warn(all == 0, &|| "The provider lists no VM in the month.".to_owned());
+    warn(inputs.prices.is_none() && all > 0, &|| {
         "There is no price list: no internal cost is given, and all hours stand in unpriced_vm_hours."
             .to_owned()
     });

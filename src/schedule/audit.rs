@@ -18,6 +18,8 @@ const AGAIN: SignedDuration = SignedDuration::from_hours(1);
 pub struct Audit {
     /// When the newest was, and the pause after it; `None` before the first.
     last: Option<(Timestamp, SignedDuration)>,
+    /// What the newest found wrong.
+    pub wrong: Vec<String>,
 }
 
 impl Audit {
@@ -34,6 +36,8 @@ impl Audit {
                     tracing::error!(tenant, %month, reason = reason.as_str(), error = describe(error), "a closed month is not what was recorded");
                     self_metrics.report_failed(tenant, reason);
                 }
+                self.wrong =
+                    wrong.iter().map(|(month, error)| format!("{month}: {}", describe(error))).collect();
                 if wrong.is_empty() { DAILY } else { AGAIN }
             }
             Err(error) => {

@@ -16,14 +16,26 @@ pub struct Shown {
     names: Option<Vec<(Month, String)>>,
     /// What could not be read.
     problems: Vec<String>,
+    /// What was found to be other than recorded.
+    wrong: Vec<String>,
 }
 
 impl Shown {
     /// Looks whether there are other reports than before, maybe by another process, and shows them.
-    pub async fn refresh(&mut self, closer: &Closer, store: &Store, self_metrics: &SelfMetrics) {
+    /// `wrong` is what the newest audit found.
+    pub async fn refresh(
+        &mut self,
+        closer: &Closer,
+        wrong: &[String],
+        store: &Store,
+        self_metrics: &SelfMetrics,
+    ) {
         let names = closer.names().await;
         // Manifests never change; one that could not be read may be mended.
-        if self.problems.is_empty() && names.as_ref().is_ok_and(|names| self.names.as_ref() == Some(names)) {
+        if self.problems.is_empty()
+            && self.wrong == wrong
+            && names.as_ref().is_ok_and(|names| self.names.as_ref() == Some(names))
+        {
             return;
         }
         let found = match names {
@@ -34,7 +46,7 @@ impl Shown {
             }
             Err(error) => Err(error),
         };
-        let (listing, newest) = found.unwrap_or_else(|error| {
+        let (mut listing, newest) = found.unwrap_or_else(|error| {
             (Listing { problems: vec![describe(&error)], ..Listing::default() }, None)
         });
         if listing.problems != self.problems {
@@ -43,6 +55,14 @@ impl Shown {
             }
             self.problems.clone_from(&listing.problems);
         }
+        wrong.clone_into(&mut self.wrong);
+        // What cannot even be read is said already.
+        let said = |problem: &&String| {
+            let month = problem.split(':').next().unwrap_or_default();
+            listing.problems.iter().any(|said| said.starts_with(month))
+        };
+        let new: Vec<String> = wrong.iter().filter(|problem| !said(problem)).cloned().collect();
+        listing.problems.extend(new);
         if let Some(newest) = &newest {
             self_metrics.reconciled(closer.tenant(), &difference(newest));
         }

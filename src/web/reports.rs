@@ -14,6 +14,7 @@ use super::page::Frame;
 use super::words::escape;
 use crate::period::Month;
 use crate::report::{Folder, Listing};
+use crate::store::View;
 
 /// The list, and months that cannot be read with the reason.
 #[derive(Debug, Serialize)]
@@ -59,6 +60,19 @@ pub fn find(directory: &Path, tenants: &[String], rest: &str) -> Option<PathBuf>
 }
 
 impl List {
+    /// Adds what only the daemon knows: files that are whole, but not the recorded ones.
+    pub fn with(mut self, view: &View) -> Self {
+        for (tenant, state) in &view.tenants {
+            for problem in state.reports.iter().flat_map(|listing| &listing.problems) {
+                let problem = format!("{tenant} {problem}");
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+            }
+        }
+        self
+    }
+
     /// As JSON.
     pub fn json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

@@ -168,6 +168,8 @@ impl Connection {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)
+            // Some clients say at once that they will send no more, and still want their answer.
+            .half_close(true)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD);
         let service = service(self.asker);

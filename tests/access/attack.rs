@@ -46,6 +46,28 @@ async fn silent_connections_are_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_will_send_no_more_gets_a_whole_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(folder.path(), Limits::default()).await;
+    for path in ["/", "/metrics"] {
+        let mut whole = Vec::new();
+        for sends_no_more in [false, true] {
+            let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            if sends_no_more {
+                stream.shutdown().await.unwrap();
+            }
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer:.200}");
+            whole.push(answer.lines().count());
+        }
+        assert_eq!(whole[0], whole[1], "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_without_number_do_not_keep_a_scraper_out() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody's time runs out while this test waits.

@@ -27,6 +27,13 @@ async fn served_by_http_1_and_2_and_never_in_the_clear() {
         let answer = https.get(format!("https://{}/metrics", serving.address)).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.version()), (200, spoken));
         assert!(answer.text().await.unwrap().contains("flexvm_exporter_build_info"));
+        for path in ["/", "/metrics", "/-/healthy", "/-/reload", "/nothing"] {
+            let url = format!("https://{}{path}", serving.address);
+            let head = https.head(&url).header("accept-encoding", "identity").send().await.unwrap();
+            let length: usize = head.headers()["content-length"].to_str().unwrap().parse().unwrap();
+            assert_eq!(head.status(), https.get(&url).send().await.unwrap().status(), "{path}");
+            assert!(length > 0 && head.bytes().await.unwrap().is_empty(), "{path}");
+        }
         let clear = plain().get(format!("http://{}/metrics", serving.address)).send().await;
         assert!(clear.is_err(), "{clear:?}");
         // Somebody else's certificate is not trusted, so it is really ours that was shown.

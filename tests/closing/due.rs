@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use flexvm_exporter::close::Standing;
+use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::period::Period;
 use flexvm_exporter::report::Outcome;
 use flexvm_exporter::simulator::{Fault, Operation};
@@ -199,6 +201,25 @@ async fn closed_months_are_verified_at_start_and_daily() {
 }
 
 #[tokio::test]
+async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
+    let stage = Stage::new("2026-11-05T00:00:00Z").await;
+    stage.closer().close(month("2026-10")).await.unwrap();
+    let ledger = Ledger::open(&stage.reports().join("../other.db")).unwrap();
+    let closer = closer((*stage.config).clone(), ledger.clone(), stage.hand.clock());
+    let files = stage.files();
+    let by_vm = files.keys().find(|path| path.to_string_lossy().ends_with("by-vm.csv")).unwrap();
+    fs::write(by_vm, "altered").unwrap();
+    let wrong = closer.audit().await.unwrap();
+    assert!(matches!(&wrong[..], [(wrong, _)] if *wrong == month("2026-10")), "{wrong:?}");
+    assert_eq!(ledger.revision(TENANT, month("2026-10")).unwrap(), None);
+    fs::write(by_vm, &files[by_vm]).unwrap();
+    assert!(closer.audit().await.unwrap().is_empty());
+    let row = ledger.revision(TENANT, month("2026-10")).unwrap().unwrap();
+    assert!(row.published && row.inputs.is_none());
+    assert_eq!(stage.files(), files);
+}
+
+#[tokio::test]
 async fn revisions_that_were_replaced_are_verified_too() {
     let stage = Stage::new("2026-11-05T00:00:00Z").await;
     stage.closer().close(month("2026-10")).await.unwrap();
@@ -219,7 +240,45 @@ async fn revisions_that_were_replaced_are_verified_too() {
         assert_eq!(stage.closer().audit().await.unwrap().len(), 0);
         assert_eq!(stage.files(), files, "{}", name.display());
     }
-    fs::remove_dir_all(second.dir.with_file_name("r01")).unwrap();
+    // The newer one is made from the one that it replaced, whatever is lost of both.
+    let first = second.dir.with_file_name("r01");
+    let of = |folder: &Path, end: &str| {
+        files.keys().find(|path| path.starts_with(folder) && path.to_string_lossy().ends_with(end)).unwrap()
+    };
+    for (lost_first, lost_second) in [
+        (of(&first, "manifest.json").as_path(), of(&second.dir, "by-tag.csv").as_path()),
+        (of(&first, "by-vm.csv"), second.dir.as_path()),
+        (first.as_path(), second.dir.as_path()),
+    ] {
+        for lost in [lost_first, lost_second] {
+            if lost.is_dir() { fs::remove_dir_all(lost).unwrap() } else { fs::remove_file(lost).unwrap() }
+        }
+        assert_eq!(stage.closer().audit().await.unwrap().len(), 0, "{lost_first:?} {lost_second:?}");
+        assert_eq!(stage.files(), files, "{lost_first:?} {lost_second:?}");
+    }
+    // What is wrong with one hides nothing of the other, and a pipe holds nobody up.
+    let [one, other] = [of(&first, "by-vm.csv"), of(&second.dir, "by-tag.csv")];
+    for path in [one, other] {
+        fs::remove_file(path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    }
+    let wrong = stage.closer().audit().await.unwrap();
+    let wrong: Vec<String> = wrong.iter().map(|(_, error)| error.to_string()).collect();
+    assert!(
+        wrong.len() == 2 && wrong[0].contains("by-vm.csv") && wrong[1].contains("by-tag.csv"),
+        "{wrong:?}"
+    );
+    for path in [one, other] {
+        fs::remove_file(path).unwrap();
+    }
+    // Nothing is made through a link.
+    fs::remove_dir_all(&first).unwrap();
+    std::os::unix::fs::symlink(&second.dir, &first).unwrap();
+    let names = fs::read_dir(&second.dir).unwrap().count();
+    assert_eq!(stage.closer().audit().await.unwrap().len(), 2);
+    assert_eq!(fs::read_dir(&second.dir).unwrap().count(), names);
+    fs::remove_file(&first).unwrap();
     assert_eq!(stage.closer().audit().await.unwrap().len(), 0);
     assert_eq!(stage.files(), files);
 }

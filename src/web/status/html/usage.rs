@@ -73,8 +73,8 @@ fn rows(
             _ => String::new(),
         };
         vec![
-            // With several keys, the cells of no tag at all are joined too.
-            escape(if row.name.bytes().all(|byte| byte == b';') { "(no tags)" } else { &row.name }),
+            // A group without any of the tags that groups are made of; with several keys, the empty cells are joined.
+            escape(if row.name.bytes().all(|byte| byte == b';') { "(none)" } else { &row.name }),
             thousands(row.vms),
             thousands(row.vm_hours),
             format!("<span class=share>{}{share}</span>", bar(row.vm_seconds, rest, all, &share)),
