@@ -8,7 +8,7 @@ mod lines;
 mod sums;
 
 pub use groups::{Group, GroupKind, Grouping, NO_VALUE};
-pub use lines::{CheckError, Flag, Flags, Line, NoWitness, Witness, by_id, check, lines};
+pub use lines::{CheckError, Flag, Flags, Line, NoWitness, Witness, by_id, check, life, lines};
 pub use sums::add_cost;
 
 use std::collections::BTreeMap;

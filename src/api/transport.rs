@@ -31,7 +31,7 @@ const MAX_ERROR_BODY: u64 = 64 << 10;
 
 /// Most bytes reserved because an answer promises them; the rest is reserved as it comes. What never
 /// comes costs no memory, but addresses, of which a limit may leave few.
-const MAX_RESERVE: u64 = 16 << 20;
+const MAX_RESERVE: u64 = 128 << 20;
 
 /// How long an unused connection is kept. Shorter than a minute, so that the first request of a
 /// poll does not meet a connection that a router on the way has long forgotten.
@@ -165,7 +165,9 @@ async fn read(mut response: Response, endpoint: Endpoint, limit: u64) -> Result<
     if promised > limit {
         return Err(too_large());
     }
-    let mut body = Vec::with_capacity(usize::try_from(promised.min(MAX_RESERVE)).unwrap_or(0));
+    let mut body = Vec::new();
+    // Where there is no room for all at once, there may be for what really comes.
+    let _ = body.try_reserve_exact(usize::try_from(promised.min(MAX_RESERVE)).unwrap_or(0));
     while let Some(chunk) = response.chunk().await.map_err(|source| broken(endpoint, status, source))? {
         if body.len() as u64 + chunk.len() as u64 > limit {
             return Err(too_large());

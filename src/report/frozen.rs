@@ -17,7 +17,7 @@ use crate::config::{Prices, TagRule};
 use crate::observe::Observations;
 use crate::period::{Month, Period};
 use crate::snapshot::{Cloud, InstanceType, Text};
-use crate::usage::{self, NoWitness, Use, UseSeconds, Witness};
+use crate::usage::{self, Use, UseSeconds, Witness};
 
 /// Version of the packed form.
 const PACKED_VERSION: u32 = 1;
@@ -71,10 +71,12 @@ impl Observed {
     /// The seconds that `observations` prove of every VM in the report.
     #[must_use]
     pub fn of(observations: &Observations, monthly: &api::Monthly, fetched_at: Timestamp) -> Self {
-        let lines = usage::lines(&monthly.report, fetched_at, &NoWitness);
-        let seen = lines.filter_map(|line| {
-            let seconds = observations.observed(&line.vm.id, line.life)?;
-            Some((line.vm.id.clone(), OBSERVED.map(|of| seconds.get(of))))
+        let report = &monthly.report;
+        let vms = usage::by_id(report);
+        let seen = observations.histories.keys().filter_map(|id| {
+            let vm = vms[vms.binary_search_by(|vm| vm.id.cmp(id)).ok()?];
+            let seconds = observations.observed(id, usage::life(vm, report.period, fetched_at))?;
+            Some((id.clone(), OBSERVED.map(|of| seconds.get(of))))
         });
         Self(seen.collect())
     }

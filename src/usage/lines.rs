@@ -164,14 +164,24 @@ pub fn by_id(report: &MonthlyReport) -> Vec<&ReportVm> {
     vms
 }
 
+/// A VM's life clamped to the period, and to the time of the fetch while it lives.
+#[must_use]
+pub fn life(vm: &ReportVm, period: Period, fetched_at: Timestamp) -> Period {
+    let created = whole(vm.created_at);
+    let until = vm.released_at.map_or_else(|| whole(fetched_at), |at| whole(at).max(created));
+    let start = created.clamp(period.start, period.end);
+    Period { start, end: until.clamp(start, period.end) }
+}
+
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &dyn Witness) -> Line<'a> {
     // Everything is cut to whole seconds first, so that lives and months add up exactly.
-    let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
     let created = whole(vm.created_at);
     let released = vm.released_at.map(|at| whole(at).max(created));
-    let until = released.unwrap_or_else(|| whole(fetched_at));
-    let start = created.clamp(period.start, period.end);
-    let life = Period { start, end: until.clamp(start, period.end) };
+    let life = life(vm, period, fetched_at);
     let (exact, observed) = (seconds_between(life.start, life.end), witness.observed(&vm.id, life));
     let mut made = Line {
         vm,
