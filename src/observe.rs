@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::period::{Period, seconds_between};
+use crate::period::{Period, seconds_between, whole};
 use crate::snapshot::{InventoryData, Text, Vm, VmStatus};
 use crate::usage::{Use, UseSeconds, Witness};
 
@@ -319,9 +319,4 @@ impl Witness for Observations {
         }
         Some(seconds)
     }
-}
-
-/// Cut to whole seconds: lives and stretches add up exactly.
-fn whole(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

@@ -131,6 +131,12 @@ impl<'de> serde::Deserialize<'de> for Month {
     }
 }
 
+/// Cut to whole seconds: then lives, stretches and months add up exactly.
+#[must_use]
+pub fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// A timestamp as every file writes it: whole seconds, `2026-10-01T00:00:00Z`.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
@@ -143,7 +149,7 @@ pub fn rfc3339(at: Timestamp) -> String {
 pub fn write_rfc3339(text: &mut String, at: Timestamp) {
     const PRINTER: DateTimePrinter = DateTimePrinter::new();
     // Writing to a `String` cannot fail.
-    let _ = PRINTER.print_timestamp(&Timestamp::from_second(at.as_second()).unwrap_or(at), text);
+    let _ = PRINTER.print_timestamp(&whole(at), text);
 }
 
 #[cfg(test)]

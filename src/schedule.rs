@@ -148,7 +148,7 @@ impl Worker {
             if watch.look(closer, now, self_metrics).await {
                 shown.refresh(closer, &audit.wrong, store, self_metrics).await;
             }
-            // Also by the command `report`, or before this start.
+            // By whoever closed it: also the command `report`, or the daemon before this start.
             if let Ok(Some(at)) = closer.last_closed().await {
                 self_metrics.report_succeeded(closer.tenant(), at);
             }
@@ -216,7 +216,7 @@ async fn close_due(closer: &Closer, attempts: &mut Attempts, now: Timestamp, sel
         Ok(due) => {
             for month in due {
                 // A month that cannot be closed does not keep those after it open.
-                if let Err(error) = close(closer, month, now, self_metrics).await {
+                if let Err(error) = close(closer, month, self_metrics).await {
                     failed = true;
                     attempts.failures.insert(month, describe(&error));
                 }
@@ -240,17 +240,11 @@ async fn close_due(closer: &Closer, attempts: &mut Attempts, now: Timestamp, sel
 }
 
 /// Closes one month.
-async fn close(
-    closer: &Closer,
-    month: Month,
-    now: Timestamp,
-    self_metrics: &SelfMetrics,
-) -> Result<(), CloseError> {
+async fn close(closer: &Closer, month: Month, self_metrics: &SelfMetrics) -> Result<(), CloseError> {
     let tenant = closer.tenant();
     match closer.close(month).await {
         Ok(Outcome::Written(published)) => {
             tracing::info!(tenant, %month, revision = published.revision, folder = %published.dir.display(), "month closed");
-            self_metrics.report_succeeded(tenant, now);
             Ok(())
         }
         Ok(Outcome::Already(_)) => {

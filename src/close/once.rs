@@ -37,14 +37,20 @@ impl Closer {
     /// Looks at every revision of a month, the oldest first, since a newer one is made from the one
     /// that it replaced; what is wrong with each. Blocks.
     pub(super) fn settle_all(&self, month: Month) -> Vec<CloseError> {
-        let newest = match self.row(month) {
-            Ok(row) => row.map_or(FIRST, |row| row.revision),
+        let newest = match self.newest(month) {
+            Ok(newest) => newest,
             Err(error) => return vec![error],
         };
         let replaced = (FIRST..newest).map(|number| self.settle_replaced(month, number));
         let mut wrong: Vec<_> = replaced.filter_map(Result::err).collect();
         wrong.extend(self.settle(month).err());
         wrong
+    }
+
+    /// The newest revision that the ledger or the folder knows.
+    fn newest(&self, month: Month) -> Result<u32, CloseError> {
+        let recorded = self.row(month)?.map(|row| row.revision);
+        Ok(recorded.max(self.reports().newest_number(month)?).unwrap_or(FIRST))
     }
 
     /// A revision that a newer one replaced: it is what was signed once.

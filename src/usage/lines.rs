@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Use, UseSeconds};
-use crate::period::{Period, rfc3339, seconds_between};
+use crate::period::{Period, rfc3339, seconds_between, whole};
 use crate::snapshot::{MonthlyReport, ReportVm, Text};
 
 /// What our own polls saw of a VM.
@@ -171,10 +171,6 @@ pub fn life(vm: &ReportVm, period: Period, fetched_at: Timestamp) -> Period {
     let until = vm.released_at.map_or_else(|| whole(fetched_at), |at| whole(at).max(created));
     let start = created.clamp(period.start, period.end);
     Period { start, end: until.clamp(start, period.end) }
-}
-
-fn whole(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &dyn Witness) -> Line<'a> {

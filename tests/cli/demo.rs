@@ -7,7 +7,7 @@ use std::time::Duration;
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
-use crate::place::{Place, get, metric, until};
+use crate::place::{Place, get, metric, request, until};
 use crate::program::tool;
 
 #[test]
@@ -54,6 +54,10 @@ fn it_does_the_whole_job_and_shows_where() {
     until("flexvm_up 1", || metric(&address, "flexvm_up{tenant=\"demo\"} ").filter(|up| up == "1"));
     until("the closed month", || metric(&address, "flexvm_report_reported_vm_seconds{"));
     until("ready", || (get(&address, "/-/ready", "").0 == 200).then_some(()));
+    // There is no file to read again, so a reload finds none wrong, and no alert fires.
+    assert_eq!(request("POST", &address, "/-/reload", "").0, 500);
+    let gauge = metric(&address, "flexvm_exporter_config_last_reload_successful ");
+    assert_eq!(gauge.as_deref(), Some("1"));
     demo.signal("INT");
     assert_eq!(demo.code(Duration::from_secs(10)), Some(0), "{}", demo.stderr());
     assert!(!demo.stderr().contains("nonsense"), "{}", demo.stderr());

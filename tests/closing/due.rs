@@ -190,6 +190,19 @@ async fn closed_months_are_verified_at_start_and_daily() {
     worker.wake(false).await;
     let daily = failures();
     assert!(daily > Some(0.0), "{daily:?}");
+    let shown = stage.store.view().tenants[TENANT].reports.clone().unwrap();
+    assert!(
+        matches!(&shown.problems[..], [problem] if problem.contains("by-vm.csv")),
+        "{:?}",
+        shown.problems
+    );
+    // Where nobody can write, what is wrong is still what is told.
+    let lock = stage.reports().join(".lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let wrong = stage.closer().audit().await.unwrap();
+    assert!(wrong.len() == 1 && wrong[0].1.to_string().contains("by-vm.csv"), "{wrong:?}");
+    fs::remove_dir(&lock).unwrap();
     stage.worker().wake(true).await;
     let at_start = failures();
     assert!(at_start > daily, "{at_start:?}");
@@ -217,6 +230,13 @@ async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
     let row = ledger.revision(TENANT, month("2026-10")).unwrap().unwrap();
     assert!(row.published && row.inputs.is_none());
     assert_eq!(stage.files(), files);
+    // What a newer one replaced is verified from the first look on, too.
+    stage.closer().restate(month("2026-10"), "a test").await.unwrap();
+    let ledger = Ledger::open(&stage.reports().join("../third.db")).unwrap();
+    let closer = self::closer((*stage.config).clone(), ledger, stage.hand.clock());
+    fs::write(by_vm, "altered").unwrap();
+    let wrong = closer.audit().await.unwrap();
+    assert!(wrong.len() == 1 && wrong[0].1.to_string().contains("by-vm.csv"), "{wrong:?}");
 }
 
 #[tokio::test]
