@@ -22,3 +22,5 @@ mod rules;
 mod schema;
 #[path = "dashboards/series.rs"]
 mod series;
+#[path = "dashboards/stage.rs"]
+mod stage;
