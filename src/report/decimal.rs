@@ -11,29 +11,19 @@ pub struct Hundredths(pub u128);
 impl Hundredths {
     /// `units` × `seconds` ÷ 3600, rounded half up to two decimals.
     pub fn unit_hours(units: u64, seconds: u64) -> Self {
-        Self(rounded(units, seconds, 36))
+        Self((u128::from(units) * u128::from(seconds) + 18) / 36)
     }
 
     /// `mib` ÷ 1024 × `seconds` ÷ 3600, rounded half up to two decimals.
     pub fn gib_hours(mib: u64, seconds: u64) -> Self {
-        Self(rounded(mib, seconds, 36_864))
-    }
-}
-
-/// `size` × `seconds` ÷ `divisor`, rounded half up; `divisor` is even.
-fn rounded(size: u64, seconds: u64, divisor: u32) -> u128 {
-    let half = u64::from(divisor / 2);
-    match size.checked_mul(seconds).and_then(|product| product.checked_add(half)) {
-        // Nearly always, and many times as quick.
-        Some(sum) => (sum / u64::from(divisor)).into(),
-        None => (u128::from(size) * u128::from(seconds) + u128::from(half)) / u128::from(divisor),
+        Self((u128::from(mib) * u128::from(seconds) + 18_432) / 36_864)
     }
 }
 
 impl fmt::Display for Hundredths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match u64::try_from(self.0) {
-            // Nearly all, and much quicker to write.
+            // Nearly all, and a fourth quicker to write: a large month has a million of them.
             Ok(small) => write!(f, "{}.{:02}", small / 100, small % 100),
             Err(_) => write!(f, "{}.{:02}", self.0 / 100, self.0 % 100),
         }
