@@ -36,6 +36,20 @@ fn gzip_is_one_member_of_the_plain_text() {
     }
 }
 
+/// The room that is first made for the compressed bytes is far too small for these.
+#[test]
+fn bytes_that_cannot_be_compressed_come_whole() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for length in (0..300).chain([5_000, 100_000]) {
+        let plain: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+        let mut unpacked = Vec::new();
+        let packed = flexvm_exporter::exposition::gzip(&plain);
+        let mut member = GzDecoder::new(&packed[..]);
+        member.read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain && member.into_inner().is_empty(), "{length} bytes");
+    }
+}
+
 #[test]
 fn what_did_not_change_is_shared_and_not_made_again() {
     let world = World::new();
