@@ -50,6 +50,7 @@ pub async fn run(
     let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
+    ledger.statistics().look();
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let (reload, reloads) = mpsc::channel(1);
@@ -64,15 +65,19 @@ pub async fn run(
         reload,
     });
     let mut tasks = JoinSet::new();
+    tasks.spawn(ledger.clone().look_at_files(shutdown.clone()));
     tasks.spawn(watch_access(access, Arc::clone(&self_metrics), clock.clone(), shutdown.clone()));
     let lasting = Lasting { store: Arc::clone(&store), self_metrics, ledger, clock };
     let config = Arc::new(config);
     let mut generation = Generation::prepare(&config, &lasting)?;
     generation.start(&lasting);
     tasks.spawn(poll::expire(store, shutdown.clone()));
-    for listener in listeners {
-        tasks.spawn(web::serve(listener, Arc::clone(&app), Limits::default(), shutdown.clone()));
-    }
+    let (served, leave) = (Arc::clone(&app), shutdown.clone());
+    tasks.spawn_blocking(move || {
+        if let Err(error) = web::serve_here(listeners, &served, Limits::default(), &leave) {
+            tracing::error!(%error, "nothing can be served");
+        }
+    });
     let mut reloading = Reloading { loader, lasting, app, config, generation };
     notify(NotifyState::Ready);
     let result = reloading.until_told(hangup, reloads, shutdown, &mut tasks).await;

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::observe::{Known, NotLater, Observations, State};
 use crate::period::{Month, Period};
@@ -37,6 +37,9 @@ use crate::snapshot::{InventoryData, Text};
 /// Writes that may wait for their turn. A tenant has one poll under way at a time, so this is
 /// enough for hundreds of tenants on a disk that stands for a while.
 const WAITING: usize = 256;
+
+/// Time between two looks at the files.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// An open ledger. Clones share it.
 #[derive(Clone, Debug)]
@@ -115,6 +118,19 @@ impl Ledger {
             .map_err(|source| LedgerError::File { path: path.to_owned(), source })?;
         let (path, jobs, thread) = (path.to_owned(), Some(jobs), Some(thread));
         Ok(Self(Arc::new(Shared { path, jobs, thread, statistics, _lock: lock })))
+    }
+
+    /// Looks at the ledger's files every few seconds until `shutdown` turns true: a scrape that looked
+    /// itself would hang with the disk.
+    pub async fn look_at_files(self, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            let ledger = self.clone();
+            let looking = tokio::task::spawn_blocking(move || ledger.statistics().look());
+            tokio::select! {
+                () = async { _ = looking.await; tokio::time::sleep(LOOK).await } => {}
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
     }
 
     /// Figures about the ledger.

@@ -183,7 +183,7 @@ impl SelfMetrics {
         Ok(this)
     }
 
-    /// Shows the figures of the ledger from now on.
+    /// Shows the figures of the ledger from now on; whoever has it keeps looking at its files.
     pub fn watch(&self, ledger: Ledger) {
         if let Err(error) = self.registry.register(Box::new(ledger::Figures::new(ledger))) {
             tracing::error!(%error, "the ledger has no series");

@@ -128,7 +128,7 @@ fn describe(path: &Path, connection: &mut Connection) -> Result<Description, Led
     let transaction = connection.transaction()?;
     let schema = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let check = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    let size_bytes = Statistics::new(path).size_bytes().unwrap_or_default();
+    let size_bytes = Statistics::new(path).size().unwrap_or_default();
     let mut tenants = BTreeMap::new();
     let mut select = transaction.prepare("SELECT id, name, since FROM tenant")?;
     let mut rows = select.query([])?;

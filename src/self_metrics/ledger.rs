@@ -1,4 +1,4 @@
-//! The ledger's figures, read when they are scraped.
+//! The ledger's figures, as they are when they are scraped; of its files, as the newest look found them.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -79,7 +79,11 @@ impl Collector for Figures {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut shown: Vec<&dyn Collector> = vec![&self.events, &self.polls, &self.failures];
         // What cannot be told is absent: a 0 would be a figure.
-        let bytes = [(&self.size, statistics.size_bytes()), (&self.free, statistics.free_bytes())];
+        let files = statistics.files();
+        let bytes = [
+            (&self.size, files.and_then(|files| files.size)),
+            (&self.free, files.and_then(|files| files.free)),
+        ];
         for (gauge, value) in bytes {
             if let Some(value) = value {
                 gauge.set(signed(value));

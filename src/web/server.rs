@@ -16,6 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -78,6 +79,37 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often it is said that none can be accepted.
 const COMPLAIN: Duration = Duration::from_mins(1);
+
+/// Serves `app` on `listeners` until `shutdown` turns true, then lets answers in progress finish. Keeps the
+/// calling thread busy: everything that reads and writes connections runs on it alone. Serving shared bytes
+/// is copying, in which a second thread gets in the way of a client on this machine (`benches/serving.py`),
+/// and a scrape waits for no poll's turn. What computes for long goes to other threads.
+///
+/// # Errors
+/// When the system gives no event queue, or a listener cannot be watched.
+pub fn serve_here(
+    listeners: Vec<TcpListener>,
+    app: &Arc<App>,
+    limits: Limits,
+    shutdown: &watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let mut all = JoinSet::new();
+        for listener in listeners {
+            // It was opened elsewhere; from here on this thread hears of its connections.
+            let listener = TcpListener::from_std(listener.into_std()?)?;
+            all.spawn(serve(listener, Arc::clone(app), limits, shutdown.clone()));
+        }
+        while let Some(ended) = all.join_next().await {
+            ended.map_err(io::Error::other)?;
+        }
+        Ok(())
+    });
+    // Work for a client that did not wait for it.
+    runtime.shutdown_background();
+    served
+}
 
 /// Serves `app` on `listener` until `shutdown` turns true, then lets answers in progress finish.
 pub async fn serve(
