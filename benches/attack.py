@@ -61,8 +61,9 @@ async def mad(address, number):
     writer.close()
 
 
-async def again(client, address, number, pause, met):
-    while True:
+async def again(client, address, number, pause, met, over):
+    # Not by cancelling alone: in Python 3.11 wait_for can lose it.
+    while not over.is_set():
         try:
             await client(address, number)
         except (OSError, asyncio.TimeoutError):
@@ -72,8 +73,9 @@ async def again(client, address, number, pause, met):
 
 
 async def phase(name, daemon, client, clients, pause, seconds, before):
-    met = [0]
-    tasks = [asyncio.create_task(again(client, daemon.address, each, pause, met)) for each in range(clients)]
+    met, over = [0], asyncio.Event()
+    each = lambda number: again(client, daemon.address, number, pause, met, over)
+    tasks = [asyncio.create_task(each(number)) for number in range(clients)]
     await asyncio.sleep(2 if clients else 0)
     took, memory, started = [], [], time.monotonic()
     while time.monotonic() - started < seconds:
@@ -84,6 +86,7 @@ async def phase(name, daemon, client, clients, pause, seconds, before):
             sys.exit(f"{name}: a scrape was not answered ({status}) after {took[-1]:.1f} s")
         memory.append(daemon.memory())
         await asyncio.sleep(0.2)
+    over.set()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -74,7 +74,7 @@ pub async fn run(
     tasks.spawn(poll::expire(store, shutdown.clone()));
     let (served, leave) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn_blocking(move || {
-        if let Err(error) = web::serve_here(listeners, &served, Limits::default(), &leave) {
+        if let Err(error) = web::serve(listeners, &served, Limits::default(), &leave) {
             tracing::error!(%error, "nothing can be served");
         }
     });

@@ -44,7 +44,7 @@ use crate::snapshot::Collector;
 use crate::store::Store;
 
 pub use access::Access;
-pub use server::{Limits, serve, serve_here};
+pub use server::{Limits, serve};
 
 /// Somebody asks for the configuration to be read again; the answer is what was wrong with it.
 pub type Reload = oneshot::Sender<Result<(), String>>;

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -28,7 +30,7 @@ use super::places::{Place, Places};
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest time for a request's head to arrive; also ends idle connections.
+    /// Longest time for a request's head to arrive, and for its body; also ends idle connections.
     pub header: Duration,
     /// Longest time for a TLS handshake.
     pub handshake: Duration,
@@ -62,6 +64,9 @@ const MAX_HEADERS: usize = 64;
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
 
+/// Most bytes of a request's body, which no address wants, that are read before the answer.
+const MAX_BODY: usize = 256 << 10;
+
 /// Most bytes of an answer that the kernel takes before it can send them. What lies there for longer is
 /// no longer in the processor's caches when it is sent; less only wakes this program more often.
 const UNSENT: u32 = 64 << 10;
@@ -87,7 +92,7 @@ const COMPLAIN: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// When the system gives no event queue, or a listener cannot be watched.
-pub fn serve_here(
+pub fn serve(
     listeners: Vec<TcpListener>,
     app: &Arc<App>,
     limits: Limits,
@@ -99,7 +104,7 @@ pub fn serve_here(
         for listener in listeners {
             // It was opened elsewhere; from here on this thread hears of its connections.
             let listener = TcpListener::from_std(listener.into_std()?)?;
-            all.spawn(serve(listener, Arc::clone(app), limits, shutdown.clone()));
+            all.spawn(listen(listener, Arc::clone(app), limits, shutdown.clone()));
         }
         while let Some(ended) = all.join_next().await {
             ended.map_err(io::Error::other)?;
@@ -111,13 +116,7 @@ pub fn serve_here(
     served
 }
 
-/// Serves `app` on `listener` until `shutdown` turns true, then lets answers in progress finish.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    limits: Limits,
-    mut shutdown: watch::Receiver<bool>,
-) {
+async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdown: watch::Receiver<bool>) {
     // Of the listener, not of the connection: a proxy on this machine speaks for others.
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
@@ -141,7 +140,8 @@ pub async fn serve(
         };
         let (place, kept) = places.take();
         let place = Arc::new(place);
-        let asker = Asker { app: Arc::clone(&app), loopback, place: Arc::clone(&place) };
+        let (app, patience) = (Arc::clone(&app), limits.header);
+        let asker = Asker { app, loopback, place: Arc::clone(&place), patience };
         let connection = Connection { asker, limits, watcher: graceful.watcher() };
         tokio::spawn(async move {
             let ended = tokio::select! {
@@ -164,6 +164,7 @@ struct Asker {
     app: Arc<App>,
     loopback: bool,
     place: Arc<Place>,
+    patience: Duration,
 }
 
 /// One connection.
@@ -226,10 +227,27 @@ impl Connection {
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
 
 fn service(asker: Asker) -> impl Fn(Request<Incoming>) -> Answering {
-    let Asker { app, loopback, place } = asker;
+    let Asker { app, loopback, place, patience } = asker;
     move |request| {
         place.asks();
         let app = Arc::clone(&app);
-        Box::pin(async move { Ok(app.answer(request, loopback).await) })
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            // However long it takes, an answer follows.
+            let _ = timeout(patience, take(body)).await;
+            Ok(app.answer(Request::from_parts(head, ()), loopback).await)
+        })
+    }
+}
+
+/// Reads the body of a request, which nobody wants: some clients give up an answer that comes before they have
+/// sent it.
+async fn take(mut body: Incoming) {
+    let mut taken = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        taken += frame.data_ref().map_or(0, Bytes::len);
+        if taken > MAX_BODY {
+            return;
+        }
     }
 }

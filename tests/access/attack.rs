@@ -68,6 +68,28 @@ async fn who_will_send_no_more_gets_a_whole_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_wants_is_read_as_far_as_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(folder.path(), short()).await;
+    let head = "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+    let get = "GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; 100_000]).await.unwrap();
+    stream.write_all(get.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    // The connection was still good for the second.
+    assert!(answers.starts_with("HTTP/1.1 405 ") && answers.contains("HTTP/1.1 200 OK"), "{answers}");
+    // One whose body does not come is told the same, in the end.
+    let mut stream = TcpStream::connect(&serving.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_without_number_do_not_keep_a_scraper_out() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody's time runs out while this test waits.

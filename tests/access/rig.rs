@@ -61,7 +61,7 @@ pub async fn serve(folder: &Path, limits: Limits) -> Serving {
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = watch::channel(false);
     let app = app(Arc::clone(&access), WebReports::Auto, folder);
-    tokio::spawn(web::serve(listener, app, limits, stopped));
+    std::thread::spawn(move || web::serve(vec![listener], &app, limits, &stopped));
     Serving { address, access, _stop: stop }
 }
 
