@@ -1,12 +1,14 @@
 //! What happens to a month after it was closed: compared with what the provider says now, and, when
 //! somebody says so, written again as its next revision. Old files are never touched.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{CloseError, Closer, DEADLINE};
 use crate::period::Month;
 use crate::report::{
-    Changed, Frozen, MonthTotals, Outcome, Published, ReportError, Summary, Supersedes, changed, dry_run,
+    Changed, Frozen, Header, MonthTotals, Outcome, Published, ReportError, Summary, Supersedes, changed,
+    dry_run,
 };
 use crate::usage;
 
@@ -19,6 +21,30 @@ pub struct Restatement {
     pub after: Summary,
     /// What the provider says differently.
     pub changed: Changed,
+    /// What the configuration says differently, by key; `None` if what it said is not kept.
+    pub configured: Option<Vec<String>>,
+}
+
+/// What would be made otherwise though the provider said the same, by key of the configuration.
+fn configured(before: &Header, after: &Header) -> Vec<String> {
+    let list = |keys: &[String]| if keys.is_empty() { "the exact tags".to_owned() } else { keys.join(", ") };
+    let prices = |header: &Header| {
+        let prices = header.prices.as_ref()?;
+        let types =
+            prices.vm_hour.keys().filter_map(|name| Some((name.clone(), prices.at(name, header.month)?)));
+        Some((prices.currency.clone(), types.collect::<BTreeMap<_, _>>()))
+    };
+    let mut keys = Vec::new();
+    if before.group_by != after.group_by {
+        keys.push(format!("report.group_by ({} -> {})", list(&before.group_by), list(&after.group_by)));
+    }
+    let others = [
+        ("report.tag_rules", before.tag_rules != after.tag_rules),
+        ("prices", prices(before) != prices(after)),
+        ("report.excel_bom", before.excel_bom != after.excel_bom),
+    ];
+    keys.extend(others.into_iter().filter(|(_, differ)| *differ).map(|(key, _)| key.to_owned()));
+    keys
 }
 
 /// Most VMs that are named.
@@ -52,6 +78,14 @@ impl fmt::Display for Restatement {
             _ => String::new(),
         };
         writeln!(f, "  {:<18} {} -> {}{more}", "internal cost", cost(before), cost(after))?;
+        match self.configured.as_deref() {
+            Some([]) => {}
+            Some(keys) => writeln!(f, "  The configuration is not that of then: {}.", keys.join(", "))?,
+            None => writeln!(
+                f,
+                "  Whether the configuration is that of then is not known: its inputs are not kept."
+            )?,
+        }
         let ids = &self.changed.vms;
         let named = ids.iter().take(MOST_NAMES).map(|id| &**id).collect::<Vec<_>>().join(", ");
         match ids.len() {
@@ -87,9 +121,7 @@ impl Closer {
     pub async fn follow_provider(&self, month: Month, reason: &str) -> Result<Outcome, CloseError> {
         let (before, mut frozen) = self.next(month, reason).await?;
         self.blocking(move |closer| {
-            let row = closer.ledger.revision_at(closer.tenant(), month, before.revision)?;
-            if let Some(packed) = row.and_then(|row| row.inputs) {
-                let old = Frozen::unpack(&packed).map_err(CloseError::Inputs)?.header;
+            if let Some(old) = closer.kept(month, before.revision)? {
                 frozen.header.prices = old.prices;
                 frozen.header.group_by = old.group_by;
                 frozen.header.tag_rules = old.tag_rules;
@@ -106,9 +138,11 @@ impl Closer {
             return Err(ReportError::NotClosed(month).into());
         };
         let frozen = self.freeze(month, None).await?;
-        self.blocking(move |_| {
+        self.blocking(move |closer| {
             let changed = changed(&before.provider_report()?.report, &frozen.monthly.report);
-            Ok(Restatement { after: dry_run(&frozen.inputs())?, before, changed })
+            let kept = closer.kept(month, before.revision)?;
+            let configured = kept.map(|kept| configured(&kept, &frozen.header));
+            Ok(Restatement { after: dry_run(&frozen.inputs())?, before, changed, configured })
         })
         .await
     }
@@ -118,19 +152,22 @@ impl Closer {
         let before = self.current(month).await?;
         let supersedes = Supersedes { revision: before.revision, reason: reason.to_owned() };
         let mut frozen = self.freeze(month, Some(supersedes)).await?;
-        let revision = before.revision;
-        let kept = self
-            .blocking(move |closer| Ok(closer.ledger.revision_at(closer.tenant(), month, revision)?))
-            .await?;
         // Events of long ago may have been dropped; what they proved was kept with the revision.
-        if frozen.header.account.polls == 0
-            && let Some(packed) = kept.and_then(|row| row.inputs)
-        {
-            let old = Frozen::unpack(&packed).map_err(CloseError::Inputs)?.header;
-            frozen.header.observed = old.observed;
-            frozen.header.account = old.account;
+        if frozen.header.account.polls == 0 {
+            let revision = before.revision;
+            if let Some(old) = self.blocking(move |closer| closer.kept(month, revision)).await? {
+                frozen.header.observed = old.observed;
+                frozen.header.account = old.account;
+            }
         }
         Ok((before, frozen))
+    }
+
+    /// What a revision was made from beside the provider's answer, if that is kept.
+    fn kept(&self, month: Month, revision: u32) -> Result<Option<Header>, CloseError> {
+        let row = self.ledger.revision_at(self.tenant(), month, revision)?;
+        let Some(packed) = row.and_then(|row| row.inputs) else { return Ok(None) };
+        Ok(Some(Frozen::unpack(&packed).map_err(CloseError::Inputs)?.header))
     }
 
     /// The current revision, brought to its end if a crash came between.

@@ -227,6 +227,12 @@ fn a_closed_month_is_restated_beside_what_it_was() {
     let dry = report(&["--restate", "--reason", "x", "--dry-run"]);
     assert_eq!(dry.code, Some(0), "{}", dry.stderr);
     assert!(dry.stdout.contains("Beside revision 1"), "{}", dry.stdout);
+    assert!(!dry.stdout.contains("The configuration is not"), "{}", dry.stdout);
+    let others = "report: {directory: out/reports, settle: 0s, group_by: [project, env], excel_bom: true}\n";
+    let arguments = ["report", "--month", &last(), "--restate", "--reason", "x", "--dry-run"];
+    let dry = place.run_with(&config(&api, others), &arguments);
+    let said = "not that of then: report.group_by (the exact tags -> project, env), report.excel_bom.\n";
+    assert!(dry.stdout.contains(said), "{}", dry.stdout);
     let month = place.path("out/reports/k1").join(last());
     assert!(!month.join("r02").exists(), "a dry run writes nothing");
     let restated = report(&["--restate", "--reason", "an auditor asked"]);
