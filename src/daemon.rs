@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,13 +25,13 @@ use crate::ledger::Ledger;
 use crate::poll;
 use crate::self_metrics::SelfMetrics;
 use crate::store::Store;
-use crate::web::{self, Access, App, Limits, Reload, Settings};
+use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
 
 /// Reads the configuration again; the error is every problem, in words.
-pub type Loader = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Runs until `shutdown` turns true, then drains and returns. With a `loader`, SIGHUP and
 /// `/-/reload` read the configuration again, and the rules of `access` with it.
@@ -48,6 +49,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     // First of all: by default a hangup ends the process.
     let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    allow_files();
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
     ledger.statistics().look();
@@ -63,6 +65,7 @@ pub async fn run(
         access: Arc::clone(&access),
         clock: clock.clone(),
         reload,
+        lists: Lists::default(),
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(ledger.clone().look_at_files(shutdown.clone()));
@@ -119,19 +122,19 @@ impl Reloading {
                 ended = self.generation.first_to_end() => return unless(&shutdown, ended),
                 Some(()) = hangup.recv() => {
                     // The result is in the log and in the metrics.
-                    let _ = self.reload().await;
+                    let _ = self.reload(&mut called).await;
                 }
                 Some(asked) = reloads.recv() => {
                     // Whoever asked may be gone.
-                    let _ = asked.send(self.reload().await);
+                    let _ = asked.send(self.reload(&mut called).await);
                 }
             }
         }
     }
 
     /// Reads the configuration and puts it in force; if anything is wrong with it, nothing changes.
-    async fn reload(&mut self) -> Result<(), String> {
-        let result = self.try_reload().await;
+    async fn reload(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), String> {
+        let result = self.try_reload(shutdown).await;
         // Where there is nothing to read, as in the demo, no configuration is wrong.
         if self.loader.is_some() {
             self.lasting.self_metrics.reloaded(result.is_ok(), self.lasting.clock.now());
@@ -148,13 +151,22 @@ impl Reloading {
         result
     }
 
-    async fn try_reload(&mut self) -> Result<(), String> {
-        let loader = self.loader.as_ref().ok_or("there is no configuration file to read again")?;
-        let config = Arc::new(loader()?);
+    async fn try_reload(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), String> {
+        let loader = self.loader.clone().ok_or("there is no configuration file to read again")?;
+        let access = Arc::clone(&self.app.access);
+        // A disk, or a pipe in place of a file, may hang: nothing else waits for it, not even the end.
+        let read = tokio::task::spawn_blocking(move || {
+            let config = loader()?;
+            let rules = access.read_again().map_err(|problems| problems.to_string())?;
+            Ok::<_, String>((Arc::new(config), rules))
+        });
+        let (config, rules) = tokio::select! {
+            read = read => read.map_err(|error| error.to_string())??,
+            () = told(shutdown) => return Err("the daemon is leaving".to_owned()),
+        };
         if config.ledger.path != self.config.ledger.path {
             return Err("ledger.url: another ledger needs a restart".to_owned());
         }
-        let rules = self.app.access.read_again().map_err(|problems| problems.to_string())?;
         let next = Generation::prepare(&config, &self.lasting).map_err(|error| format!("{error:#}"))?;
         // From here on nothing can fail.
         self.generation.end().await;
@@ -172,6 +184,14 @@ impl Reloading {
         self.config = config;
         Ok(())
     }
+}
+
+/// Lets the process open as many files as it may ever: what is usual at first is fewer than clients and
+/// their downloads can need.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // If not, it goes on with fewer.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Tells a service manager that waits for it, such as systemd, where we are.

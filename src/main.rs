@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Test builds can be told to die at a named step; in others this does nothing.
     let _failpoints = fail::FailScenario::setup();
-    logging::start(cli.flags.log_level, cli.flags.log_format);
+    let log = logging::start(cli.flags.log_level, cli.flags.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(commands::run(cli));
     runtime.shutdown_timeout(LAST_WORK);
+    // What was logged stands before the last word.
+    drop(log);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

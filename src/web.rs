@@ -23,6 +23,7 @@ mod places;
 mod reports;
 mod server;
 mod status;
+mod turns;
 mod words;
 
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ use crate::snapshot::Collector;
 use crate::store::Store;
 
 pub use access::Access;
+use access::Verdict;
+pub use discovery::Lists;
 pub use server::{Limits, serve};
 
 /// Somebody asks for the configuration to be read again; the answer is what was wrong with it.
@@ -66,6 +69,8 @@ pub struct App {
     pub access: Arc<Access>,
     /// Where requests for a reload go.
     pub reload: mpsc::Sender<Reload>,
+    /// Lists for service discovery.
+    pub lists: Lists,
 }
 
 /// The part of a configuration that the handlers need.
@@ -101,10 +106,11 @@ impl App {
         let open = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
         let head = *request.method() == Method::HEAD;
         let access = Arc::clone(&self.access);
-        let mut response = if open || access.allows(request.headers()).await {
-            self.page(request, loopback).await
-        } else {
-            unauthorized()
+        let verdict = if open { Verdict::In } else { access.judges(request.headers()).await };
+        let mut response = match verdict {
+            Verdict::In => self.page(request, loopback).await,
+            Verdict::Out => unauthorized(),
+            Verdict::Busy => busy(),
         };
         for (name, value) in &access.rules().headers {
             response.headers_mut().insert(name, value.clone());
@@ -171,11 +177,11 @@ impl App {
         }
     }
 
-    async fn discovery(&self, query: Option<&str>) -> Response<Answer> {
+    async fn discovery(self: Arc<Self>, query: Option<&str>) -> Response<Answer> {
         let (view, query) = (self.store.view(), pairs(query));
         // A list of many VMs takes a while to write.
-        match blocking(move || discovery::targets(&view, &query)).await {
-            Some(Ok(list)) => reply(StatusCode::OK, JSON, list),
+        match blocking(move || self.lists.get(&view, &query)).await {
+            Some(Ok(list)) => reply(StatusCode::OK, JSON, vec![list]),
             Some(Err((status, sentence))) => reply(status, TEXT, sentence),
             None => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The list cannot be made.\n"),
         }
@@ -286,6 +292,13 @@ fn unauthorized() -> Response<Answer> {
     let mut response = reply(StatusCode::UNAUTHORIZED, TEXT, "A user and a password are needed.\n");
     let scheme = HeaderValue::from_static("Basic realm=\"flexvm-exporter\", charset=\"UTF-8\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    response
+}
+
+fn busy() -> Response<Answer> {
+    let words = "Too many passwords wait to be checked; ask again in a few seconds.\n";
+    let mut response = reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, words);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 

@@ -1,5 +1,7 @@
 //! `serve`: the daemon.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 
 use super::Failure;
@@ -32,7 +34,7 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
     let again = flags.clone();
-    let read_again: daemon::Loader = Box::new(move || match configuration(&again) {
+    let read_again: daemon::Loader = Arc::new(move || match configuration(&again) {
         Ok((loaded, _)) => Ok(loaded.config),
         Err(problems) => Err(problems.to_string()),
     });

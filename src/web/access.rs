@@ -50,6 +50,17 @@ impl Rules {
     }
 }
 
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is answered.
+    In,
+    /// It names no user with the right password.
+    Out,
+    /// Too many others came while its password waited to be checked.
+    Busy,
+}
+
 /// The rules in force.
 #[derive(Debug, Default)]
 pub struct Access {
@@ -86,9 +97,9 @@ impl Access {
     }
 
     /// Whether a request with these headers may be answered.
-    pub async fn allows(&self, headers: &HeaderMap) -> bool {
+    pub async fn judges(&self, headers: &HeaderMap) -> Verdict {
         let rules = self.rules();
-        rules.users.is_empty() || self.known.allows(&rules, headers).await
+        if rules.users.is_empty() { Verdict::In } else { self.known.judges(&rules, headers).await }
     }
 
     /// Takes the file whenever it, or one that it names, has changed; `reloaded` hears how that went.

@@ -3,9 +3,11 @@
 //! Prometheus keeps the last good list when an answer is not 200, so a list that cannot be vouched
 //! for is never sent: not an empty one, and not a part.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -32,9 +34,45 @@ struct Group<'a> {
     labels: BTreeMap<String, std::borrow::Cow<'a, str>>,
 }
 
-/// The list as JSON, or a status and a sentence.
-pub fn targets(view: &View, query: &[(String, String)]) -> Result<Vec<u8>, (StatusCode, String)> {
-    let wanted = wanted(query).map_err(|sentence| (StatusCode::BAD_REQUEST, sentence))?;
+/// Why there is no list, in words for whoever asked.
+type NoList = (StatusCode, String);
+
+/// Lists of the newest view that were made before, shared by all who ask for the same: of many VMs one takes
+/// megabytes, and slow readers hold it.
+#[derive(Debug, Default)]
+pub struct Lists(Mutex<Made>);
+
+#[derive(Debug, Default)]
+struct Made {
+    of: Weak<View>,
+    lists: VecDeque<(Wanted, Bytes)>,
+}
+
+/// Lists that are kept: of one view people ask for few.
+const KEPT: usize = 4;
+
+impl Lists {
+    /// The list of `view` as JSON. Blocks while one is made, by this caller or another.
+    pub fn get(&self, view: &Arc<View>, query: &[(String, String)]) -> Result<Bytes, NoList> {
+        let wanted = wanted(query).map_err(|sentence| (StatusCode::BAD_REQUEST, sentence))?;
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = Arc::downgrade(view);
+        if !made.of.ptr_eq(&of) {
+            *made = Made { of, lists: VecDeque::new() };
+        }
+        if let Some((_, list)) = made.lists.iter().find(|(same, _)| *same == wanted) {
+            return Ok(list.clone());
+        }
+        let list = Bytes::from(targets(view, &wanted)?);
+        if made.lists.len() >= KEPT {
+            made.lists.pop_front();
+        }
+        made.lists.push_back((wanted, list.clone()));
+        Ok(list)
+    }
+}
+
+fn targets(view: &View, wanted: &Wanted) -> Result<Vec<u8>, NoList> {
     let mut groups = Vec::new();
     let tenants =
         view.tenants.iter().filter(|(name, _)| wanted.tenant.as_ref().is_none_or(|it| **it == ***name));
@@ -45,7 +83,7 @@ pub fn targets(view: &View, query: &[(String, String)]) -> Result<Vec<u8>, (Stat
             let sentence = format!("The inventory of {tenant} is not known now; keep what you have.\n");
             return Err((StatusCode::SERVICE_UNAVAILABLE, sentence));
         };
-        groups.extend(of_tenant(tenant, &inventory.data, &wanted));
+        groups.extend(of_tenant(tenant, &inventory.data, wanted));
     }
     if !met {
         return Err((StatusCode::BAD_REQUEST, "tenant must be one of the exporter's tenants.\n".to_owned()));
@@ -147,6 +185,37 @@ mod tests {
         ] {
             assert_eq!(target(address, 9100), expected);
         }
+    }
+
+    #[test]
+    fn a_list_is_made_once_for_each_view() {
+        let view = || {
+            let inventory =
+                crate::snapshot::Section { at: jiff::Timestamp::UNIX_EPOCH, data: Arc::default() };
+            let mut state = crate::store::TenantState::default();
+            Arc::make_mut(&mut state.snapshot).inventory = Some(inventory);
+            let tenants = BTreeMap::from([("t".into(), state)]);
+            Arc::new(View { tenants, exposition: Arc::default() })
+        };
+        let (lists, one) = (Lists::default(), view());
+        let ask = |view: &Arc<View>, port: u16| {
+            lists.get(view, &[("port".to_owned(), port.to_string())]).unwrap().as_ptr()
+        };
+        let first = ask(&one, 1);
+        assert_eq!(ask(&one, 1), first);
+        // A few others are kept beside it, then the oldest goes.
+        let others: Vec<_> = (2..=4).map(|port| ask(&one, port)).collect();
+        assert_eq!((2..=4).map(|port| ask(&one, port)).collect::<Vec<_>>(), others);
+        assert_eq!(ask(&one, 1), first);
+        ask(&one, 5);
+        assert_eq!(lists.0.lock().unwrap().lists.len(), KEPT);
+        assert_eq!(lists.0.lock().unwrap().lists[0].0.port, Some(2));
+        // Another view has lists of its own, and holds no old one.
+        let two = view();
+        drop(one);
+        ask(&two, 1);
+        assert_eq!(lists.0.lock().unwrap().lists.len(), 1);
+        assert!(lists.get(&two, &[("tenant".to_owned(), "nobody".to_owned())]).is_err());
     }
 
     #[test]

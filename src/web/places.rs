@@ -53,6 +53,11 @@ impl Places {
         (Place { places: Arc::clone(self), newest: Mutex::new((turn, Instant::now())) }, kept)
     }
 
+    /// Has the connection go that a newer one would replace; whether there was one.
+    pub fn make_room(&self) -> bool {
+        self.taken().by_turn.pop_first().is_some()
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,11 +23,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::App;
 use super::body::Answer;
 use super::places::{Place, Places};
+use super::turns::Turns;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +83,11 @@ const NEAR: usize = 208 << 10;
 /// How long a shutdown waits for answers in progress; the whole process leaves within 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How long to wait when no connection can be accepted (most often: out of file descriptors).
+/// How long to wait when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection that gives up its place may take to close.
+const CLOSING: Duration = Duration::from_millis(10);
 
 /// How often it is said that none can be accepted.
 const COMPLAIN: Duration = Duration::from_mins(1);
@@ -121,6 +128,8 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
     let places = Places::new(limits.connections);
+    // Whoever has a place may wait for his turn, until it is too late.
+    let handshakes = Turns::new(limits.connections);
     let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -134,7 +143,9 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
                     complained = Some(Instant::now());
                     tracing::warn!(%error, "cannot accept a connection");
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                // Most often there are no file descriptors left: who asked longest ago gives up his.
+                let pause = if places.make_room() { CLOSING } else { ACCEPT_PAUSE };
+                tokio::time::sleep(pause).await;
                 continue;
             }
         };
@@ -142,7 +153,8 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
         let place = Arc::new(place);
         let (app, patience) = (Arc::clone(&app), limits.header);
         let asker = Asker { app, loopback, place: Arc::clone(&place), patience };
-        let connection = Connection { asker, limits, watcher: graceful.watcher() };
+        let connection =
+            Connection { asker, limits, handshakes: Arc::clone(&handshakes), watcher: graceful.watcher() };
         tokio::spawn(async move {
             let ended = tokio::select! {
                 ended = connection.serve(stream) => ended,
@@ -171,6 +183,7 @@ struct Asker {
 struct Connection {
     asker: Asker,
     limits: Limits,
+    handshakes: Arc<Turns>,
     watcher: Watcher,
 }
 
@@ -187,7 +200,7 @@ impl Connection {
         }
         let Some(tls) = self.asker.app.access.rules().tls.clone() else { return self.http1(stream).await };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
-        let handshake = TlsAcceptor::from(tls).accept(stream);
+        let handshake = encrypt(stream, tls, &self.handshakes);
         let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| late())??;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return self.http2(stream).await;
@@ -216,11 +229,31 @@ impl Connection {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(UNSENT as usize)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
         Ok(self.watcher.watch(connection).await?)
     }
+}
+
+/// A TLS handshake. The signature, which takes milliseconds, is made on another thread, one at a time: others
+/// are served meanwhile.
+async fn encrypt(
+    stream: TcpStream,
+    rules: Arc<ServerConfig>,
+    handshakes: &Arc<Turns>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let Some(turn) = handshakes.take().await else {
+        return Err(io::Error::other("too many newer TLS handshakes came"));
+    };
+    let sign = move || {
+        let accepting = hello.into_stream(rules);
+        drop(turn);
+        accepting
+    };
+    tokio::task::spawn_blocking(sign).await?.await
 }
 
 /// The answer to one request, as `hyper` wants it.

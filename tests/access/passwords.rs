@@ -64,6 +64,49 @@ async fn everything_but_health_asks_for_the_password() {
     assert_ne!(get("/-/ready", None).await.0, 401);
 }
 
+/// So many wrong passwords that they cannot be checked within a scraper's patience.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_password_does_not_wait_behind_wrong_ones() {
+    const WRONG: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    // A check takes some hundred milliseconds at least.
+    let slow = bcrypt::hash("right", 12).unwrap();
+    std::fs::write(folder.path().join("web.yml"), format!("basic_auth_users: {{me: {slow}}}\n")).unwrap();
+    let serving = serve(folder.path(), Limits::default()).await;
+    let http = plain();
+    let ask = |password: &'static str| {
+        http.get(format!("http://{}/metrics", serving.address)).basic_auth("me", Some(password)).send()
+    };
+    let mut wrong: Vec<_> = (0..WRONG).map(|_| tokio::spawn(ask("wrong"))).collect();
+    // Of those who wait, some have to give up once all have come.
+    let mut gave_up = 0;
+    let busy = async |answer: reqwest::Response| {
+        assert_eq!(answer.headers()["retry-after"], "5");
+        assert!(answer.text().await.unwrap().starts_with("Too many passwords wait"));
+    };
+    while gave_up < WRONG - 17 {
+        let (ended, _, others) = futures_util::future::select_all(wrong).await;
+        wrong = others;
+        let answer = ended.unwrap().unwrap();
+        if answer.status() == 503 {
+            gave_up += 1;
+            busy(answer).await;
+        } else {
+            assert_eq!(answer.status(), 401);
+            break;
+        }
+    }
+    assert!(gave_up > 0);
+    assert_eq!(ask("right").await.unwrap().status(), 200);
+    let waiting = wrong.iter().filter(|answer| !answer.is_finished()).count();
+    assert!(waiting > 5, "{waiting}: it waited behind wrong ones");
+    // What is known needs no turn, however many wait for theirs.
+    assert_eq!(ask("right").await.unwrap().status(), 200);
+    for answer in wrong {
+        answer.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_password_holds_at_once_and_a_bad_file_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Metrics, Poll, WebReports};
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::store::Store;
-use flexvm_exporter::web::{self, Access, App, Limits, Settings};
+use flexvm_exporter::web::{self, Access, App, Limits, Lists, Settings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -43,6 +43,7 @@ pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<Ap
         access,
         clock: Clock::system(),
         reload,
+        lists: Lists::default(),
     })
 }
 

@@ -43,6 +43,7 @@ struct Demo {
     states: BTreeMap<Collector, State>,
     store: Arc<Store>,
     metrics: Arc<SelfMetrics>,
+    ledger: Ledger,
     poll: Poll,
     _folder: tempfile::TempDir,
 }
@@ -95,8 +96,9 @@ impl Demo {
         let (kept, own) = (Arc::clone(&store), Arc::clone(&metrics));
         let worker = Worker::new(vec![closer], &config.report, clock.clone(), kept, own);
         let (kept, own) = (Arc::clone(&store), Arc::clone(&metrics));
-        let poller = Poller::new(tenant, client, kept, ledger, own, clock, config);
-        Self { now, poller, worker, states: BTreeMap::new(), store, metrics, poll, _folder: folder }
+        let poller = Poller::new(tenant, client, kept, ledger.clone(), own, clock, config);
+        let states = BTreeMap::new();
+        Self { now, poller, worker, states, store, metrics, ledger, poll, _folder: folder }
     }
 
     /// Everything that is due at step `step`, then a scrape.
@@ -110,6 +112,7 @@ impl Demo {
         }
         self.worker.wake(step == 0).await;
         self.now.fetch_add(i64::try_from(STEP.as_secs()).unwrap(), Ordering::SeqCst);
+        self.ledger.statistics().look();
         let body = self.store.view().exposition.body(None, self.metrics.text(), false).concat();
         String::from_utf8(body).unwrap()
     }

@@ -76,7 +76,7 @@ impl Later {
             Access::default(),
             clock,
             told,
-            Some(Box::new(move || Ok(again.clone()))),
+            Some(Arc::new(move || Ok(again.clone()))),
         ));
         Self { simulator, address, ahead, _shutdown: shutdown }
     }

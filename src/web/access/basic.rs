@@ -1,4 +1,4 @@
-//! Passwords: bcrypt hashes, checked off the async threads, a few at a time, and remembered.
+//! Passwords: bcrypt hashes, checked off the async threads, one at a time, and remembered.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use base64::prelude::BASE64_STANDARD;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 
-use super::Rules;
+use super::{Rules, Verdict};
+use crate::web::turns::Turns;
 
-/// Passwords that are checked at once. A check takes a core for some tens of milliseconds; more of
-/// them would starve polls and scrapes.
-const CHECKS_AT_ONCE: usize = 1;
+/// Most passwords that wait to be checked. A check takes a core for some tens of milliseconds up to
+/// seconds, so that more would outlast a scraper's patience.
+const WAITING: usize = 16;
 
 /// Passwords that were right and are remembered.
 const REMEMBERED: usize = 100;
@@ -63,40 +63,45 @@ pub fn problem(hash: &str) -> Option<&'static str> {
 #[derive(Debug)]
 pub struct Known {
     right: Mutex<HashSet<[u8; 32]>>,
-    checks: Arc<Semaphore>,
+    checks: Arc<Turns>,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { right: Mutex::default(), checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)) }
+        Self { right: Mutex::default(), checks: Turns::new(WAITING) }
     }
 }
 
 impl Known {
     /// Whether the request names a user of `rules` and the right password.
-    pub async fn allows(&self, rules: &Rules, headers: &HeaderMap) -> bool {
-        let Some((user, password)) = credentials(headers) else { return false };
-        let Some((hash, own)) = rules.users.hash(&user) else { return false };
+    pub async fn judges(&self, rules: &Rules, headers: &HeaderMap) -> Verdict {
+        let Some((user, password)) = credentials(headers) else { return Verdict::Out };
+        let Some((hash, own)) = rules.users.hash(&user) else { return Verdict::Out };
         let digest = digest(&user, &password, hash);
         if own && self.right().contains(&digest) {
-            return true;
+            return Verdict::In;
         }
         let hash = hash.to_owned();
-        let Ok(_place) = Arc::clone(&self.checks).acquire_owned().await else { return false };
+        let Some(turn) = self.checks.take().await else { return Verdict::Busy };
         // The one before may have been the same.
         if own && self.right().contains(&digest) {
-            return true;
+            return Verdict::In;
         }
-        let check = move || bcrypt::verify(password, &hash).unwrap_or(false);
+        let check = move || {
+            let right = bcrypt::verify(password, &hash).unwrap_or(false);
+            drop(turn);
+            right
+        };
         let right = tokio::task::spawn_blocking(check).await.unwrap_or(false) && own;
-        if right {
-            let mut known = self.right();
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert(digest);
+        if !right {
+            return Verdict::Out;
         }
-        right
+        let mut known = self.right();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(digest);
+        Verdict::In
     }
 
     fn right(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
