@@ -19,7 +19,7 @@ use rustls::server::Acceptor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -29,7 +29,6 @@ use tokio_rustls::server::TlsStream;
 use super::App;
 use super::body::Answer;
 use super::places::{Place, Places};
-use super::turns::Turns;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -128,8 +127,8 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
     let places = Places::new(limits.connections);
-    // Whoever has a place may wait for his turn, until it is too late.
-    let handshakes = Turns::new(limits.connections);
+    // Whoever has a place may wait for his turn; one who loses it waits no longer.
+    let handshakes = Arc::new(Semaphore::new(1));
     let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -183,7 +182,7 @@ struct Asker {
 struct Connection {
     asker: Asker,
     limits: Limits,
-    handshakes: Arc<Turns>,
+    handshakes: Arc<Semaphore>,
     watcher: Watcher,
 }
 
@@ -242,12 +241,10 @@ impl Connection {
 async fn encrypt(
     stream: TcpStream,
     rules: Arc<ServerConfig>,
-    handshakes: &Arc<Turns>,
+    handshakes: &Arc<Semaphore>,
 ) -> io::Result<TlsStream<TcpStream>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let Some(turn) = handshakes.take().await else {
-        return Err(io::Error::other("too many newer TLS handshakes came"));
-    };
+    let turn = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
     let sign = move || {
         let accepting = hello.into_stream(rules);
         drop(turn);

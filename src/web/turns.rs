@@ -1,6 +1,6 @@
-//! Turns for work that anybody can cause before he has shown who he is: one at a time, the newest first.
+//! Turns for slow work that anybody can cause before he has shown who he is: one at a time, the newest first.
 //!
-//! With the oldest first, a scraper would wait behind everybody who flooded us before him, and some of those
+//! With the oldest first, a scraper would wait behind everybody who flooded us before him, and most of those
 //! are gone by then. Whoever has waited behind too many newer ones gives up.
 
 use std::collections::VecDeque;
