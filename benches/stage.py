@@ -15,7 +15,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "target/release/flexvm-exporter"
+PROGRAM = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/flexvm-exporter"
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 MIB = 1 << 20
 

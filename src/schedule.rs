@@ -248,7 +248,7 @@ async fn close(closer: &Closer, month: Month, self_metrics: &SelfMetrics) -> Res
             Ok(())
         }
         Ok(Outcome::Already(_)) => {
-            tracing::info!(tenant, %month, "month found closed: another process did it");
+            tracing::info!(tenant, %month, "month found closed; its files are there");
             Ok(())
         }
         Err(error) => {

@@ -158,7 +158,7 @@ impl SelfMetrics {
             )?,
             difference_seconds: made.int_gauges(
                 "report_difference_seconds",
-                "Our VM seconds minus the provider's hours in seconds in the newest closed month: the largest absolute difference within the scope. The provider rounds up to hours.",
+                "Our VM seconds minus the provider's hours in seconds in the newest closed month: of the differences within the scope the one that is largest by its absolute value, with its sign. The provider rounds up to hours.",
                 &["tenant", "month", "scope"],
             )?,
             report_changed: made.int_gauges(

@@ -49,7 +49,10 @@ pub fn configuration(flags: &Flags) -> Result<(Loaded, Access), Problems> {
     if !flags.telemetry_path.starts_with('/') || flags.telemetry_path.contains(['?', '#', ' ']) {
         problems.push(Problem::new("--web.telemetry-path", "must be a path that begins with /"));
     }
-    if flags.telemetry_path == "/" || flags.telemetry_path.starts_with("/-/") {
+    let pages = ["/-/", "/reports/", "/sd/"];
+    if flags.telemetry_path == "/"
+        || pages.iter().any(|of| format!("{}/", flags.telemetry_path).starts_with(of))
+    {
         problems.push(Problem::new("--web.telemetry-path", "is taken by another page; /metrics is usual"));
     }
     let access = Access::open(flags.web_config.as_deref());

@@ -29,6 +29,21 @@ fn exactly(place: &Place, text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn a_telemetry_path_covers_no_other_page() {
+    let place = Place::new();
+    place.write("token", "t");
+    let text = config("http://127.0.0.1:1", "");
+    for path in ["/", "/-/healthy", "/reports", "/reports/", "/reports/k1/index.csv", "/sd", "/sd/vms"] {
+        let ended = place.run_with(&text, &["check", "--web.telemetry-path", path]);
+        assert_eq!(ended.code, Some(78), "{path}");
+        assert!(ended.stderr.contains("is taken by another page"), "{path}: {}", ended.stderr);
+    }
+    for path in ["/metrics", "/reportsmetrics", "/-metrics", "/flexvm/metrics"] {
+        assert_eq!(place.run_with(&text, &["check", "--web.telemetry-path", path]).code, Some(0), "{path}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let place = Place::new();
     place.write("token", "t");
