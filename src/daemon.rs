@@ -52,7 +52,6 @@ pub async fn run(
     allow_files();
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
-    ledger.statistics().look();
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let (reload, reloads) = mpsc::channel(1);

@@ -109,6 +109,7 @@ impl Ledger {
     fn start(path: &Path, lock: Option<File>) -> Result<Self, LedgerError> {
         let connection = open::writer(path)?;
         let statistics = Arc::new(Statistics::new(path));
+        statistics.look();
         let (jobs, waiting) = sync_channel(WAITING);
         let (states, behind) = (HashMap::new(), HashMap::new());
         let writer = Writer { connection, states, behind, statistics: Arc::clone(&statistics) };
@@ -123,13 +124,17 @@ impl Ledger {
     /// Looks at the ledger's files every few seconds until `shutdown` turns true: a scrape that looked
     /// itself would hang with the disk.
     pub async fn look_at_files(self, mut shutdown: watch::Receiver<bool>) {
-        loop {
-            let ledger = self.clone();
-            let looking = tokio::task::spawn_blocking(move || ledger.statistics().look());
-            tokio::select! {
-                () = async { _ = looking.await; tokio::time::sleep(LOOK).await } => {}
-                _ = shutdown.wait_for(|stop| *stop) => return,
+        let looks = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let ledger = self.clone();
+                // A panic is in the log already, and what it shows of the files grows old.
+                let _ = tokio::task::spawn_blocking(move || ledger.statistics().look()).await;
             }
+        };
+        tokio::select! {
+            () = looks => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
         }
     }
 

@@ -9,7 +9,6 @@
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::Duration;
 
 use flexvm_exporter::clock::Clock;
@@ -55,7 +54,6 @@ impl World {
             "error",
         ]);
         let exporter = Program::start(command, address);
-        let file = folder.path().join("prometheus.yml");
         let jobs = [("vms", "port=9999&tenant=k1"), ("public", "public=true")].map(|(job, query)| {
             format!(
                 "  - job_name: {job}\n    http_sd_configs: [{{url: 'http://{}/sd/vms?{query}', refresh_interval: 1s}}]\n    \
@@ -65,13 +63,8 @@ impl World {
             )
         });
         let config = format!("global: {{scrape_interval: 1h}}\nscrape_configs:\n{}", jobs.concat());
-        std::fs::write(&file, config).unwrap();
-        let address = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(prometheus);
-        command.arg(format!("--config.file={}", file.display()));
-        command.arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()));
-        command.arg(format!("--web.listen-address={address}")).arg("--log.level=error");
-        Self { simulator, exporter, prometheus: Program::start(command, address), _folder: folder }
+        let prometheus = Program::prometheus(prometheus, folder.path(), &config);
+        Self { simulator, exporter, prometheus, _folder: folder }
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {

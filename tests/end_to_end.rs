@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 use flexvm_exporter::simulator::{Options, Simulator};
-use program::{Program, free_port, tool};
+use program::{Program, tool};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -235,14 +235,7 @@ fn start_prometheus(program: &Path, folder: &Path, exporter: &str) -> (Program, 
     let config = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: flexvm\n    static_configs:\n      - targets: ['{exporter}']\n"
     );
-    std::fs::write(folder.join("prometheus.yml"), config).unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut command = std::process::Command::new(program);
-    command
-        .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-        .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
-        .arg(format!("--web.listen-address={address}"))
-        .arg("--log.level=error");
-    let url = format!("http://{address}");
-    (Program::start(command, address), url)
+    let prometheus = Program::prometheus(program, folder, &config);
+    let url = format!("http://{}", prometheus.address);
+    (prometheus, url)
 }

@@ -83,7 +83,7 @@ impl fmt::Display for Restatement {
             Some(keys) => writeln!(f, "  The configuration is not that of then: {}.", keys.join(", "))?,
             None => writeln!(
                 f,
-                "  Whether the configuration is that of then is not known: its inputs are not kept."
+                "  Whether the configuration is that of then is not known: what the revision was made from is not kept."
             )?,
         }
         let ids = &self.changed.vms;

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustix::io::Errno;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use socket2::SockRef;
@@ -91,10 +92,9 @@ const CLOSING: Duration = Duration::from_millis(10);
 /// How often it is said that none can be accepted.
 const COMPLAIN: Duration = Duration::from_mins(1);
 
-/// Serves `app` on `listeners` until `shutdown` turns true, then lets answers in progress finish. Keeps the
-/// calling thread busy: everything that reads and writes connections runs on it alone. Serving shared bytes
-/// is copying, in which a second thread gets in the way of a client on this machine (`benches/serving.py`),
-/// and a scrape waits for no poll's turn. What computes for long goes to other threads.
+/// Serves `app` on `listeners` until `shutdown` turns true, then lets answers in progress finish. Takes the
+/// calling thread for everything that reads and writes connections, so that a scrape waits for no poll's turn;
+/// what computes for long goes to other threads.
 ///
 /// # Errors
 /// When the system gives no event queue, or a listener cannot be watched.
@@ -142,8 +142,9 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
                     complained = Some(Instant::now());
                     tracing::warn!(%error, "cannot accept a connection");
                 }
-                // Most often there are no file descriptors left: who asked longest ago gives up his.
-                let pause = if places.make_room() { CLOSING } else { ACCEPT_PAUSE };
+                // Without file descriptors who asked longest ago gives up his.
+                let none_left = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
+                let pause = if none_left && places.make_room() { CLOSING } else { ACCEPT_PAUSE };
                 tokio::time::sleep(pause).await;
                 continue;
             }

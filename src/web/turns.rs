@@ -73,16 +73,23 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    fn ask(turns: &Arc<Turns>) -> Pin<Box<dyn Future<Output = Option<Turn>> + '_>> {
+        let mut turn: Pin<Box<dyn Future<Output = _>>> = Box::pin(turns.take());
+        assert!(turn.as_mut().now_or_never().is_none(), "somebody has it");
+        turn
+    }
 
     #[test]
     fn the_newest_comes_first_and_the_oldest_gives_up() {
         let turns = Turns::new(3);
         let first = turns.take().now_or_never().unwrap().unwrap();
-        let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(turns.take())).collect();
-        assert!(waiting.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
+        let mut waiting: Vec<_> = (0..5).map(|_| ask(&turns)).collect();
         let mut come = |who: usize| waiting[who].as_mut().now_or_never();
         // There is room for three of the five.
         assert!(come(0).unwrap().is_none() && come(1).unwrap().is_none());
@@ -100,8 +107,7 @@ mod tests {
     fn who_is_gone_is_passed_over() {
         let turns = Turns::new(9);
         let first = turns.take().now_or_never().unwrap().unwrap();
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(turns.take())).collect();
-        assert!(waiting.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
+        let mut waiting: Vec<_> = (0..3).map(|_| ask(&turns)).collect();
         // One goes before he is told, one after.
         waiting.pop();
         drop(first);

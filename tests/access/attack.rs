@@ -1,6 +1,6 @@
 //! Clients that are silent, slow, mad or too many.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream as Blocking;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -212,7 +212,7 @@ fn exporter_that_logs_to(folder: &Path, shell: &str, environment: &[(&str, &str)
     let mut command = Command::new("sh");
     command
         .arg("-c")
-        .arg(format!("{shell} exec \"$0\" --config.file e.yml --web.listen-address {address}"))
+        .arg(format!("{shell} exec \"$0\" --config.file e.yml --web.listen-address {address} \"$@\""))
         .arg(exporter.get_program())
         .current_dir(folder)
         .env("TOKEN", "none")
@@ -299,6 +299,36 @@ async fn a_log_that_nobody_reads_holds_nothing_up() {
     let mut log = Vec::new();
     reads.read_to_end(&mut log).unwrap();
     assert!(log.iter().all(|byte| *byte == b'x'), "{}", String::from_utf8_lossy(&log));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_of_a_log_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut reads, mut writes) = std::io::pipe().unwrap();
+    fill(&mut writes);
+    let mut program = exporter_that_logs_to(folder.path(), "set -- --log.level debug;", &[], writes.into());
+    until("the daemon", async || answers(&program.address).await).await;
+    // Each of them is a line, and more than can wait.
+    for _ in 0..10_500 {
+        let mut stream = Blocking::connect(&program.address).unwrap();
+        stream.write_all(b"no sense\r\n\r\n").unwrap();
+        // Only then comes the next: more at once would wait to be accepted.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(answers(&program.address).await);
+    let (said, mut hear) = tokio::sync::oneshot::channel();
+    let reader = std::thread::spawn(move || {
+        let mut said = Some(said);
+        for line in std::io::BufReader::new(&mut reads).lines() {
+            if line.unwrap().contains("log lines were lost") {
+                let _ = said.take().map(|said| said.send(()));
+            }
+        }
+    });
+    until("what was lost", async || hear.try_recv().is_ok()).await;
+    program.signal("TERM");
+    assert!(program.wait(Duration::from_secs(10)).success());
+    reader.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Command;
 
 use flexvm_exporter::web::Limits;
 use serde_json::Value;
 
 use crate::pki::Authority;
-use crate::program::{Program, free_port, tool};
+use crate::program::{Program, tool};
 use crate::rig::{plain, serve, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,15 +50,7 @@ async fn it_scrapes_with_a_password_and_with_a_certificate() {
         )
         .unwrap();
     }
-    fs::write(folder.path().join("prometheus.yml"), config).unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut command = Command::new(prometheus);
-    command
-        .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
-        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-        .arg(format!("--web.listen-address={address}"))
-        .arg("--log.level=error");
-    let prometheus = Program::start(command, address);
+    let prometheus = Program::prometheus(&prometheus, folder.path(), &config);
     let http = plain();
     let targets = async || {
         let url = format!("http://{}/api/v1/targets", prometheus.address);

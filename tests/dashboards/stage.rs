@@ -1,7 +1,6 @@
 //! What the live tests play on: simulators, the exporters on them, and the Prometheus that scrapes.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::files::{root, text};
-use super::program::{Program, free_port};
+use super::program::Program;
 
 /// Prometheus scrapes first after 5 to 6 s, and a rate needs two scrapes; the rest is a slow machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -168,14 +167,7 @@ pub fn start_prometheus(program: &Path, folder: &Path, exporter: &str) -> (Progr
         folder.display()
     );
     scrape(folder, &[exporter]);
-    std::fs::write(folder.join("prometheus.yml"), config).unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut command = Command::new(program);
-    command
-        .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-        .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
-        .arg(format!("--web.listen-address={address}"))
-        .arg("--log.level=error");
-    let url = format!("http://{address}");
-    (Program::start(command, address), url)
+    let prometheus = Program::prometheus(program, folder, &config);
+    let url = format!("http://{}", prometheus.address);
+    (prometheus, url)
 }

@@ -63,7 +63,6 @@ async fn own() -> String {
     let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
     let polled = Arc::<InventoryData>::default();
     ledger.observe("k1".into(), now, Duration::from_mins(3), polled).await.unwrap();
-    ledger.statistics().look();
     metrics.watch(ledger);
     metrics.add_tenant("k1", Collector::ALL.into_iter());
     metrics.collector_succeeded("k1", Collector::Usage, Duration::from_secs(1), now);

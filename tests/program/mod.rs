@@ -31,6 +31,20 @@ impl Program {
         Self::start(command, address)
     }
 
+    /// Prometheus, the file `prometheus`, with this configuration, on a free port of loopback; its data lie in
+    /// `folder`.
+    pub fn prometheus(prometheus: &Path, folder: &Path, config: &str) -> Self {
+        std::fs::write(folder.join("prometheus.yml"), config).unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new(prometheus);
+        command
+            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=error");
+        Self::start(command, address)
+    }
+
     /// Starts `command` and waits for the first line on its standard output that holds `mark`; gives
     /// the lines up to it. The rest of its output is thrown away.
     pub fn start_until(command: &mut Command, mark: &str) -> (Self, Vec<String>) {
