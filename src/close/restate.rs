@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{CloseError, Closer, DEADLINE};
+use crate::ledger::LedgerError;
 use crate::period::Month;
 use crate::report::{
     Changed, Frozen, Header, MonthTotals, Outcome, Published, ReportError, Summary, Supersedes, changed,
@@ -165,7 +166,11 @@ impl Closer {
 
     /// What a revision was made from beside the provider's answer, if that is kept.
     fn kept(&self, month: Month, revision: u32) -> Result<Option<Header>, CloseError> {
-        let row = self.ledger.revision_at(self.tenant(), month, revision)?;
+        let row = match self.ledger.revision_at(self.tenant(), month, revision) {
+            // A dry run makes no ledger.
+            Err(LedgerError::Missing(_)) => None,
+            row => row?,
+        };
         let Some(packed) = row.and_then(|row| row.inputs) else { return Ok(None) };
         Ok(Some(Frozen::unpack(&packed).map_err(CloseError::Inputs)?.header))
     }

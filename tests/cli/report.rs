@@ -239,4 +239,10 @@ fn a_closed_month_is_restated_beside_what_it_was() {
     assert_eq!(restated.code, Some(0), "{}", restated.stderr);
     assert!(restated.stdout.contains("_r02_changes.csv"), "{}", restated.stdout);
     assert!(month.join("r01").is_dir() && month.join("r02").is_dir());
+    // Without the ledger, what the month was made from is not known; the rest is.
+    std::fs::remove_file(place.path("l.db")).unwrap();
+    let dry = report(&["--restate", "--reason", "x", "--dry-run"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
+    assert!(dry.stdout.contains("what the revision was made from is not kept"), "{}", dry.stdout);
+    assert!(!place.path("l.db").exists(), "a dry run makes no ledger");
 }
