@@ -5,6 +5,7 @@
 //! Nothing that `/metrics` needs ever waits for this file.
 
 mod copy;
+mod differences;
 mod error;
 mod observations;
 mod open;
@@ -13,6 +14,7 @@ mod revisions;
 mod statistics;
 
 pub use copy::{Description, RevisionDescription, TenantDescription, backup, export, inspect};
+pub use differences::{CONFIRMED_AFTER, ChangedSeconds, Compared, Comparison, DifferenceState, Reading};
 pub use error::LedgerError;
 pub use retention::Dropped;
 pub use revisions::RevisionRow;
@@ -255,6 +257,59 @@ impl Ledger {
         self.run_blocking(move |writer| {
             writer
                 .transaction(|transaction| revisions::remade(transaction, &tenant, month, revision, &digest))
+        })
+    }
+
+    /// Records a comparison of a closed month's `revision` with the provider's current report; `reading`
+    /// is `None` if nothing that counts differs. Blocks until it is durable.
+    pub fn record_comparison(
+        &self,
+        tenant: &str,
+        month: Month,
+        revision: u32,
+        at: Timestamp,
+        reading: Option<Reading>,
+    ) -> Result<Compared, LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| {
+                differences::record(transaction, &tenant, month, revision, at, reading.as_ref())
+            })
+        })
+    }
+
+    /// Waives the difference of a closed month that is read or open; if there is none, `current` is
+    /// recorded as waived. Returns whether anything was waived. Blocks until it is durable.
+    pub fn waive(
+        &self,
+        tenant: &str,
+        month: Month,
+        revision: u32,
+        at: Timestamp,
+        reason: &str,
+        current: Option<Reading>,
+    ) -> Result<bool, LedgerError> {
+        let (tenant, reason) = (tenant.to_owned(), reason.to_owned());
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| {
+                differences::waive(transaction, &tenant, month, revision, at, &reason, current.as_ref())
+            })
+        })
+    }
+
+    /// The open difference of each closed month that has one. Blocks.
+    pub fn open_differences(&self, tenant: &str) -> Result<BTreeMap<Month, ChangedSeconds>, LedgerError> {
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => differences::open(connection, tenant),
+            None => Ok(BTreeMap::new()),
+        })
+    }
+
+    /// The latest comparison of each closed month's current revision. Blocks.
+    pub fn comparisons(&self, tenant: &str) -> Result<BTreeMap<Month, Comparison>, LedgerError> {
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => differences::latest(connection, tenant),
+            None => Ok(BTreeMap::new()),
         })
     }
 

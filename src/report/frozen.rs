@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Inputs, Supersedes};
+use super::{Account, Inputs, Supersedes, Terms};
 use crate::api;
 use crate::config::{Prices, TagRule};
 use crate::observe::Observations;
@@ -59,6 +59,9 @@ pub struct Header {
     pub observed: Observed,
     /// What polls say about the report.
     pub account: Account,
+    /// The terms on which the month is closed.
+    #[serde(default)]
+    pub terms: Terms,
     /// The revision that this one replaces.
     pub supersedes: Option<Supersedes>,
 }
@@ -79,6 +82,27 @@ impl Observed {
             Some((id.clone(), OBSERVED.map(|of| seconds.get(of))))
         });
         Self(seen.collect())
+    }
+}
+
+impl Observed {
+    /// The observed seconds of a VM, in the order running, stopped, failed, other.
+    #[must_use]
+    pub fn get(&self, vm_id: &Text) -> Option<&[u64; OBSERVED.len()]> {
+        self.0.get(vm_id)
+    }
+
+    /// Replaces the observed seconds of a VM; `None`: no poll observed it.
+    pub fn set(&mut self, vm_id: Text, seconds: Option<[u64; OBSERVED.len()]>) {
+        match seconds {
+            Some(seconds) => drop(self.0.insert(vm_id, seconds)),
+            None => drop(self.0.remove(&vm_id)),
+        }
+    }
+
+    /// The VMs that were observed running or stopped, by id.
+    pub fn in_use(&self) -> impl Iterator<Item = &Text> {
+        self.0.iter().filter(|(_, [running, stopped, ..])| running + stopped > 0).map(|(id, _)| id)
     }
 }
 
@@ -111,6 +135,7 @@ impl Frozen {
             fetched_at: header.fetched_at,
             witness: &header.observed,
             account: Some(&header.account),
+            terms: &header.terms,
             supersedes: header.supersedes.as_ref(),
         }
     }
