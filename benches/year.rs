@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use flexvm_exporter::api::Monthly;
 use flexvm_exporter::ledger::{Ledger, RevisionRow};
 use flexvm_exporter::period::{Month, rfc3339};
-use flexvm_exporter::report::{Account, Frozen, Header, Observed};
+use flexvm_exporter::report::{Account, Frozen, Header, Observed, Terms};
 use flexvm_exporter::snapshot::{InventoryData, Text, Vm, VmStatus};
 use jiff::Timestamp;
 use serde_json::json;
@@ -222,6 +222,7 @@ impl World {
                 excel_bom: false,
                 observed: Observed::of(&observations, &monthly, at),
                 account: Account::of(&observations, &monthly.report, at),
+                terms: Terms::default(),
                 supersedes: None,
             };
             let inputs = Frozen { header, monthly }.pack().expect("packed inputs");

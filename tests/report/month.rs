@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flexvm_exporter::config::{Prices, TagRule};
 use flexvm_exporter::period::{Month, Period};
-use flexvm_exporter::report::{Folder, Inputs, Outcome, ReportError};
+use flexvm_exporter::report::{Folder, Inputs, Outcome, ReportError, Source, Terms};
 use flexvm_exporter::snapshot::{
     Cloud, InstanceType, MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, Text, VmStatus,
 };
@@ -55,6 +55,15 @@ pub struct World {
     pub witness: Box<dyn Witness>,
 }
 
+/// The terms of a month that the daemon closes.
+static TERMS: Terms = Terms {
+    source: Source::Api,
+    reason: None,
+    accepted_incomplete: None,
+    configuration_changes: Vec::new(),
+    notes: Vec::new(),
+};
+
 impl World {
     pub fn inputs(&self) -> Inputs<'_> {
         Inputs {
@@ -71,6 +80,7 @@ impl World {
             fetched_at: self.fetched_at,
             witness: &*self.witness,
             account: None,
+            terms: &TERMS,
             supersedes: None,
         }
     }
