@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use flexvm_exporter::api::{Client, NoObserver};
@@ -29,22 +29,35 @@ pub fn month(text: &str) -> Month {
     text.parse().unwrap()
 }
 
-/// A clock that stands until a test moves it.
+/// Clocks that stand until a test moves them.
 #[derive(Clone)]
-pub struct Hand(Arc<AtomicI64>);
+pub struct Hand {
+    wall: Arc<AtomicI64>,
+    monotonic: Arc<AtomicU64>,
+}
 
 impl Hand {
     pub fn at(time: &str) -> Self {
-        Self(Arc::new(AtomicI64::new(time.parse::<Timestamp>().unwrap().as_second())))
+        let hand = Self { wall: Arc::default(), monotonic: Arc::default() };
+        hand.set(time);
+        hand
     }
 
+    /// Sets the wall clock alone.
     pub fn set(&self, time: &str) {
-        self.0.store(time.parse::<Timestamp>().unwrap().as_second(), Ordering::SeqCst);
+        self.wall.store(time.parse::<Timestamp>().unwrap().as_second(), Ordering::SeqCst);
+    }
+
+    /// Lets time pass on both clocks.
+    pub fn pass(&self, time: Duration) {
+        self.wall.fetch_add(i64::try_from(time.as_secs()).unwrap(), Ordering::SeqCst);
+        self.monotonic.fetch_add(time.as_secs(), Ordering::SeqCst);
     }
 
     pub fn clock(&self) -> Clock {
-        let seconds = Arc::clone(&self.0);
-        Clock::new(move || Timestamp::from_second(seconds.load(Ordering::SeqCst)).unwrap())
+        let (wall, monotonic) = (Arc::clone(&self.wall), Arc::clone(&self.monotonic));
+        Clock::new(move || Timestamp::from_second(wall.load(Ordering::SeqCst)).unwrap())
+            .with_monotonic(move || Duration::from_secs(monotonic.load(Ordering::SeqCst)))
     }
 
     pub fn now(&self) -> Timestamp {
