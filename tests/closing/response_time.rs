@@ -7,6 +7,7 @@ use flexvm_exporter::close::{CloseOptions, Undated};
 use flexvm_exporter::config::Restate;
 use flexvm_exporter::report::Outcome;
 use flexvm_exporter::simulator::{Fault, Operation};
+use jiff::Timestamp;
 
 use crate::server::{Reply, Server, answer};
 use crate::support::{Stage, TENANT, manifest, month, terms, texts};
@@ -117,11 +118,12 @@ async fn old_response_is_refused_by_the_daemon_until_a_new_one_comes() {
     assert!(stage.files().is_empty());
     assert_eq!(stage.metric(PERIOD), Some(1.0));
     assert!(stage.due_error(month(MONTH)).contains("was generated at 2026-10-31T23:30:00Z"));
+    let generated: Timestamp = "2026-10-31T23:30:00Z".parse().unwrap();
     // Time does not make it newer: this is proof of an early response, not a lack of proof.
     for _ in 0..3 {
         stage.hand.pass(24 * HOUR);
         stage.simulator.faults().clear();
-        let age = (stage.hand.now().as_second() - 1_793_489_400).to_string();
+        let age = stage.hand.now().duration_since(generated).as_secs().to_string();
         stage.simulator.faults().add(monthly("age", &[&age]));
         worker.wake(false).await;
         assert!(stage.files().is_empty());
