@@ -183,7 +183,8 @@ const SUBJECTS: [(&str, &[&str]); 15] = [
     ("spend ahead of last month", &["FlexvmUseAheadOfLastMonth", "FlexvmSpendAheadOfLastMonth"]),
     ("report due or failed", &["FlexvmReportDue", "FlexvmReportFailing", "FlexvmReportWorkerAsleep"]),
     ("reconciliation unexplained", &["FlexvmReconciliationUnexplained"]),
-    ("a closed month changed", &["FlexvmClosedMonthChanged"]),
+    ("a closed month changed", &["FlexvmClosedMonthChanged", "FlexvmComparisonFailing"]),
+    ("files of a closed month", &["FlexvmReportFilesDiffer"]),
     (
         "ledger failing or disk filling",
         &["FlexvmLedgerFailing", "FlexvmLedgerStale", "FlexvmLedgerDiskFilling"],
