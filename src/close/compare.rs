@@ -106,7 +106,11 @@ impl Closer {
                     "vm_seconds would fall from {old} to {new}, by more than report.restate_max_decrease ({most})"
                 )));
             }
-            Ok(Followed::Restated(Box::new(closer.record(before.revision + 1, &frozen)?)))
+            let revision = before.revision + 1;
+            let outcome = closer.record(revision, &frozen)?;
+            // The new revision is made from the response that was compared.
+            closer.ledger.record_comparison(closer.tenant(), month, revision, received_at, None)?;
+            Ok(Followed::Restated(Box::new(outcome)))
         })
         .await
     }

@@ -70,10 +70,10 @@ async fn a_change_is_flagged_and_changes_nothing() {
     worker.wake(false).await;
     assert!(stage.metric(CHANGED) >= Some(7200.0), "{:?}", stage.metric(CHANGED));
     assert_eq!(stage.metric(OPEN), Some(0.0), "one reading opens nothing");
-    stage.hand.set("2026-11-03T07:01:01Z");
+    stage.hand.set("2026-11-03T07:00:01Z");
     worker.wake(false).await;
     assert_eq!(stage.metric(OPEN), Some(0.0), "less than 6 h apart");
-    stage.hand.set("2026-11-03T07:01:02Z");
+    stage.hand.set("2026-11-03T07:00:02Z");
     worker.wake(false).await;
     assert_eq!(stage.metric(OPEN), Some(1.0));
     // Only the index shows it; the month's own files never change.
@@ -88,7 +88,7 @@ async fn a_change_is_flagged_and_changes_nothing() {
     assert_eq!(stage.metric(OPEN), Some(1.0));
     // A failed comparison keeps what was found.
     stage.simulator.faults().add(Fault::status(500));
-    stage.hand.set("2026-11-04T07:01:03Z");
+    stage.hand.set("2026-11-04T07:00:03Z");
     worker.wake(false).await;
     assert!(stage.metric(CHANGED) >= Some(7200.0));
     let failures = "flexvm_exporter_report_comparison_failures_total{reason=\"server\",tenant=\"k12345\"}";
