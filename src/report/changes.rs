@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use super::Frame;
 use super::columns::{FRAME, Table};
 use super::storage;
-use crate::snapshot::{MonthlyReport, ReportVm, Text};
-use crate::usage::{self, Line, NoWitness};
+use crate::snapshot::{MonthlyReport, Text};
+use crate::usage::{self, Counted, Line, NoWitness};
 
 const COLUMNS: [&str; 6] = ["scope", "key", "change", "column", "before", "after"];
 
@@ -42,7 +40,7 @@ pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
     let mut changed = Changed::default();
     for (id, pair) in pairs {
         let moved = match pair {
-            [Some(old), Some(new)] if counts(old.vm, end) == counts(new.vm, end) => continue,
+            [Some(old), Some(new)] if Counted::of(old.vm, end) == Counted::of(new.vm, end) => continue,
             [Some(old), Some(new)] => {
                 let hours = old.vm.vm_hours.abs_diff(new.vm.vm_hours).saturating_mul(3600);
                 match old.seconds.total().abs_diff(new.seconds.total()).max(hours) {
@@ -56,13 +54,6 @@ pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
         changed.seconds = changed.seconds.saturating_add(moved);
     }
     changed
-}
-
-/// What counts of a row in a month that ended at `end`; status and the like drift without meaning
-/// anything for it, and so does a release after it: whoever lived on is gone one day.
-fn counts(vm: &ReportVm, end: Timestamp) -> (Timestamp, Option<Timestamp>, u64, &str, &str, &[Text]) {
-    let released = vm.released_at.filter(|at| *at < end);
-    (vm.created_at, released, vm.vm_hours, &vm.instance_type, &vm.cloud_id, &vm.tags)
 }
 
 /// A kind of row that is compared: the file that holds it and the columns that name it.
