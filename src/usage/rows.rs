@@ -6,7 +6,7 @@ use crate::period::{Month, rfc3339, whole};
 use crate::snapshot::{MonthlyReport, ReportVm, Text};
 use crate::text::one_line;
 
-/// What counts of a VM's row. All other fields (name, status, image, site) drift: they can differ
+/// The fields of a VM's row that count. All other fields (name, status, image, site) drift: they can differ
 /// between two responses, or between two rows of one response, without a different meaning.
 ///
 /// Times are cut to whole seconds, because some versions of the API send fractions and some cut
@@ -35,7 +35,7 @@ const MAX_WORD: usize = 64;
 const MAX_TAGS: usize = 200;
 
 impl<'a> Counted<'a> {
-    /// Returns what counts of `vm` in a month that ends at `end`.
+    /// Returns the fields of `vm` that count in a month that ends at `end`.
     #[must_use]
     pub fn of(vm: &'a ReportVm, end: Timestamp) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl<'a> Counted<'a> {
     }
 }
 
-/// Two rows of one VM that differ in what counts.
+/// Two rows of one VM that differ in a field that counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the report has two different rows for the VM {vm_id}: {}; and: {}; ask the provider for a corrected report, save it, and close with `report --month {month} --from-file FILE --reason TEXT`",
@@ -78,7 +78,7 @@ pub struct Conflict {
     rows: [String; 2],
 }
 
-/// Returns the first two rows of one VM that differ in what counts.
+/// Returns the first two rows of one VM that differ in a field that counts.
 pub(super) fn conflict(report: &MonthlyReport) -> Option<Conflict> {
     let (rows, end) = (sorted(report), report.period.end);
     let mut repeats = rows.windows(2).filter(|pair| pair[0].id == pair[1].id);

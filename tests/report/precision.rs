@@ -65,7 +65,7 @@ fn totals_of_either_precision_are_explained() {
         let (_directory, revision) = closed(&world);
         let control = rows(&file(&revision, &world, "control.csv"));
         assert!(control.iter().all(|row| row["rounding"] != "unexplained"), "{control:?}");
-        // Seconds are those of the whole seconds, whatever the provider rounds.
+        // `vm_seconds` does not depend on the provider's rounding.
         assert_eq!(control.last().unwrap()["vm_seconds"], "10800");
     }
 }

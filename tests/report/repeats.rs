@@ -64,7 +64,7 @@ fn observations_are_compared_with_the_row_that_counts() {
 }
 
 #[test]
-fn clouds_that_drifted_count_once_and_others_are_refused_with_both_rows() {
+fn repeated_cloud_rows_count_once_or_are_refused() {
     let mut world = odd();
     let mut drifted = world.monthly.clouds[1].clone();
     (drifted.active_vms, drifted.nodes, drifted.site) = (77, 9, "nlrtm1".into());
@@ -137,7 +137,7 @@ fn replaced_text_is_flagged_and_raw_tags_stay_apart() {
 }
 
 #[test]
-fn drift_and_cut_fractions_are_no_change_of_a_closed_month() {
+fn drift_and_cut_fractions_do_not_change_a_closed_month() {
     let before = odd().monthly;
     let mut after = odd().monthly;
     for vm in &mut after.vms {

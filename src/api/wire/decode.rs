@@ -1,7 +1,7 @@
-//! Bodies as text. What is not valid Unicode is read with U+FFFD in its place.
+//! Bodies as text. Invalid Unicode is read with U+FFFD in its place.
 //!
-//! A JSON text can contain what no text of ours can: the escape of half a surrogate pair
-//! (`\ud800`), and bytes that are not UTF-8. One such name must not block a whole list.
+//! A JSON text can contain two things that a string cannot: the escape of half a surrogate pair
+//! (`\ud800`), and bytes that are not UTF-8. One such name must not block a complete list.
 //!
 //! Different texts of a body stay different:
 //! - If the same unreadable unit is the only one in the body, and the body has no U+FFFD of its
@@ -49,7 +49,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Cow<'_, str>, serde_json::Error> {
     Ok(Cow::Owned(text))
 }
 
-/// What a body has that is not valid Unicode, and what could be mistaken for it.
+/// The invalid Unicode of a body, and the valid text that could be mistaken for it.
 #[derive(Default)]
 struct Found<'a> {
     /// Number of unreadable units.
@@ -59,7 +59,7 @@ struct Found<'a> {
     ambiguous: bool,
     /// Most `(` that follow a U+FFFD of the body itself.
     brackets: usize,
-    /// Bytes of text that stay as they are.
+    /// Bytes of text that stay unchanged.
     readable: usize,
 }
 
@@ -101,12 +101,12 @@ impl<'a> Found<'a> {
 /// A part of a body.
 enum Piece<'a> {
     Text(&'a str),
-    /// A U+FFFD of the body itself, as it is written, and what follows it.
+    /// A U+FFFD of the body itself, verbatim, and the text after it.
     Replacement(&'a str, &'a str),
     Unreadable(Unit<'a>),
 }
 
-/// Something that is not valid Unicode.
+/// A unit of invalid Unicode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit<'a> {
     /// Half a surrogate pair, written as an escape.
@@ -144,7 +144,7 @@ fn walk<'a>(body: &'a [u8], mut on: impl FnMut(Piece<'a>)) {
     }
 }
 
-/// Passes a valid text in parts: each U+FFFD is a part of its own.
+/// Passes a valid text in parts: each U+FFFD is a separate part.
 fn replacements<'a>(text: &'a str, on: &mut impl FnMut(Piece<'a>)) {
     const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
     let (mut done, mut from) = (0, 0);
@@ -166,7 +166,7 @@ fn replacements<'a>(text: &'a str, on: &mut impl FnMut(Piece<'a>)) {
     on(Piece::Text(&text[done..]));
 }
 
-/// Returns how many `(` a JSON text begins with, written as they are or as escapes.
+/// Returns how many `(` a JSON text begins with, verbatim or as escapes.
 fn brackets(text: &str) -> usize {
     let (mut rest, mut count) = (text, 0);
     while let Some(next) = rest.strip_prefix('(').or_else(|| rest.strip_prefix("\\u0028")) {

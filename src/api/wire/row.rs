@@ -40,7 +40,7 @@ pub(super) trait Report {
     }
 }
 
-/// Adds to the error of an object that cannot be read to its end which object it is: `name` is its
+/// Adds the name of an object to its error, if the object cannot be read completely: `name` is its
 /// first field that has a text, with the text.
 #[cold]
 pub(super) fn within<E: Error>(error: E, name: Option<(&str, &str)>) -> E {

@@ -1,8 +1,8 @@
 //! Values that the API writes in more than one way.
 //!
 //! A field reads every JSON value. A value of another kind than the field's is kept as such and
-//! becomes an error when the row is converted, because only a row that was read to its end has an id
-//! to name.
+//! becomes an error when the row is converted, because only a completely read row has
+//! an id to name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,10 +19,10 @@ const MAX_SHOWN: usize = 40;
 
 /// How a field reads the kinds of JSON values. Those that it does not implement are wrong.
 pub(super) trait Value<'de>: Sized {
-    /// What is read from null.
+    /// Returns the value of null.
     fn null() -> Self;
 
-    /// What is read from a value of a kind that the field does not have. `what` describes the value.
+    /// Returns the value of a kind that the field does not have. `what` describes it.
     fn wrong(what: &str) -> Self;
 
     fn boolean(value: bool) -> Self {

@@ -1,4 +1,4 @@
-//! What is not valid Unicode in a body, and that different texts never read alike.
+//! Invalid Unicode in a body: how it is read, and that different texts never read alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,7 @@ fn different_units_get_marks_that_no_text_has() {
         ["a\u{fffd}(uD800)", "a\u{fffd}(uD801)", "a\u{fffd}"]
     );
     assert_eq!(read(b"[\"\xff\", \"\xe2\x82\"]"), ["\u{fffd}(xFF)", "\u{fffd}(xE282)"]);
-    // The mark is in the body already, as it is or as an escape: another bracket keeps them apart.
+    // The mark is in the body already, verbatim or as an escape: another bracket keeps them apart.
     for literal in ["\u{fffd}(uD800)", "\\ufffd\\u0028uD800)"] {
         let body = format!(r#"["\ud800", "{literal}"]"#);
         assert_eq!(read(body.as_bytes()), ["\u{fffd}((uD800)", "\u{fffd}(uD800)"]);
@@ -119,7 +119,7 @@ proptest! {
         let meanings: BTreeSet<_> = tags.iter().map(|(meaning, _)| meaning).collect();
         prop_assert_eq!(read.iter().collect::<BTreeSet<_>>().len(), meanings.len(), "{:?}", texts);
         for (meaning, text) in texts {
-            // Text that can be read is not changed, and what cannot be read leaves a trace.
+            // Valid text is not changed, and invalid text leaves a trace.
             let text = text.into_iter().next().unwrap();
             prop_assert!(meaning.contains('<') || meaning == text, "{meaning:?} {text:?}");
             prop_assert_eq!(meaning.contains('<') && !crate::text::has_replacement(text), false);
