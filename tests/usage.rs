@@ -315,9 +315,10 @@ fn replaced_text_is_flagged_in_every_field() {
 
 #[test]
 fn rows_that_differ_in_what_counts_are_refused() {
+    type Change = fn(&mut ReportVm);
     let period = october().period();
     let one = row("2026-10-05T10:00:00.25Z", "2026-10-05T11:00:00Z", 1);
-    let checked = |change: fn(&mut ReportVm)| {
+    let checked = |change: Change| {
         let mut other = one.clone();
         change(&mut other);
         // A third VM between both rows, and the rows in either order.
@@ -330,7 +331,7 @@ fn rows_that_differ_in_what_counts_are_refused() {
         assert_eq!(straight.is_ok(), reversed.is_ok());
         straight.map_err(|error| error.to_string())
     };
-    let drifts: [fn(&mut ReportVm); 6] = [
+    let drifts: [Change; 6] = [
         |_| {},
         |vm| vm.name = "other".into(),
         |vm| vm.status = VmStatus::Deleted,
@@ -342,7 +343,7 @@ fn rows_that_differ_in_what_counts_are_refused() {
     for change in drifts {
         assert_eq!(checked(change), Ok(()));
     }
-    let counts: [(fn(&mut ReportVm), &str); 7] = [
+    let counts: [(Change, &str); 7] = [
         (|vm| vm.created_at = "2026-10-05T10:00:01Z".parse().unwrap(), "created 2026-10-05T10:00:01Z"),
         (
             |vm| vm.released_at = Some("2026-10-05T11:00:01Z".parse().unwrap()),

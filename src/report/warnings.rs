@@ -11,6 +11,18 @@ use crate::usage::Flag;
 /// Most names that one sentence spells out.
 const MOST_NAMES: usize = 10;
 
+/// Flags that are explained in one sentence, after the number of their VMs.
+const FLAGS: [(Flag, &str); 5] = [
+    (
+        Flag::DuplicateRows,
+        "the response has several rows for each, which agree on what counts; the last row is used",
+    ),
+    (Flag::HoursDiffer, "neither the exact time nor the whole seconds, rounded up, are the provider's hours"),
+    (Flag::OutsidePeriod, "they did not exist within the month and have no seconds"),
+    (Flag::ReleasedBeforeCreated, "released before created, which counts as released at once"),
+    (Flag::ReplacedText, "texts of the response are not valid Unicode; U+FFFD replaces what cannot be read"),
+];
+
 /// Every sentence, in a fixed order.
 pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliation<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -37,22 +49,7 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
     }
     let all = tally.lines.len();
     let vms = |flag: Flag| flagged.get(&flag).copied().unwrap_or_default();
-    for (flag, sentence) in [
-        (
-            Flag::DuplicateRows,
-            "the response has several rows for each, which agree on what counts; the last row is used",
-        ),
-        (
-            Flag::HoursDiffer,
-            "neither the exact time nor the whole seconds, rounded up, are the provider's hours",
-        ),
-        (Flag::OutsidePeriod, "they did not exist within the month and have no seconds"),
-        (Flag::ReleasedBeforeCreated, "released before created, which counts as released at once"),
-        (
-            Flag::ReplacedText,
-            "texts of the response are not valid Unicode; U+FFFD replaces what cannot be read",
-        ),
-    ] {
+    for (flag, sentence) in FLAGS {
         warn(vms(flag) > 0, &|| format!("{} on {} of {all} VMs: {sentence}.", flag.as_str(), vms(flag)));
     }
     warn(!unknown.is_empty(), &|| {

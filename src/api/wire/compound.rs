@@ -137,7 +137,9 @@ impl<'de, T: Deserialize<'de> + Alone<'de>> Deserialize<'de> for Nested<T> {
 impl<T: Report> Report for List<T> {
     fn report(&self, path: &Path<'_>, into: &mut UnknownFields) {
         if let Self::Items(items) = self {
-            items.iter().for_each(|item| item.report(path, into));
+            for item in items {
+                item.report(path, into);
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ fn different_units_get_marks_that_no_text_has() {
 
 #[test]
 fn binary_data_is_refused_before_it_grows() {
-    let error = decode(&[0xff; 1 << 20]).map(|text| text.len()).unwrap_err();
+    let error = decode(&vec![0xff; 1 << 20]).map(|text| text.len()).unwrap_err();
     assert!(error.to_string().starts_with("the body is not text: 1048576 parts"), "{error}");
     let mut brackets = b"\"\\ud800\\ud801\\ufffd".repeat(1 << 10);
     brackets.extend(vec![b'('; 1 << 16]);
