@@ -5,10 +5,12 @@
 
 mod groups;
 mod lines;
+mod rows;
 mod sums;
 
 pub use groups::{Group, GroupKind, Grouping, NO_VALUE};
-pub use lines::{CheckError, Flag, Flags, Line, NoWitness, Witness, by_id, check, life, lines};
+pub use lines::{CheckError, Flag, Flags, HOUR_NANOSECONDS, Line, NoWitness, Witness, check, life, lines};
+pub use rows::{Conflict, Counted, by_id};
 pub use sums::add_cost;
 
 use std::collections::BTreeMap;

@@ -12,3 +12,7 @@ mod folder;
 mod memory;
 #[path = "report/month.rs"]
 mod month;
+#[path = "report/precision.rs"]
+mod precision;
+#[path = "report/repeats.rs"]
+mod repeats;

@@ -4,27 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use super::Frame;
 use super::columns::{FRAME, Table};
 use super::storage;
-use crate::snapshot::{ReportVm, Text};
 
 const COLUMNS: [&str; 6] = ["scope", "key", "change", "column", "before", "after"];
 
 /// Columns that may differ without anything that counts having changed.
 const DRIFTS: [&str; 1] = ["status_at_fetch"];
-
-/// What counts of a row in a month that ended at `end`; status and the like drift without meaning
-/// anything for it, and so does a release after it: whoever lived on is gone one day.
-pub(super) fn counts(
-    vm: &ReportVm,
-    end: Timestamp,
-) -> (Timestamp, Option<Timestamp>, u64, &str, &str, &[Text]) {
-    let released = vm.released_at.filter(|at| *at < end);
-    (vm.created_at, released, vm.vm_hours, &vm.instance_type, &vm.cloud_id, &vm.tags)
-}
 
 /// A kind of row that is compared: the file that holds it and the columns that name it.
 struct Scope {

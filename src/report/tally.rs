@@ -10,7 +10,7 @@ use super::{Inputs, ReportError};
 use crate::config::Prices;
 use crate::period::Month;
 use crate::snapshot::{ReportCloud, Text, VmSize};
-use crate::usage::{self, Flag, Flags, Group, Grouping, Line, Totals, add_cost};
+use crate::usage::{self, Flag, Flags, Group, Grouping, HOUR_NANOSECONDS, Line, Totals, add_cost};
 
 /// More hours than any month can hold. Up to here every sum of hours × price is exact.
 const MOST_HOURS: u128 = 1_000_000_000_000;
@@ -38,8 +38,12 @@ pub struct Sums {
     pub totals: Totals,
     /// VMs alive when the month began.
     pub at_start: u64,
-    /// Each VM's seconds rounded up to hours, summed.
+    /// Each VM's whole seconds rounded up to hours, summed.
     pub sum_of_ceils: u64,
+    /// Each VM's exact time rounded up to hours, summed.
+    pub exact_sum_of_ceils: u64,
+    /// All exact time.
+    exact_nanoseconds: u128,
     /// VMs whose size is known.
     sized: u64,
     hours: SizeHours,
@@ -65,10 +69,17 @@ impl Sums {
         self.seconds().div_ceil(3600)
     }
 
+    /// All exact time, rounded up to hours once.
+    pub fn exact_ceil_of_sum(&self) -> u64 {
+        u64::try_from(self.exact_nanoseconds.div_ceil(HOUR_NANOSECONDS.into())).unwrap_or(u64::MAX)
+    }
+
     fn add(&mut self, vm: &Self) {
         self.totals += vm.totals;
         self.at_start += vm.at_start;
         self.sum_of_ceils += vm.sum_of_ceils;
+        self.exact_sum_of_ceils += vm.exact_sum_of_ceils;
+        self.exact_nanoseconds += vm.exact_nanoseconds;
         self.sized += vm.sized;
         self.hours.vcpu += vm.hours.vcpu;
         self.hours.memory_gib += vm.hours.memory_gib;
@@ -112,11 +123,14 @@ impl<'a> Tally<'a> {
     /// Checks the provider's report and sums it up.
     pub fn of(inputs: &Inputs<'a>) -> Result<Self, ReportError> {
         usage::check(inputs.monthly, inputs.month.period())?;
-        let hours: u128 = inputs.monthly.vms.iter().map(|vm| u128::from(vm.vm_hours)).sum();
-        if hours > MOST_HOURS {
-            return Err(ReportError::Hours(hours));
+        let vms = &inputs.monthly.vms;
+        let sum: u128 = vms.iter().map(|vm| u128::from(vm.vm_hours)).sum();
+        if sum > MOST_HOURS
+            && let Some(most) = vms.iter().max_by_key(|vm| vm.vm_hours)
+        {
+            return Err(ReportError::Hours { sum, vm_id: most.id.clone(), most: most.vm_hours });
         }
-        let provider_clouds = provider_clouds(&inputs.monthly.clouds)?;
+        let provider_clouds = provider_clouds(&inputs.monthly.clouds, inputs.month)?;
         let mut names: HashMap<_, _, _> = provider_clouds
             .iter()
             .map(|(id, row)| (*id, CloudNames { name: "", site: Some(&*row.site) }))
@@ -171,10 +185,13 @@ impl<'a> Tally<'a> {
     pub fn sums_of(&self, line: &Line<'_>) -> Sums {
         let (seconds, size) = (line.seconds.total(), self.size(line));
         let cost = line.internal_cost(self.prices, self.month);
+        let [sum_of_ceils, exact_sum_of_ceils] = line.explained_hours();
         Sums {
             totals: line.totals(),
             at_start: line.at_start.into(),
-            sum_of_ceils: seconds.div_ceil(3600),
+            sum_of_ceils,
+            exact_sum_of_ceils,
+            exact_nanoseconds: line.exact_nanoseconds.into(),
             sized: size.is_some().into(),
             hours: size.map(|size| size_hours(size, seconds)).unwrap_or_default(),
             cost,
@@ -217,12 +234,16 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// The provider's rows by cloud id; rows that say the same twice count once.
-fn provider_clouds(rows: &[ReportCloud]) -> Result<BTreeMap<&str, &ReportCloud>, ReportError> {
-    let mut clouds = BTreeMap::new();
+/// The provider's rows by cloud id. Of rows with the same totals, the last one is used: the other
+/// fields (nodes, VMs, site) drift.
+fn provider_clouds(rows: &[ReportCloud], month: Month) -> Result<BTreeMap<&str, &ReportCloud>, ReportError> {
+    let mut clouds: BTreeMap<&str, &ReportCloud> = BTreeMap::new();
     for row in rows {
-        if clouds.insert(&*row.id, row).is_some_and(|other| other != row) {
-            return Err(ReportError::Clouds(row.id.clone()));
+        if let Some(other) = clouds.insert(&*row.id, row)
+            && other.usage != row.usage
+        {
+            let rows = Box::new([other.usage, row.usage]);
+            return Err(ReportError::Clouds { cloud_id: row.id.clone(), month, rows });
         }
     }
     Ok(clouds)

@@ -11,10 +11,10 @@ use rust_decimal::Decimal;
 
 use crate::month::{Publish as _, World, empty, odd};
 
-type Row = BTreeMap<String, String>;
+pub type Row = BTreeMap<String, String>;
 
 /// Closes the world's month in a new folder.
-fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
+pub fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let folder = Folder::open(directory.path(), &world.tenant).unwrap();
     let outcome = folder.publish(&world.inputs()).unwrap();
@@ -24,11 +24,11 @@ fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
     (directory, revision)
 }
 
-fn file(revision: &Path, world: &World, end: &str) -> PathBuf {
+pub fn file(revision: &Path, world: &World, end: &str) -> PathBuf {
     revision.join(format!("flexvm-usage_{}_{}_r01_{end}", world.tenant, world.month))
 }
 
-fn rows(path: &Path) -> Vec<Row> {
+pub fn rows(path: &Path) -> Vec<Row> {
     let bytes = fs::read(path).unwrap();
     let mut csv = csv::Reader::from_reader(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
     let header: Vec<String> = csv.headers().unwrap().iter().map(str::to_owned).collect();
@@ -132,7 +132,7 @@ fn the_odd_month_sums_up_to_what_a_pencil_says() {
             "never_observed;released_before_created;zero_length",
             "never_observed;outside_period",
             "hours_differ;never_observed;outside_period",
-            "never_observed",
+            "duplicate_rows;never_observed",
             "never_observed",
             "never_observed",
             "never_observed",
