@@ -12,7 +12,10 @@ use super::{Frame, Published, ReportError, Revision};
 /// Name of the file.
 const INDEX: &str = "index.csv";
 
-const COST_COLUMNS: [&str; 3] = ["internal_cost", "currency", "unpriced_vm_hours"];
+const MONTH_COLUMNS: [&str; 2] = ["month", "vms_at_start"];
+
+const STATE_COLUMNS: [&str; 6] =
+    ["internal_cost", "currency", "unpriced_vm_hours", "verdict", "reason", "open_difference_seconds"];
 
 /// Columns of paths relative to the tenant's folder: the report's own, and its files by the end of
 /// their names.
@@ -42,20 +45,26 @@ pub fn rewrite(folder: &Folder) -> Result<(), ReportError> {
     write_whole(&path, &bytes)
 }
 
-/// Whether the index lists exactly these folders.
+/// Whether the index has the current columns and lists exactly these directories.
 pub fn lists(folder: &Folder, folders: &[String]) -> bool {
     let Ok(bytes) = read_file(&folder.path().join(INDEX)) else {
         return folders.is_empty();
     };
     let mut csv = csv::Reader::from_reader(bytes.strip_prefix(BOM).unwrap_or(&bytes));
-    let Some(column) =
-        csv.headers().ok().and_then(|names| names.iter().position(|name| name == PATH_COLUMNS[0].0))
-    else {
+    let wanted: Vec<&str> = FRAME.into_iter().chain(columns()).collect();
+    if csv.headers().ok().is_none_or(|header| header != wanted) {
         return false;
-    };
+    }
+    let column = wanted.iter().position(|name| *name == PATH_COLUMNS[0].0).unwrap_or_default();
     let listed: Result<Vec<String>, csv::Error> =
         csv.records().map(|row| Ok(row?.get(column).unwrap_or_default().to_owned())).collect();
     listed.is_ok_and(|listed| listed == folders)
+}
+
+/// Returns the columns that follow the shared ones.
+fn columns() -> impl Iterator<Item = &'static str> {
+    let paths = PATH_COLUMNS.into_iter().map(|(column, _)| column);
+    MONTH_COLUMNS.into_iter().chain(MEASURES).chain(STATE_COLUMNS).chain(paths)
 }
 
 /// The index's bytes, with a byte-order mark if the newest month's files have one.
@@ -64,15 +73,13 @@ fn csv(tenant: &str, months: &[Published]) -> io::Result<Vec<u8>> {
     if months.last().is_some_and(|newest| newest.excel_bom) {
         bytes.extend(BOM);
     }
-    let columns = ["month"].into_iter().chain(["vms_at_start"]).chain(MEASURES).chain(COST_COLUMNS);
-    let columns: Vec<&str> = columns.chain(PATH_COLUMNS.map(|(column, _)| column)).collect();
-    let mut table = Table::headed(bytes, FRAME.into_iter().chain(columns))?;
+    let mut table = Table::headed(bytes, FRAME.into_iter().chain(columns()))?;
     for published in months {
         let totals = &published.totals;
         let revision = Revision::Final(published.revision);
         let frame = Frame { tenant, month: published.month, revision, excel_bom: false };
-        table.begin_with(&frame)?;
-        table.number(published.month)?;
+        table.begin_with(&frame);
+        table.word(&published.month.to_string());
         for count in [
             totals.vms_at_start,
             totals.vms,
@@ -87,18 +94,23 @@ fn csv(tenant: &str, months: &[Published]) -> io::Result<Vec<u8>> {
             totals.other_seconds,
             totals.unobserved_seconds,
         ] {
-            table.number(count)?;
+            table.count(count);
         }
         for hours in [&totals.vcpu_hours, &totals.memory_gib_hours, &totals.gpu_hours] {
-            table.maybe(hours.as_deref())?;
+            table.digits(hours.as_deref().unwrap_or_default());
         }
-        table.money(totals.internal_cost)?;
-        table.text(totals.currency.as_deref().unwrap_or_default())?;
-        table.number(totals.unpriced_vm_hours)?;
+        table.maybe(totals.unsized_vm_seconds);
+        table.money(totals.internal_cost);
+        table.text(totals.currency.as_deref().unwrap_or_default());
+        table.count(totals.unpriced_vm_hours);
+        table.word(published.verdict().as_str());
+        table.text(published.reason.as_deref().unwrap_or_default());
+        // Open differences are not recorded yet.
+        table.count(0);
         let of = format!("{}/{}", published.month, revision.folder());
         for (_, end) in PATH_COLUMNS {
             let file = if end.is_empty() { String::new() } else { format!("/{}{end}", frame.prefix()) };
-            table.text(&format!("{of}{file}"))?;
+            table.text(&format!("{of}{file}"));
         }
         table.end()?;
     }

@@ -10,7 +10,7 @@ use super::{Inputs, ReportError};
 use crate::config::Prices;
 use crate::period::Month;
 use crate::snapshot::{InstanceType, ReportCloud, Text};
-use crate::usage::{self, Flag, Flags, Group, Grouping, Line, Totals, add_cost};
+use crate::usage::{self, Flag, Flags, Group, Grouping, Line, STOPPED_COST_DECIMALS, Totals, add_cost};
 
 /// More hours than any month can hold. Up to here every sum of hours × price is exact.
 const MOST_HOURS: u128 = 1_000_000_000_000;
@@ -64,8 +64,12 @@ pub struct Sums {
     /// VMs whose size is known.
     sized: u64,
     hours: SizeHours,
+    /// Exact seconds of VMs whose size is unknown.
+    pub unsized_seconds: u64,
     /// Price × the provider's hours; `None` until a VM has a price.
     pub cost: Option<Decimal>,
+    /// Part of `cost` for the observed stopped time: the rounded cells of the VMs, summed.
+    pub stopped_cost: Option<Decimal>,
     /// The provider's hours of VMs without a price.
     pub unpriced_hours: u64,
 }
@@ -94,7 +98,9 @@ impl Sums {
         self.hours.vcpu += vm.hours.vcpu;
         self.hours.memory_gib += vm.hours.memory_gib;
         self.hours.gpu += vm.hours.gpu;
+        self.unsized_seconds += vm.unsized_seconds;
         add_cost(&mut self.cost, vm.cost);
+        add_cost(&mut self.stopped_cost, vm.stopped_cost);
         self.unpriced_hours += vm.unpriced_hours;
     }
 }
@@ -115,15 +121,19 @@ pub struct Tally<'a> {
     /// By raw tag, bytewise; overlapping.
     pub tags: BTreeMap<&'a str, Sums>,
     pub untagged: Sums,
-    /// By group: a partition.
-    pub groups: BTreeMap<Group, Sums>,
+    /// Groups in the order of their cells, with their sums: a partition.
+    pub groups: Vec<(Group, Sums)>,
     /// By cloud id, bytewise: every cloud that any source names. A partition.
     pub clouds: BTreeMap<&'a str, Sums>,
     /// The provider's rows by cloud id.
     pub provider_clouds: BTreeMap<&'a str, &'a ReportCloud>,
+    /// Index in `groups` of each set of raw tags.
+    group_of: HashMap<&'a [Text], usize, RandomState>,
     names: HashMap<&'a str, CloudNames<'a>, RandomState>,
     sizes: HashMap<&'a str, Size, RandomState>,
     prices: Option<&'a Prices>,
+    /// Decimals of the currency's minor unit; 0 without prices.
+    minor_unit: u32,
     month: Month,
 }
 
@@ -151,12 +161,14 @@ impl<'a> Tally<'a> {
             total: Sums::default(),
             tags: BTreeMap::new(),
             untagged: Sums::default(),
-            groups: BTreeMap::new(),
+            groups: Vec::new(),
+            group_of: HashMap::default(),
             clouds: names.keys().map(|id| (*id, Sums::default())).collect(),
             provider_clouds,
             names,
             sizes: inputs.instance_types.iter().map(|it| (&*it.name, Size::of(it))).collect(),
             prices: inputs.prices,
+            minor_unit: inputs.prices.map(Prices::minor_unit).unwrap_or_default(),
             month: inputs.month,
         };
         tally.sum_up(&Grouping { group_by: inputs.group_by, tag_rules: inputs.tag_rules });
@@ -179,10 +191,23 @@ impl<'a> Tally<'a> {
             }
             sets.entry(&vm.tags).or_default().add(&sums);
         }
+        let mut groups: BTreeMap<Group, (Sums, Vec<&'a [Text]>)> = BTreeMap::new();
         for (tags, sums) in sets {
-            self.groups.entry(grouping.group(tags)).or_default().add(&sums);
+            let (group, of_group) = groups.entry(grouping.group(tags)).or_default();
+            group.add(&sums);
+            of_group.push(tags);
+        }
+        for (group, (sums, sets)) in groups {
+            let index = self.groups.len();
+            self.group_of.extend(sets.into_iter().map(|tags| (tags, index)));
+            self.groups.push((group, sums));
         }
         self.lines = lines;
+    }
+
+    /// Returns the group of the line's VM.
+    pub fn group(&self, line: &Line<'_>) -> Option<&Group> {
+        self.group_of.get(&*line.vm.tags).map(|index| &self.groups[*index].0)
     }
 
     /// A line as sums over one VM.
@@ -195,7 +220,9 @@ impl<'a> Tally<'a> {
             sum_of_ceils: seconds.div_ceil(3600),
             sized: size.is_some().into(),
             hours: size.map(|size| size.hours(seconds)).unwrap_or_default(),
+            unsized_seconds: if size.is_none() { seconds } else { 0 },
             cost,
+            stopped_cost: cost.map(|cost| line.stopped_cost(cost, self.minor_unit)),
             unpriced_hours: if cost.is_none() { line.vm.vm_hours } else { 0 },
         }
     }
@@ -228,9 +255,20 @@ impl<'a> Tally<'a> {
         self.prices.map(|prices| prices.currency.as_str())
     }
 
+    /// Returns the number of decimals of the currency's minor unit; `None` without a price list.
+    pub fn minor_unit(&self) -> Option<u32> {
+        self.prices.map(|_| self.minor_unit)
+    }
+
     /// Cost of everything that has a price; `None` without a price list.
     pub fn cost(&self) -> Option<Decimal> {
         self.prices.map(|_| self.total.cost.unwrap_or_default())
+    }
+
+    /// Returns the part of the cost for the observed stopped time; `None` without a price list.
+    pub fn stopped_cost(&self) -> Option<Decimal> {
+        let none = Decimal::new(0, self.minor_unit + STOPPED_COST_DECIMALS);
+        self.prices.map(|_| self.total.stopped_cost.unwrap_or(none))
     }
 }
 

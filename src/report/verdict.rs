@@ -18,6 +18,19 @@ pub enum Verdict {
     NoTotal,
 }
 
+impl Verdict {
+    /// Returns the word in the column `verdict`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agrees => "agrees",
+            Self::Rounding => "rounding",
+            Self::Unexplained => "differs",
+            Self::NoTotal => "no_total",
+        }
+    }
+}
+
 impl Published {
     /// How our sums stand to the provider's totals.
     #[must_use]
