@@ -4,6 +4,8 @@
 
 #[path = "report/anything.rs"]
 mod anything;
+#[path = "report/changes.rs"]
+mod changes;
 #[path = "report/files.rs"]
 mod files;
 #[path = "report/folder.rs"]

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flexvm_exporter::config::{Prices, TagRule};
 use flexvm_exporter::period::{Month, Period};
@@ -15,7 +15,27 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 const TAGS: [&str; 9] =
-    ["team:core", "team:ci", "Team: Core ", "team", "team:", "ci", "env:prod", "a;b:c\\d", "untagged"];
+    ["team:core", "team:ci", "Team: Core ", "team", "team:", "ci", "env:prod", "a|b:c\\d", "untagged"];
+
+/// Values with everything that joins, escapes or is reserved.
+const VALUES: [&str; 16] = [
+    "",
+    "x",
+    "y",
+    "x | y",
+    "x|y",
+    "x\\",
+    "\\| y",
+    "|",
+    "\\",
+    "(no value)",
+    "\\(no value)",
+    " ",
+    "x / y",
+    "/ y",
+    "x;y",
+    "x \\/",
+];
 
 fn october() -> Month {
     "2026-10".parse().unwrap()
@@ -110,6 +130,86 @@ fn sum<'a>(parts: impl IntoIterator<Item = &'a Totals>) -> Totals {
     sum
 }
 
+/// Tags with the keys `a` and `b`, with a key that is in no group, and without a key.
+fn any_tags() -> impl Strategy<Value = Vec<Text>> {
+    let tag = (prop::sample::select(vec!["a:", "b:", "c:", ""]), prop::sample::select(VALUES.to_vec()));
+    prop::collection::btree_set(tag.prop_map(|(key, value)| format!("{key}{value}")), 0..4)
+        .prop_map(|tags| tags.into_iter().map(Text::from).collect())
+}
+
+/// What makes a group: the values of each key, or the tags themselves.
+fn identity(group_by: &[String], tags: &[Text]) -> Vec<BTreeSet<Option<String>>> {
+    if group_by.is_empty() {
+        return vec![tags.iter().map(|tag| Some(tag.to_string())).collect()];
+    }
+    let values = |key: &String| {
+        let of_key = tags.iter().filter_map(|tag| match tag.split_once(':') {
+            Some((name, value)) => (name == key).then_some(value),
+            None => (**tag == **key).then_some(""),
+        });
+        of_key.map(|value| (!value.is_empty()).then(|| value.to_owned())).collect()
+    };
+    group_by.iter().map(values).collect()
+}
+
+/// Every set of at most `size` values, each behind `key`.
+fn every_set(key: &str, size: usize) -> Vec<Vec<Text>> {
+    let mut sets = vec![Vec::new()];
+    for value in VALUES {
+        let larger = sets.iter().filter(|set: &&Vec<Text>| set.len() < size).map(|set| {
+            let mut set = set.clone();
+            set.push(format!("{key}{value}").into());
+            set
+        });
+        sets.extend(larger.collect::<Vec<_>>());
+    }
+    sets
+}
+
+#[test]
+fn every_small_set_of_values_is_a_group_of_its_own() {
+    let of_a = every_set("a:", 2);
+    let both = of_a.iter().flat_map(|a| every_set("b:", 2).into_iter().map(move |b| [&a[..], &b].concat()));
+    for (group_by, sets) in [
+        (&["a"][..], every_set("a:", 3)),
+        (&["a", "b"], both.collect()),
+        (&[], every_set("", 3)),
+        (&[], every_set("a:", 3)),
+    ] {
+        let group_by: Vec<String> = group_by.iter().map(ToString::to_string).collect();
+        let grouping = Grouping { group_by: &group_by, tag_rules: &[] };
+        let groups: BTreeSet<_> = sets.iter().map(|tags| grouping.group(tags)).collect();
+        let labels: BTreeSet<_> = groups.iter().map(|group| (group.label(), group.kind)).collect();
+        assert!(sets.len() > 600);
+        assert_eq!((groups.len(), labels.len()), (sets.len(), sets.len()), "{group_by:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn different_groups_have_different_cells_and_labels(
+        sets in prop::collection::vec(any_tags(), 2..24),
+        keys in 0_usize..3,
+    ) {
+        let group_by: Vec<String> = ["a", "b"][..keys].iter().map(ToString::to_string).collect();
+        let grouping = Grouping { group_by: &group_by, tag_rules: &[] };
+        let (mut cells, mut labels) = (BTreeMap::new(), BTreeMap::new());
+        for tags in &sets {
+            let (group, identity) = (grouping.group(tags), identity(&group_by, tags));
+            prop_assert_eq!(group.cells.len(), keys.max(1));
+            let label = (group.label(), group.kind);
+            let others = cells.insert(group, identity.clone()).into_iter().chain(labels.insert(label, identity.clone()));
+            for other in others {
+                prop_assert_eq!(&other, &identity);
+            }
+        }
+        let distinct: BTreeSet<_> = sets.iter().map(|tags| identity(&group_by, tags)).collect();
+        prop_assert_eq!((cells.len(), labels.len()), (distinct.len(), distinct.len()));
+    }
+}
+
 proptest! {
     #[test]
     fn lines_are_partitions_whatever_a_witness_says(vms in any_vms(), seed: u64, fetched in 0_i64..3_000_000) {
@@ -176,6 +276,8 @@ proptest! {
         prop_assert_eq!(sum(usage.instance_types.values()), total);
         let cost: Decimal = usage.groups.values().filter_map(|group| group.internal_cost).sum();
         prop_assert_eq!(usage.internal_cost, Some(cost));
+        let groups: BTreeSet<_> = report.vms.iter().map(|vm| grouping.group(&vm.tags)).collect();
+        prop_assert_eq!(usage.groups.len(), groups.len(), "each group has series of its own");
         let tagged: u64 = usage.tags.values().map(|tag| tag.vms).sum();
         let tags: usize = report.vms.iter().map(|vm| vm.tags.len()).sum();
         prop_assert_eq!(tagged, tags as u64, "a VM is counted under each of its tags");

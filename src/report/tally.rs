@@ -1,16 +1,18 @@
 //! One pass over a month's lines: every sum that the files show. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
 use rust_decimal::Decimal;
 
 use super::decimal::Hundredths;
-use super::{Inputs, ReportError};
+use super::{Account, Inputs, ReportError};
 use crate::config::Prices;
 use crate::period::Month;
 use crate::snapshot::{ReportCloud, Text, VmSize};
-use crate::usage::{self, Flag, Flags, Group, Grouping, HOUR_NANOSECONDS, Line, Totals, add_cost};
+use crate::usage::{
+    self, Flag, Flags, Group, Grouping, HOUR_NANOSECONDS, Line, STOPPED_COST_DECIMALS, Totals, add_cost,
+};
 
 /// More hours than any month can hold. Up to here every sum of hours × price is exact.
 const MOST_HOURS: u128 = 1_000_000_000_000;
@@ -47,8 +49,12 @@ pub struct Sums {
     /// VMs whose size is known.
     sized: u64,
     hours: SizeHours,
+    /// Exact seconds of VMs whose size is unknown.
+    pub unsized_seconds: u64,
     /// Price × the provider's hours; `None` until a VM has a price.
     pub cost: Option<Decimal>,
+    /// Part of `cost` for the observed stopped time: the rounded cells of the VMs, summed.
+    pub stopped_cost: Option<Decimal>,
     /// The provider's hours of VMs without a price.
     pub unpriced_hours: u64,
 }
@@ -84,7 +90,9 @@ impl Sums {
         self.hours.vcpu += vm.hours.vcpu;
         self.hours.memory_gib += vm.hours.memory_gib;
         self.hours.gpu += vm.hours.gpu;
+        self.unsized_seconds += vm.unsized_seconds;
         add_cost(&mut self.cost, vm.cost);
+        add_cost(&mut self.stopped_cost, vm.stopped_cost);
         self.unpriced_hours += vm.unpriced_hours;
     }
 }
@@ -105,17 +113,23 @@ pub struct Tally<'a> {
     /// By raw tag, bytewise; overlapping.
     pub tags: BTreeMap<&'a str, Sums>,
     pub untagged: Sums,
-    /// By group: a partition.
-    pub groups: BTreeMap<Group, Sums>,
+    /// Groups in the order of their cells, with their sums: a partition.
+    pub groups: Vec<(Group, Sums)>,
     /// By cloud id, bytewise: every cloud that any source names. A partition.
     pub clouds: BTreeMap<&'a str, Sums>,
     /// The provider's rows by cloud id.
     pub provider_clouds: BTreeMap<&'a str, &'a ReportCloud>,
+    /// Index in `groups` of each set of raw tags.
+    group_of: HashMap<&'a [Text], usize, RandomState>,
     names: HashMap<&'a str, CloudNames<'a>, RandomState>,
     sizes: HashMap<&'a str, VmSize, RandomState>,
     /// By VM id; these take precedence over the sizes of types.
     vm_sizes: &'a BTreeMap<Text, VmSize>,
+    /// Ids of the VMs whose release polls contradict.
+    releases_differ: BTreeSet<&'a str>,
     prices: Option<&'a Prices>,
+    /// Decimals of the currency's minor unit; 0 without prices.
+    minor_unit: u32,
     month: Month,
 }
 
@@ -146,13 +160,16 @@ impl<'a> Tally<'a> {
             total: Sums::default(),
             tags: BTreeMap::new(),
             untagged: Sums::default(),
-            groups: BTreeMap::new(),
+            groups: Vec::new(),
+            group_of: HashMap::default(),
             clouds: names.keys().map(|id| (*id, Sums::default())).collect(),
             provider_clouds,
             names,
             sizes: inputs.instance_types.iter().map(|it| (&*it.name, it.size())).collect(),
             vm_sizes: inputs.vm_sizes,
+            releases_differ: releases_differ(inputs.account),
             prices: inputs.prices,
+            minor_unit: inputs.prices.map(Prices::minor_unit).unwrap_or_default(),
             month: inputs.month,
         };
         tally.sum_up(&Grouping { group_by: inputs.group_by, tag_rules: inputs.tag_rules });
@@ -175,10 +192,23 @@ impl<'a> Tally<'a> {
             }
             sets.entry(&vm.tags).or_default().add(&sums);
         }
+        let mut groups: BTreeMap<Group, (Sums, Vec<&'a [Text]>)> = BTreeMap::new();
         for (tags, sums) in sets {
-            self.groups.entry(grouping.group(tags)).or_default().add(&sums);
+            let (group, of_group) = groups.entry(grouping.group(tags)).or_default();
+            group.add(&sums);
+            of_group.push(tags);
+        }
+        for (group, (sums, sets)) in groups {
+            let index = self.groups.len();
+            self.group_of.extend(sets.into_iter().map(|tags| (tags, index)));
+            self.groups.push((group, sums));
         }
         self.lines = lines;
+    }
+
+    /// Returns the group of the line's VM.
+    pub fn group(&self, line: &Line<'_>) -> Option<&Group> {
+        self.group_of.get(&*line.vm.tags).map(|index| &self.groups[*index].0)
     }
 
     /// A line as sums over one VM.
@@ -194,7 +224,9 @@ impl<'a> Tally<'a> {
             exact_nanoseconds: line.exact_nanoseconds.into(),
             sized: size.is_some().into(),
             hours: size.map(|size| size_hours(size, seconds)).unwrap_or_default(),
+            unsized_seconds: if size.is_none() { seconds } else { 0 },
             cost,
+            stopped_cost: cost.map(|cost| line.stopped_cost(cost, self.minor_unit)),
             unpriced_hours: if cost.is_none() { line.vm.vm_hours } else { 0 },
         }
     }
@@ -215,6 +247,7 @@ impl<'a> Tally<'a> {
         let mut flags = line.flags;
         flags.set(Flag::NoPrice, self.prices.is_some() && self.price(line).is_none());
         flags.set(Flag::UnknownType, self.size(line).is_none());
+        flags.set(Flag::ReleasesDiffer, self.releases_differ.contains(&&*line.vm.id));
         flags
     }
 
@@ -228,10 +261,25 @@ impl<'a> Tally<'a> {
         self.prices.map(|prices| prices.currency.as_str())
     }
 
+    /// Returns the number of decimals of the currency's minor unit; `None` without a price list.
+    pub fn minor_unit(&self) -> Option<u32> {
+        self.prices.map(|_| self.minor_unit)
+    }
+
     /// Cost of everything that has a price; `None` without a price list.
     pub fn cost(&self) -> Option<Decimal> {
         self.prices.map(|_| self.total.cost.unwrap_or_default())
     }
+
+    /// Returns the part of the cost for the observed stopped time; `None` without a price list.
+    pub fn stopped_cost(&self) -> Option<Decimal> {
+        let none = Decimal::new(0, self.minor_unit + STOPPED_COST_DECIMALS);
+        self.prices.map(|_| self.total.stopped_cost.unwrap_or(none))
+    }
+}
+
+fn releases_differ(account: Option<&Account>) -> BTreeSet<&str> {
+    account.into_iter().flat_map(|account| &account.releases_differ).map(|it| &*it.vm_id).collect()
 }
 
 /// The provider's rows by cloud id. Of rows with the same totals, the last one is used: the other

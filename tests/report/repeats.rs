@@ -2,7 +2,7 @@
 
 use flexvm_exporter::api::{Monthly, Reason};
 use flexvm_exporter::observe::{Kind, Observations};
-use flexvm_exporter::report::{Account, Changed, Observed, changed, dry_run};
+use flexvm_exporter::report::{Account, Changed, Observed, dry_run};
 use flexvm_exporter::snapshot::VmStatus;
 use flexvm_exporter::usage::Witness as _;
 use serde_json::{Value, json};
@@ -147,9 +147,9 @@ fn drift_and_cut_fractions_do_not_change_a_closed_month() {
     // The last of several rows is compared, too.
     after.vms.push(after.vms[2].clone());
     assert!(before.vms.iter().zip(&after.vms).any(|(one, other)| one.created_at != other.created_at));
-    assert_eq!(changed(&before, &after), Changed::default());
+    assert_eq!(Changed::between(&before, &after), Changed::default());
     after.vms[2].vm_hours += 1;
     after.vms.last_mut().unwrap().vm_hours += 1;
-    let found = changed(&before, &after);
+    let found = Changed::between(&before, &after);
     assert_eq!((found.vms, found.seconds), (vec!["vm-03".into()], 3600));
 }
