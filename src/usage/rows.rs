@@ -51,7 +51,7 @@ impl<'a> Counted<'a> {
     /// Describes the row on one line of bounded length. Tags that `other` lacks come first.
     fn describe(&self, other: &Self) -> String {
         let (own, common): (Vec<&Text>, Vec<&Text>) =
-            self.tags.iter().partition(|tag| !other.tags.contains(tag));
+            self.tags.iter().partition(|tag| other.tags.binary_search(tag).is_err());
         let tags: Vec<&str> = own.into_iter().chain(common).map(|tag| &**tag).collect();
         format!(
             "created {}, {}, {} h, type {}, cloud {}, tags [{}]",
