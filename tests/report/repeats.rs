@@ -151,5 +151,5 @@ fn drift_and_cut_fractions_do_not_change_a_closed_month() {
     after.vms[2].vm_hours += 1;
     after.vms.last_mut().unwrap().vm_hours += 1;
     let found = Changed::between(&before, &after);
-    assert_eq!((found.vms, found.seconds), (vec!["vm-03".into()], 3600));
+    assert_eq!((found.vms, found.seconds.vms), (vec!["vm-03".into()], 3600));
 }
