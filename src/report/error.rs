@@ -154,7 +154,7 @@ impl ReportError {
     /// Whether the command line was wrong: the request makes no sense for the month.
     #[must_use]
     pub fn is_usage_error(&self) -> bool {
-        matches!(self, Self::NoDifference { .. } | Self::NothingToWaive(_) | Self::NotClosed(_))
+        matches!(self, Self::NoDifference { .. } | Self::NothingToWaive(_))
     }
 
     /// The value of the label `reason`.
