@@ -123,14 +123,7 @@ impl Poller {
         let tenant = &self.tenant.name;
         match fetched {
             Ok(put) => {
-                // Rendering and compressing a large tenant takes a while, so not on an async thread.
-                let (store, name) = (Arc::clone(&self.store), Arc::clone(tenant));
-                let stored = tokio::task::spawn_blocking(move || {
-                    store.succeeded(&name, collector, at, duration, |snapshot| put(snapshot, at));
-                });
-                if let Err(error) = stored.await {
-                    tracing::error!(%tenant, collector = collector.as_str(), %error, "rendering failed");
-                }
+                self.store.succeeded(tenant, collector, at, duration, |snapshot| put(snapshot, at));
                 self.self_metrics.collector_succeeded(tenant, collector, duration, at);
                 tracing::debug!(%tenant, collector = collector.as_str(), ?duration, "polled");
                 if std::mem::take(&mut state.failing) {
@@ -157,9 +150,8 @@ impl Poller {
                 Ok(put(CapacityData { total, clouds }, |snapshot| &mut snapshot.capacity))
             }
             Collector::Inventory => {
-                let view = self.store.view();
-                let before =
-                    view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
+                let before = self.store.tenant(&self.tenant.name);
+                let before = before.as_ref().and_then(|state| state.snapshot.inventory.as_ref());
                 if before.is_none() {
                     state.recorded = self.recorded().await;
                 }
@@ -281,9 +273,6 @@ pub async fn expire(store: Arc<Store>, mut shutdown: watch::Receiver<bool>) {
             () = tokio::time::sleep(EXPIRY_CHECK) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        let store = Arc::clone(&store);
-        if let Err(error) = tokio::task::spawn_blocking(move || store.expire()).await {
-            tracing::error!(%error, "looking for stale series failed");
-        }
+        store.expire();
     }
 }

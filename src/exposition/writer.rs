@@ -1,4 +1,4 @@
-//! Writes families of gauges into one buffer, quickly and without duplicates of metadata.
+//! Writes the samples of families of gauges into one buffer, quickly.
 //!
 //! The bytes are valid in the text format 0.0.4 and in OpenMetrics 1.0 alike: every family is a
 //! gauge, HELP holds neither quotes nor line feeds, and values are plain decimals. So one rendering
@@ -8,30 +8,39 @@
 #[derive(Debug)]
 pub struct Writer {
     bytes: Vec<u8>,
+    /// Name, HELP and the place of the first sample.
+    families: Vec<(&'static str, &'static str, usize)>,
 }
 
-/// A family that is being written. Its HELP and TYPE are written with its first sample, so that a
-/// family without samples does not appear.
+/// A family that is being written.
 pub struct Family<'a> {
     writer: &'a mut Writer,
     name: &'static str,
-    help: &'static str,
-    begun: bool,
 }
 
 impl Writer {
     /// Writes behind what `bytes` holds.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes }
+        Self { bytes, families: Vec::new() }
     }
 
     /// Begins a family; everything about it must be written before the next begins.
     pub fn family(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
         debug_assert!(!help.contains(['"', '\\', '\n']), "HELP of {name}");
-        Family { writer: self, name, help, begun: false }
+        self.families.push((name, help, self.bytes.len()));
+        Family { writer: self, name }
     }
 
-    /// All that was written.
+    /// Name, HELP and samples of every family, also of those without a sample.
+    pub fn families(&self) -> impl Iterator<Item = (&'static str, &'static str, &[u8])> {
+        let starts = self.families.iter().skip(1).map(|(_, _, start)| *start);
+        let ends = starts.chain(std::iter::once(self.bytes.len()));
+        self.families.iter().zip(ends).map(|((name, help, start), end)| {
+            (*name, *help, self.bytes.get(*start..end).unwrap_or_default())
+        })
+    }
+
+    /// All samples.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -71,14 +80,9 @@ impl Family<'_> {
         end(bytes, value);
     }
 
-    /// Begins a line, and before the first of them the family.
+    /// Begins a line.
     fn begin(&mut self) -> &mut Vec<u8> {
         let bytes = &mut self.writer.bytes;
-        if !std::mem::replace(&mut self.begun, true) {
-            for piece in ["# HELP ", self.name, " ", self.help, "\n# TYPE ", self.name, " gauge\n"] {
-                bytes.extend_from_slice(piece.as_bytes());
-            }
-        }
         bytes.extend_from_slice(self.name.as_bytes());
         bytes.push(b'{');
         bytes
@@ -132,6 +136,6 @@ mod tests {
     fn times_before_1970_are_negative() {
         let mut writer = Writer::new(Vec::new());
         writer.family("made", "When.").written(b"id=\"a\"", &[], -86_400);
-        assert!(writer.into_bytes().ends_with(b"\nmade{id=\"a\"} -86400\n"));
+        assert!(writer.into_bytes().ends_with(b"made{id=\"a\"} -86400\n"));
     }
 }

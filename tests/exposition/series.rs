@@ -47,9 +47,9 @@ fn every_family_is_there_and_no_other() {
 }
 
 #[test]
-fn tenants_are_merged_in_the_order_given() {
+fn tenants_are_merged_in_the_order_of_their_names() {
     let world = world();
-    assert_eq!(pairs(&values(&world, "flexvm_up", &[], &["tenant"])), [("k12345", "1"), ("k00001", "0")]);
+    assert_eq!(pairs(&values(&world, "flexvm_up", &[], &["tenant"])), [("k00001", "0"), ("k12345", "1")]);
     let idle = values(&world, "flexvm_cloud_vms", &[("tenant", "k00001")], &["cloud_id", "status"]);
     assert_eq!(idle.len(), VmStatus::LIVING.len());
     assert!(idle.iter().all(|(labels, value)| labels.starts_with("c9 ") && value == "0"));
