@@ -36,7 +36,7 @@ const AT_LEAST: f64 = 20.0;
 
 fn main() {
     let snapshot = snapshot();
-    let tenant = TenantView { name: TENANT, snapshot: &snapshot, up: Some(true), closed: None };
+    let tenant = TenantView { name: TENANT, snapshot: &snapshot, up: Some(true), closed: &[] };
     let tag_keys = TAG_KEYS.map(str::to_owned).to_vec();
     let options = Metrics { max_vms: VMS as usize, tag_keys, ..Metrics::default() };
     let registry = registry(&snapshot);

@@ -81,6 +81,7 @@ pub async fn run(
         schedules: schedules.clone(),
         wakes: wakes.subscribe(),
         permits: Closer::permits(),
+        limits: poll::Limits::default(),
     };
     let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
     tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));

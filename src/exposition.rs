@@ -6,6 +6,7 @@
 
 mod capacity;
 mod catalogue;
+mod choice;
 mod counts;
 mod deleted_vms;
 mod gzip;
@@ -13,7 +14,6 @@ mod inventory;
 mod per_vm;
 mod renderer;
 mod status;
-mod tags;
 mod usage;
 mod writer;
 
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Crc;
 
+use self::choice::Choice;
 use self::renderer::Assembled;
 pub use self::renderer::Renderer;
 use self::writer::Writer;
@@ -42,8 +43,8 @@ pub struct TenantView<'a> {
     pub snapshot: &'a Snapshot,
     /// The value of `flexvm_up`; `None` before the first run.
     pub up: Option<bool>,
-    /// The newest closed month.
-    pub closed: Option<&'a ClosedMonth>,
+    /// The current revision of each closed month, newest month first.
+    pub closed: &'a [ClosedMonth],
 }
 
 /// A piece of the exposition that is rendered on its own.
@@ -153,24 +154,30 @@ impl Exposition {
 }
 
 /// The samples of one part of one tenant.
-fn write_samples(part: Part, tenant: &TenantView<'_>, options: &Metrics, writer: &mut Writer) {
-    let tenants = std::slice::from_ref(tenant);
+fn write_samples(
+    part: Part,
+    tenant: &TenantView<'_>,
+    choice: &Choice,
+    options: &Metrics,
+    writer: &mut Writer,
+) {
     match part {
-        Part::Status => status::write(tenants, writer),
-        Part::Collector(Collector::Capacity) => capacity::write(tenants, writer),
-        Part::Collector(Collector::Inventory) => inventory::write(tenants, options, writer),
-        Part::Vms => per_vm::write(tenants, options, writer),
-        Part::Collector(Collector::DeletedVms) => deleted_vms::write(tenants, writer),
-        Part::Collector(Collector::Usage) => usage::write(tenants, options, writer),
-        Part::Collector(Collector::Catalogue) => catalogue::write(tenants, writer),
+        Part::Status => status::write(tenant, options, writer),
+        Part::Collector(Collector::Capacity) => capacity::write(tenant, writer),
+        Part::Collector(Collector::Inventory) => inventory::write(tenant, choice, writer),
+        Part::Vms => per_vm::write(tenant, options, writer),
+        Part::Collector(Collector::DeletedVms) => deleted_vms::write(tenant, writer),
+        Part::Collector(Collector::Usage) => usage::write(tenant, choice, writer),
+        Part::Collector(Collector::Catalogue) => catalogue::write(tenant, writer),
     }
 }
 
 /// The samples of one part of one tenant behind what `buffer` holds, plain and without HELP and TYPE.
 #[must_use]
 pub fn write_part(part: Part, tenant: &TenantView<'_>, options: &Metrics, buffer: Vec<u8>) -> Vec<u8> {
-    let mut writer = Writer::new(buffer);
-    write_samples(part, tenant, options, &mut writer);
+    let mut writer = Writer::new(buffer, options.max_label_length);
+    let choice = Choice::default().next(tenant, options);
+    write_samples(part, tenant, &choice, options, &mut writer);
     writer.into_bytes()
 }
 

@@ -3,7 +3,10 @@
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
 pub mod inventory;
+mod limits;
 mod usage;
+
+pub use limits::Limits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +57,7 @@ pub struct Poller {
     self_metrics: Arc<SelfMetrics>,
     clock: Clock,
     config: Arc<Config>,
+    limits: Limits,
 }
 
 impl Poller {
@@ -68,7 +72,14 @@ impl Poller {
         clock: Clock,
         config: Arc<Config>,
     ) -> Self {
-        Self { tenant, client, store, ledger, self_metrics, clock, config }
+        let limits = Limits::default();
+        Self { tenant, client, store, ledger, self_metrics, clock, config, limits }
+    }
+
+    /// Shares the limits with the pollers of other tenants.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Starts a task for each collector that is switched on. They end when `shutdown` turns true
@@ -113,11 +124,19 @@ impl Poller {
     /// One run: fetch, store, and say how it went. [`Poller::spawn`] repeats it; so can a caller who
     /// has a clock of its own.
     pub async fn run_once(&self, collector: Collector, mut state: State) -> State {
+        let month = Month::of(self.clock.now());
+        // All tenants are due at once: at start, after a reload, and for usage as a month begins.
+        let crowded = match state.month {
+            None => true,
+            Some(before) => collector == Collector::Usage && before != month,
+        };
+        let place = if crowded { self.limits.place().await } else { None };
+        state.month = Some(month);
         let started = Instant::now();
         let deadline =
             RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
         let run = self.client.run(deadline);
-        let fetched = self.fetch(collector, &run, &mut state).await;
+        let fetched = limits::hold(place, || run.bodies(), self.fetch(collector, &run, &mut state)).await;
         let at = self.clock.now();
         let duration = started.elapsed();
         let tenant = &self.tenant.name;
@@ -238,6 +257,8 @@ impl Poller {
 #[derive(Debug, Default)]
 pub struct State {
     failing: bool,
+    /// The month of the newest run.
+    month: Option<Month>,
     unrecorded: bool,
     /// VMs that only the ledger knows, still to be asked for.
     recorded: Vec<Recorded>,

@@ -51,8 +51,8 @@ pub struct TenantState {
     pub snapshot: Arc<Snapshot>,
     /// Every collector that is switched on.
     pub collectors: BTreeMap<Collector, CollectorState>,
-    /// The newest closed month.
-    pub closed: Option<ClosedMonth>,
+    /// The current revision of each closed month, newest month first.
+    pub closed: Arc<[ClosedMonth]>,
     /// Every report on disk when it was last looked; `None` before the first look.
     pub reports: Option<Arc<Listing>>,
     /// What is due; `None` before the first look.
@@ -223,13 +223,22 @@ impl Store {
         });
     }
 
-    /// Shows these reports, and `newest` as the newest closed month; without one, the one before stays.
-    pub fn reports(&self, tenant: &str, listing: Listing, newest: Option<ClosedMonth>) {
+    /// Shows these reports. A month that cannot be read now keeps the figures that it had.
+    pub fn reports(&self, tenant: &str, listing: Listing) {
+        let mut closed: BTreeMap<_, _> = listing
+            .reports
+            .iter()
+            .filter(|report| report.current)
+            .map(|report| (report.published.month, report.published.closed_month()))
+            .collect();
         self.change(tenant, status(), |state| {
-            state.reports = Some(Arc::new(listing));
-            if newest.is_some() {
-                state.closed = newest;
+            if !listing.problems.is_empty() {
+                for before in state.closed.iter() {
+                    closed.entry(before.month).or_insert_with(|| before.clone());
+                }
             }
+            state.closed = closed.into_values().rev().collect();
+            state.reports = Some(Arc::new(listing));
         });
     }
 

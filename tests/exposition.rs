@@ -29,7 +29,7 @@ fn text(tenants: &[TenantView<'_>], options: &Metrics) -> String {
 
 /// A tenant named `k1` of which only `snapshot` is known.
 fn only(snapshot: &Snapshot) -> [TenantView<'_>; 1] {
-    [TenantView { name: "k1", snapshot, up: None, closed: None }]
+    [TenantView { name: "k1", snapshot, up: None, closed: &[] }]
 }
 
 /// The parsed families of one tenant.

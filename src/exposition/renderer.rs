@@ -10,10 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Crc;
 
+use super::choice::Choice;
 use super::gzip::Piece;
 use super::writer::Writer;
 use super::{Exposition, Part, Parts, TenantView, write_samples};
 use crate::config::Metrics;
+use crate::snapshot::Collector;
 
 /// Renders tenants and keeps what was rendered.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub struct Renderer {
 /// What was rendered of one tenant.
 #[derive(Debug, Default)]
 struct Pieces {
+    /// The tags and groups that have series.
+    choice: Choice,
     parts: [Vec<Family>; Part::ALL.len()],
 }
 
@@ -56,14 +60,19 @@ impl Renderer {
             Some(pieces) => pieces,
             None => self.tenants.entry(tenant.name.into()).or_default(),
         };
+        if parts.contains(Part::Collector(Collector::Inventory))
+            || parts.contains(Part::Collector(Collector::Usage))
+        {
+            pieces.choice = pieces.choice.next(tenant, options);
+        }
         for (part, old) in Part::ALL.into_iter().zip(&mut pieces.parts) {
             if !parts.contains(part) {
                 continue;
             }
             // Nearly the same length as before: room for a few new objects.
             let likely: usize = old.iter().map(|family| family.samples.plain.len()).sum();
-            let mut writer = Writer::new(Vec::with_capacity(likely + likely / 32));
-            write_samples(part, tenant, options, &mut writer);
+            let mut writer = Writer::new(Vec::with_capacity(likely + likely / 32), options.max_label_length);
+            write_samples(part, tenant, &pieces.choice, options, &mut writer);
             if update(old, &writer) {
                 self.changed.insert(part);
             }

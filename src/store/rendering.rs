@@ -1,8 +1,8 @@
 //! The renderer: makes text from what changed, in a bounded share of one core.
 //!
-//! It takes changed tenants one after another, each at most once however often it changed, and
-//! publishes a new exposition at most once per [`INTERVAL`]. All pieces of a tenant are exchanged
-//! together, so a scrape is consistent per tenant.
+//! It takes changed tenants one after another, each at most once however often it changed. Putting all
+//! tenants together is the only step whose cost grows with their number; it is bounded by time, not by
+//! polls. All pieces of a tenant are exchanged together, so a scrape is consistent per tenant.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -16,8 +16,12 @@ use super::{Current, Store, TenantState};
 use crate::config::Metrics;
 use crate::exposition::{Exposition, Parts, Renderer, TenantView};
 
-/// Least time between two expositions, unless the newer one makes the daemon ready.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait between rendering and publishing.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// After a publication that took *t* the next one waits for this many *t*, so that putting the pieces
+/// of all tenants together takes at most a fiftieth of a core. With few tenants that is no time at all.
+const SPACING: u32 = 50;
 
 /// The renderer pauses after this much work; one tenant may take longer.
 const SLICE: Duration = Duration::from_millis(20);
@@ -42,7 +46,8 @@ pub struct Rendering {
     last: Option<Arc<str>>,
     /// The rendered tenants whose required collectors had been tried.
     tried: BTreeSet<Arc<str>>,
-    published: Option<Instant>,
+    /// When the next exposition may be published.
+    next: Option<Instant>,
 }
 
 /// What remains after some work.
@@ -103,7 +108,7 @@ impl Store {
         while more && started.elapsed() < SLICE {
             more = self.render_next(&mut rendering);
         }
-        let next = rendering.published.map(|at| at + INTERVAL).filter(|next| *next > Instant::now());
+        let next = rendering.next.filter(|next| *next > Instant::now());
         if self.becomes_ready(&rendering) || (rendering.renderer.is_stale() && next.is_none()) {
             self.publish_from(&mut rendering);
         } else if rendering.renderer.is_stale()
@@ -124,12 +129,8 @@ impl Store {
         let taken = self.current().take_changed(rendering.last.as_ref());
         let Some((name, state, parts, metrics)) = taken else { return false };
         rendering.last = Some(Arc::clone(&name));
-        let view = TenantView {
-            name: &name,
-            snapshot: &state.snapshot,
-            up: state.up(),
-            closed: state.closed.as_ref(),
-        };
+        let view =
+            TenantView { name: &name, snapshot: &state.snapshot, up: state.up(), closed: &state.closed };
         rendering.renderer.render(&view, &metrics, parts);
         if state.tried() {
             rendering.tried.insert(name);
@@ -140,13 +141,14 @@ impl Store {
     }
 
     fn publish_from(&self, rendering: &mut Rendering) {
+        let started = Instant::now();
         let tenants = self.view().tenants.clone();
         rendering.renderer.retain(|name| tenants.contains_key(name));
         rendering.tried.retain(|name| tenants.contains_key(name));
         let ready = tenants.keys().all(|name| rendering.tried.contains(name));
         let exposition = rendering.renderer.assemble();
         self.served.store(Arc::new(Served { exposition, ready }));
-        rendering.published = Some(Instant::now());
+        rendering.next = Some(Instant::now() + (started.elapsed() * SPACING).min(MAX_WAIT));
     }
 
     /// Whether publishing now makes the daemon ready for the first time.
