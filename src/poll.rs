@@ -136,7 +136,8 @@ impl Poller {
         let deadline =
             RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
         let run = self.client.run(deadline);
-        let fetched = limits::hold(place, || run.bodies(), self.fetch(collector, &run, &mut state)).await;
+        let fetched =
+            limits::hold(place, || run.bodies(), Box::pin(self.fetch(collector, &run, &mut state))).await;
         let at = self.clock.now();
         let duration = started.elapsed();
         let tenant = &self.tenant.name;

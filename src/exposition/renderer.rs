@@ -150,12 +150,11 @@ fn update(old: &mut Vec<Family>, writer: &Writer) -> bool {
     let mut new = Vec::new();
     for (name, help, samples) in writer.families() {
         let before = old.iter().find(|family| family.name == name);
-        let samples = match before.filter(|before| before.samples.plain == samples) {
-            Some(before) => Arc::clone(&before.samples),
-            None => {
-                differs |= before.is_some() || !samples.is_empty();
-                Arc::new(Piece::of(samples))
-            }
+        let samples = if let Some(same) = before.filter(|before| before.samples.plain == samples) {
+            Arc::clone(&same.samples)
+        } else {
+            differs |= before.is_some() || !samples.is_empty();
+            Arc::new(Piece::of(samples))
         };
         new.push(Family { name, help, samples });
     }

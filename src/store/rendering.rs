@@ -50,6 +50,14 @@ pub struct Rendering {
     next: Option<Instant>,
 }
 
+/// A tenant that is to be rendered.
+struct Changed {
+    name: Arc<str>,
+    state: Arc<TenantState>,
+    parts: Parts,
+    metrics: Arc<Metrics>,
+}
+
 /// What remains after some work.
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
@@ -127,7 +135,7 @@ impl Store {
     /// Renders one tenant that changed. False if there is none.
     fn render_next(&self, rendering: &mut Rendering) -> bool {
         let taken = self.current().take_changed(rendering.last.as_ref());
-        let Some((name, state, parts, metrics)) = taken else { return false };
+        let Some(Changed { name, state, parts, metrics }) = taken else { return false };
         rendering.last = Some(Arc::clone(&name));
         let view =
             TenantView { name: &name, snapshot: &state.snapshot, up: state.up(), closed: &state.closed };
@@ -159,10 +167,7 @@ impl Store {
 
 impl Current {
     /// Takes the changed tenant that follows `last` by name, in a circle, so that each has its turn.
-    fn take_changed(
-        &mut self,
-        last: Option<&Arc<str>>,
-    ) -> Option<(Arc<str>, Arc<TenantState>, Parts, Arc<Metrics>)> {
+    fn take_changed(&mut self, last: Option<&Arc<str>>) -> Option<Changed> {
         let after = last.and_then(|last| {
             let after = (Bound::Excluded(Arc::clone(last)), Bound::Unbounded);
             self.changed.range(after).next()
@@ -171,6 +176,6 @@ impl Current {
         let parts = self.changed.remove(&name)?;
         // It is configured: a reload replaces what changed together with the tenants.
         let state = Arc::clone(self.tenants.get(&name)?);
-        Some((name, state, parts, Arc::clone(&self.metrics)))
+        Some(Changed { name, state, parts, metrics: Arc::clone(&self.metrics) })
     }
 }
