@@ -131,6 +131,7 @@ impl World {
             cloud_id: text(&uuid::Uuid::from_u128(id % 8).to_string()),
             name: text(&format!("agent-{}", id % 1_000_000)),
             instance_type: text("vm.4c.8g"),
+            size: None,
             image: text("debian-12"),
             status,
             node_id: None,
@@ -223,6 +224,7 @@ impl World {
                 observed: Observed::of(&observations, &monthly, at),
                 account: Account::of(&observations, &monthly.report, at),
                 terms: Terms::default(),
+                vm_sizes: std::collections::BTreeMap::new(),
                 supersedes: None,
             };
             let inputs = Frozen { header, monthly }.pack().expect("packed inputs");

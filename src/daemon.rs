@@ -25,8 +25,9 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::ledger::Ledger;
 use crate::poll;
+use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
-use crate::store::Store;
+use crate::store::{Store, rendering};
 use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
@@ -53,6 +54,13 @@ pub async fn run(
     let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     allow_files();
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
+    for tenant in &config.tenants {
+        let reports = Folder::existing(&config.report.directory, &tenant.name);
+        if reports.closed().is_ok_and(|closed| !closed.is_empty()) {
+            Ledger::refuse_emptied(&config.ledger.path, reports.path())
+                .context("the ledger cannot be opened")?;
+        }
+    }
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
@@ -81,13 +89,15 @@ pub async fn run(
         schedules: schedules.clone(),
         wakes: wakes.subscribe(),
         permits: Closer::permits(),
+        limits: poll::Limits::default(),
     };
     let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
     tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));
     let config = Arc::new(config);
     let mut generation = Generation::prepare(&config, &lasting)?;
     generation.start(&lasting);
-    tasks.spawn(poll::expire(store, shutdown.clone()));
+    tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
+    tasks.spawn(rendering::run(store, shutdown.clone()));
     let (served, leave) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn_blocking(move || {
         if let Err(error) = web::serve(listeners, &served, Limits::default(), &leave) {
@@ -185,6 +195,9 @@ impl Reloading {
         self.generation.end().await;
         let lasting = &self.lasting;
         lasting.store.reconfigure(&config.tenants, config.metrics.clone(), config.poll.clone());
+        let store = Arc::clone(&lasting.store);
+        // The series of tenants that are gone go at once. If this fails, the renderer tries again.
+        let _ = tokio::task::spawn_blocking(move || store.publish()).await;
         for tenant in &self.config.tenants {
             if !config.tenants.iter().any(|kept| kept.name == tenant.name) {
                 lasting.self_metrics.remove_tenant(&tenant.name);

@@ -5,6 +5,7 @@
 //! writes each file; `publish` makes them appear at once.
 
 mod account;
+mod apportion;
 mod by_group;
 mod by_tag;
 mod by_vm;
@@ -20,6 +21,7 @@ mod frozen;
 mod index;
 mod listing;
 mod manifest;
+mod old_layout;
 mod publish;
 mod published;
 mod reconcile;
@@ -36,22 +38,24 @@ pub use coverage::{Coverage, TagCoverage};
 pub use decimal::{Money, Share};
 pub use difference::{Changed, fingerprint};
 pub use error::ReportError;
-pub use frozen::{Frozen, Header, Observed};
+pub use frozen::{Frozen, Header, Observed, own_sizes};
 pub use listing::{Listed, Listing};
 pub use publish::{Folder, Outcome, Prepared, Turn, write_copy};
 pub use published::{Disagreements, Published};
 pub use reconcile::{Compared, Differences, Ours, Provider, Rounding, Scopes};
-pub use storage::write_whole;
+pub use storage::{sha256, write_whole};
 pub use summary::{Summary, dry_run};
 pub use totals::MonthTotals;
 pub use verdict::Verdict;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Prices, TagRule};
 use crate::period::Month;
-use crate::snapshot::{Cloud, InstanceType, MonthlyReport};
+use crate::snapshot::{Cloud, InstanceType, MonthlyReport, Text, VmSize};
 use crate::usage::Witness;
 
 /// Everything that a report is made from: the same inputs make the same bytes.
@@ -69,6 +73,8 @@ pub struct Inputs<'a> {
     pub clouds: &'a [Cloud],
     /// The catalogue, for the sizes of VMs.
     pub instance_types: &'a [InstanceType],
+    /// Sizes of VMs that differ from the size of their type in the catalogue, by VM id.
+    pub vm_sizes: &'a BTreeMap<Text, VmSize>,
     /// The price list, if there is one.
     pub prices: Option<&'a Prices>,
     /// Tag keys that groups are made of; empty: the exact set of tags.

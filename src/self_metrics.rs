@@ -19,7 +19,7 @@ use prometheus::{
 };
 
 use crate::api::{Code, Endpoint, Observer, Reason};
-use crate::ledger::{Comparison, Ledger};
+use crate::ledger::{ChangedSeconds, Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
 
@@ -61,6 +61,7 @@ pub struct SelfMetrics {
     difference_seconds: IntGaugeVec,
     report_changed: IntGaugeVec,
     open_differences: IntGaugeVec,
+    ledger_new_beside_reports: IntGaugeVec,
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
     reload_successful: IntGauge,
@@ -74,6 +75,8 @@ struct State {
     tenants: BTreeSet<String>,
     unknown: BTreeMap<(String, Collector), BTreeSet<(Endpoint, String)>>,
     woken: bool,
+    /// The months whose comparison has series, of each tenant.
+    compared: BTreeMap<String, BTreeSet<Month>>,
 }
 
 impl SelfMetrics {
@@ -173,6 +176,11 @@ impl SelfMetrics {
             open_differences: made.int_gauges(
                 "report_open_differences",
                 "Closed months with a difference from the provider's current report that two readings confirmed and that is neither restated nor waived.",
+                &["tenant"],
+            )?,
+            ledger_new_beside_reports: made.int_gauges(
+                "ledger_new_beside_reports",
+                "Whether the ledger was begun although reports of earlier months existed: observations of the past are lost.",
                 &["tenant"],
             )?,
             comparison_failures: made.counters(
@@ -318,6 +326,11 @@ impl SelfMetrics {
         }
     }
 
+    /// Whether the ledger was begun although reports of earlier months existed.
+    pub fn ledger_new_beside_reports(&self, tenant: &str, is_new: bool) {
+        self.ledger_new_beside_reports.with_label_values(&[tenant]).set(is_new.into());
+    }
+
     /// A closed month could not be compared with the provider's current report.
     pub fn comparison_failed(&self, tenant: &str, reason: Reason) {
         self.comparison_failures.with_label_values(&[tenant, reason.as_str()]).inc();
@@ -330,7 +343,15 @@ impl SelfMetrics {
 
     /// The latest comparison of each closed month; other months have no series.
     pub fn compared(&self, tenant: &str, comparisons: &BTreeMap<Month, Comparison>) {
-        remove(&self.report_changed, tenant, &["tenant", "month", "scope"]);
+        // The families hold the series of all tenants, so they are not searched.
+        let months = comparisons.keys().copied().collect();
+        let before = self.state().compared.insert(tenant.to_owned(), months).unwrap_or_default();
+        for month in before.iter().filter(|month| !comparisons.contains_key(month)) {
+            for (scope, _) in ChangedSeconds::default().by_scope() {
+                // It is there: it was set with the month.
+                let _ = self.report_changed.remove_label_values(&[tenant, &month.to_string(), scope]);
+            }
+        }
         for (month, comparison) in comparisons {
             for (scope, seconds) in comparison.seconds.by_scope() {
                 let labels = [tenant, &month.to_string(), scope];

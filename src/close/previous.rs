@@ -9,7 +9,7 @@ use crate::ledger::LedgerError;
 use crate::observe::Observations;
 use crate::period::{Month, Period};
 use crate::report::{Frozen, Header, Published};
-use crate::snapshot::{MonthlyReport, Text};
+use crate::snapshot::{MonthlyReport, ReportVm, Text};
 use crate::usage::{self, NoWitness};
 
 /// The inputs of a revision that is superseded.
@@ -55,6 +55,15 @@ impl Previous {
         header.clouds = union(old.clouds.clone(), clouds, |cloud| cloud.id.clone());
         let types = std::mem::take(&mut header.instance_types);
         header.instance_types = union(old.instance_types.clone(), types, |size| size.name.clone());
+        // A VM of the previous revision keeps its size; the catalogue above tells it, or this map.
+        let known: BTreeSet<_> = self.report.vms.iter().map(|vm| (&vm.id, &vm.instance_type)).collect();
+        let same_type = |vm: &&ReportVm| known.contains(&(&vm.id, &vm.instance_type));
+        for vm in report.vms.iter().filter(same_type) {
+            match old.vm_sizes.get(&vm.id) {
+                Some(size) => drop(header.vm_sizes.insert(vm.id.clone(), *size)),
+                None => drop(header.vm_sizes.remove(&vm.id)),
+            }
+        }
         // A ledger that was lost, restored from an old backup or cleaned up knows less than it did.
         let has_lost_polls = header.account.polls < old.account.polls;
         self.keep_observed(header, observations, report, has_lost_polls);

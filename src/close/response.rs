@@ -1,7 +1,7 @@
 //! The provider's response on a month: fetched or read from a file, proven to be of the right time,
 //! compared with what polls observed, and frozen as the inputs of a report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::previous::Previous;
 use super::{CloseError, Closer};
 use crate::api::{self, Monthly};
 use crate::config::Completeness;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, NamesAndSizes};
 use crate::observe::Observations;
 use crate::period::{Month, rfc3339};
-use crate::report::{Account, Frozen, Header, Observed, ReportError, Source, Supersedes, Terms};
-use crate::snapshot::{Cloud, InstanceType};
+use crate::report::{Account, Frozen, Header, Observed, ReportError, Source, Supersedes, Terms, own_sizes};
+use crate::snapshot::{Cloud, InstanceType, Text};
 use crate::usage;
 
 /// Longest time to fetch the inputs of a month.
@@ -161,12 +161,23 @@ impl Closer {
             notes.extend(self.prove_time(month, &monthly, source, received_at, options.undated)?);
         }
         let observations = self.observations(month, received_at)?;
+        let known = self.names_and_sizes(month)?;
+        // What was observed in the month comes first: a type or cloud that is gone keeps size and name.
+        let instance_types = union(known.instance_types, instance_types, |size| size.name.clone());
+        let clouds = union(known.clouds, clouds, |cloud| cloud.id.clone());
+        let plans: BTreeMap<&Text, &Text> =
+            monthly.report.vms.iter().map(|vm| (&vm.id, &vm.instance_type)).collect();
+        let mut sizes = known.vm_sizes;
+        // The provider's type counts: a VM that was resized since has the size of that type.
+        sizes.retain(|id, (name, _)| plans.get(id).is_some_and(|plan| *plan == name));
+        let vm_sizes = own_sizes(sizes, &instance_types);
         let mut header = Header {
             tenant: self.tenant().to_owned(),
             month,
             fetched_at: received_at,
             clouds,
             instance_types,
+            vm_sizes,
             prices: self.tenant.prices.as_deref().cloned(),
             group_by: self.tenant.group_by.clone(),
             tag_rules: self.config.report.tag_rules.clone(),
@@ -235,6 +246,17 @@ impl Closer {
             Ok(observations) => Ok(observations),
             // Nothing was ever polled.
             Err(LedgerError::Missing(_)) => Ok(Observations::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Closer {
+    fn names_and_sizes(&self, month: Month) -> Result<NamesAndSizes, CloseError> {
+        match self.ledger.names_and_sizes(self.tenant(), month.period()) {
+            Ok(known) => Ok(known),
+            // Nothing was ever polled.
+            Err(LedgerError::Missing(_)) => Ok(NamesAndSizes::default()),
             Err(error) => Err(error.into()),
         }
     }

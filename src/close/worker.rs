@@ -45,8 +45,6 @@ pub struct TenantWorker {
     store: Arc<Store>,
     self_metrics: Arc<SelfMetrics>,
     attempts: Attempts,
-    /// Whether the due months could not be determined at the latest wake.
-    is_blind: bool,
     /// Monotonic time at which each month was first seen as ended.
     ended_since: BTreeMap<Month, Duration>,
     /// When the month that has ended can be closed, if it is still settling.
@@ -74,7 +72,6 @@ impl TenantWorker {
             store,
             self_metrics,
             attempts: Attempts::default(),
-            is_blind: false,
             ended_since: BTreeMap::new(),
             settles_at: None,
             verification: Verification::default(),
@@ -133,13 +130,9 @@ impl TenantWorker {
     /// The state of all months; if it cannot be determined, that is counted, logged and shown.
     async fn month_states(&mut self, now: Timestamp) -> Option<MonthStates> {
         match self.closer.months(now).await {
-            Ok(states) => {
-                self.is_blind = false;
-                Some(states)
-            }
+            Ok(states) => Some(states),
             Err(error) => {
                 self.log_failure(None, &error);
-                self.is_blind = true;
                 // No figure is better than an old one.
                 self.self_metrics.report_due(self.closer.tenant(), None);
                 None
@@ -232,6 +225,7 @@ impl TenantWorker {
         }
         self.self_metrics.report_due(tenant, Some(states.due.len()));
         self.self_metrics.compared(tenant, &states.comparisons);
+        self.self_metrics.ledger_new_beside_reports(tenant, states.lost_ledger.is_some());
         let due =
             |month: &Month| (*month, DueMonth { error: self.attempts.error(*month).map(str::to_owned) });
         self.store.outlook(
@@ -240,6 +234,7 @@ impl TenantWorker {
                 due: states.due.iter().map(due).collect(),
                 next: self.closer.next_due(now),
                 comparisons: states.comparisons.clone(),
+                lost_ledger: states.lost_ledger.clone(),
             },
         );
     }

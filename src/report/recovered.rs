@@ -1,16 +1,19 @@
 //! The inputs of a revision, read back from its own files: for a revision whose record in the ledger
 //! is lost.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::columns::unguarded;
 use super::files::MANIFEST;
+use super::frozen::own_sizes;
 use super::manifest::RecordedPrices;
 use super::storage;
 use super::{Account, Header, Observed, Published, ReportError, Terms};
 use crate::config::TagRule;
-use crate::snapshot::{Cloud, InstanceType, Text};
+use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
 use crate::usage::Flag;
 
 /// End of the name of the file with one row per VM.
@@ -93,6 +96,7 @@ impl Header {
             serde_json::from_slice(&bytes).map_err(|error| ReportError::damaged(path, &error))?
         };
         let account = account(&manifest);
+        let (observed, sizes) = observed(published)?;
         let types = manifest.catalogue.instance_types.into_iter().map(|of| InstanceType {
             name: of.name,
             vcpus: of.vcpus,
@@ -100,17 +104,20 @@ impl Header {
             disk_gib: of.disk_gib,
             pci_devices: of.pci_devices.into_iter().map(|it| (it.class, it.specification)).collect(),
         });
+        let types: Vec<InstanceType> = types.collect();
+        let vm_sizes = own_sizes(sizes, &types);
         Ok(Self {
             tenant: manifest.tenant,
             month: published.month,
             fetched_at: manifest.fetched_at,
             clouds: manifest.catalogue.clouds,
-            instance_types: types.collect(),
+            instance_types: types,
+            vm_sizes,
             prices: manifest.prices.map(RecordedPrices::into_prices),
             group_by: manifest.grouping.group_by,
             tag_rules: manifest.tag_rules,
             excel_bom: manifest.excel_bom,
-            observed: observed(published)?,
+            observed,
             account,
             terms: Terms::default(),
             supersedes: None,
@@ -139,8 +146,11 @@ fn account(manifest: &Manifest) -> Account {
     }
 }
 
-/// The observed seconds of each VM that a poll observed.
-fn observed(published: &Published) -> Result<Observed, ReportError> {
+/// The instance type and the size of each VM whose size is known, by VM id.
+type Sizes = BTreeMap<Text, (Text, VmSize)>;
+
+/// The observed seconds of each VM that a poll observed, and the sizes of all VMs.
+fn observed(published: &Published) -> Result<(Observed, Sizes), ReportError> {
     let path = published.file(BY_VM)?;
     let damaged = |problem: &dyn std::fmt::Display| ReportError::damaged(path, problem);
     let bytes = storage::read_file(path).map_err(ReportError::at(path))?;
@@ -150,15 +160,21 @@ fn observed(published: &Published) -> Result<Observed, ReportError> {
     let column = |name: &str| {
         header.iter().position(|column| column == name).ok_or_else(|| damaged(&format!("no column {name}")))
     };
-    let (vm_id, flags) = (column("vm_id")?, column("flags")?);
+    let (vm_id, flags, instance_type) = (column("vm_id")?, column("flags")?, column("instance_type")?);
+    let size = [column("vcpus")?, column("memory_mib")?, column("gpus")?];
     let mut columns = [0; SECONDS.len()];
     for (at, name) in columns.iter_mut().zip(SECONDS) {
         *at = column(name)?;
     }
-    let mut observed = Observed::default();
+    let (mut observed, mut sizes) = (Observed::default(), Sizes::new());
     for row in csv.records() {
         let row = row.map_err(|error| damaged(&error))?;
         let cell = |at: usize| row.get(at).unwrap_or_default();
+        let id: Text = unguarded(cell(vm_id)).into();
+        if let [Ok(vcpus), Ok(memory_mib), Ok(gpus)] = size.map(|at| cell(at).parse()) {
+            let name = unguarded(cell(instance_type)).into();
+            sizes.insert(id.clone(), (name, VmSize { vcpus, memory_mib, gpus }));
+        }
         if cell(flags).split(';').any(|flag| flag == Flag::NeverObserved.as_str()) {
             continue;
         }
@@ -166,7 +182,7 @@ fn observed(published: &Published) -> Result<Observed, ReportError> {
         for (part, at) in seconds.iter_mut().zip(columns) {
             *part = cell(at).parse().map_err(|error| damaged(&error))?;
         }
-        observed.set(unguarded(cell(vm_id)).into(), Some(seconds));
+        observed.set(id, Some(seconds));
     }
-    Ok(observed)
+    Ok((observed, sizes))
 }

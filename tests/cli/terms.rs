@@ -76,6 +76,7 @@ fn running(id: &str) -> Vm {
         cloud_id: "cloud".into(),
         name: "".into(),
         instance_type: "".into(),
+        size: None,
         image: "".into(),
         status: VmStatus::Running,
         node_id: None,
@@ -199,7 +200,7 @@ fn saved_response_closes_and_restates_without_the_api() {
 fn open_difference_is_waived_without_a_revision() {
     let (place, api) = (place(), Api::new());
     let waive = ["--waive", "--reason", "agreed with the provider"];
-    ends(&report(&place, &api.url, &waive), 2, &["is not closed"]);
+    ends(&report(&place, &api.url, &waive), 1, &["is not closed"]);
     ends(&report(&place, &api.url, &[]), 0, &[": closed\n"]);
     ends(&report(&place, &api.url, &waive), 2, &["nothing to waive"]);
     ends(&report(&place, NOBODY, &waive), 1, &["k1"]);

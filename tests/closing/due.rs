@@ -404,7 +404,7 @@ async fn old_events_go_when_nothing_needs_them_any_more() {
 async fn pages_are_told_what_is_due_why_and_what_was_closed() {
     let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 2).await;
     let mut worker = stage.worker();
-    let shown = || stage.store.view().tenants[TENANT].clone();
+    let shown = || (*stage.store.view().tenants[TENANT]).clone();
     assert!(shown().outlook.is_none() && shown().reports.is_none(), "nobody has looked yet");
     stage.simulator.faults().add(Fault::error(503, "not today").on(Operation::Monthly));
     worker.wake(true).await;
@@ -434,7 +434,7 @@ async fn pages_are_told_what_is_due_why_and_what_was_closed() {
         listed(),
         [row("2026-10", 2, true, 8), row("2026-10", 1, false, 7), row("2026-09", 1, true, 7)]
     );
-    assert_eq!(shown().closed.unwrap().revision, 2);
+    assert_eq!(shown().closed[0].revision, 2);
     assert_eq!(shown().reports.unwrap().reports[0].published.reason.as_deref(), Some("a test"));
     // A newest revision that is damaged makes the one before it no newer.
     let manifest = stage.reports().join("2026-10/r02/flexvm-usage_k12345_2026-10_r02_manifest.json");
@@ -451,4 +451,25 @@ async fn the_month_that_settles_is_the_next() {
     let stage = Stage::new("2026-11-01T00:10:00Z").await;
     let next = stage.closer().next_due(stage.hand.now());
     assert_eq!(next, (month("2026-10"), "2026-11-01T00:30:00Z".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn new_ledger_beside_reports_keeps_later_months_due() {
+    let stage = Stage::new("2026-08-20T00:00:00Z").await;
+    for (time, name) in [("2026-09-05T00:00:00Z", "2026-07"), ("2026-10-05T00:00:00Z", "2026-09")] {
+        stage.hand.set(time);
+        stage.closer().close(month(name), &terms()).await.unwrap();
+    }
+    // The ledger is lost, and the daemon starts with a new one after October has ended.
+    stage.hand.set("2026-11-05T00:00:00Z");
+    let ledger = Ledger::open(&stage.reports().join("../other.db")).unwrap();
+    let closer = closer((*stage.config).clone(), ledger.clone(), stage.hand.clock());
+    let states = closer.months(stage.hand.now()).await.unwrap();
+    assert_eq!(states.due, [month("2026-10")]);
+    assert_eq!(states.lost_ledger, Some(vec![month("2026-08")]), "an earlier hole is reported, not closed");
+    let beginning = ledger.beginning(TENANT).unwrap().unwrap();
+    assert_eq!((beginning.since, beginning.beside_reports), (month("2026-10"), true));
+    // The worker of the stage has a ledger that recorded the reports.
+    let states = stage.closer().months(stage.hand.now()).await.unwrap();
+    assert_eq!((states.due, states.lost_ledger), (vec![], None));
 }

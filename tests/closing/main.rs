@@ -17,3 +17,4 @@ mod restate;
 #[path = "../client/server.rs"]
 mod server;
 mod support;
+mod upgrade;

@@ -62,6 +62,7 @@ fn seen(index: usize) -> InventoryData {
         cloud_id: text("0198c0de-0000-7000-8000-cccccccccccc"),
         name: text("vm"),
         instance_type: text("vm.4c.8g"),
+        size: None,
         image: text("debian"),
         status: statuses[(vm + index / (1 + vm % 2)) % statuses.len()].clone(),
         node_id: None,

@@ -238,6 +238,7 @@ fn vm(id: &str, status: &str) -> Vm {
         cloud_id: "cloud".into(),
         name: "".into(),
         instance_type: "".into(),
+        size: None,
         image: "".into(),
         status: VmStatus::from_api(status),
         node_id: None,

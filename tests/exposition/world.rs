@@ -8,7 +8,7 @@ use flexvm_exporter::config::Metrics;
 use flexvm_exporter::exposition::{ClosedMonth, TenantView};
 use flexvm_exporter::period::Month;
 use flexvm_exporter::snapshot::*;
-use flexvm_exporter::usage::{GroupTotals, PeriodUsage, Totals, Use, UseSeconds};
+use flexvm_exporter::usage::{GroupKind, GroupTotals, PeriodUsage, Totals, Use, UseSeconds};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
@@ -32,7 +32,7 @@ pub fn section<T>(data: T) -> Option<Section<T>> {
 pub struct World {
     pub full: Snapshot,
     pub sparse: Snapshot,
-    pub closed: ClosedMonth,
+    pub closed: [ClosedMonth; 2],
 }
 
 impl World {
@@ -62,15 +62,25 @@ impl World {
             reported_vm_hours: 12,
             vm_seconds: 41_234,
             internal_cost: Some((decimal("1.440"), "EUR".into())),
+            unpriced_vm_hours: Some(3),
+            verdict: "rounding",
         };
-        Self { full, sparse, closed }
+        let older = ClosedMonth {
+            month: "2026-08".parse::<Month>().unwrap(),
+            revision: 1,
+            reported_vm_hours: 7,
+            vm_seconds: 25_200,
+            internal_cost: None,
+            unpriced_vm_hours: None,
+            verdict: "agrees",
+        };
+        Self { full, sparse, closed: [closed, older] }
     }
 
     /// Both tenants, not in the order of their names.
     pub fn tenants(&self) -> [TenantView<'_>; 2] {
-        let full =
-            TenantView { name: "k12345", snapshot: &self.full, up: Some(true), closed: Some(&self.closed) };
-        [full, TenantView { name: "k00001", snapshot: &self.sparse, up: Some(false), closed: None }]
+        let full = TenantView { name: "k12345", snapshot: &self.full, up: Some(true), closed: &self.closed };
+        [full, TenantView { name: "k00001", snapshot: &self.sparse, up: Some(false), closed: &[] }]
     }
 }
 
@@ -100,6 +110,7 @@ pub fn vm(id: &str, cloud_id: &str, status: &str, tags: &[&str]) -> Vm {
         cloud_id: cloud_id.into(),
         name: format!("vm-{id}").into(),
         instance_type: "vm.4c.8g".into(),
+        size: None,
         image: "ubuntu-2404".into(),
         status: VmStatus::from_api(status),
         node_id: Some("n1".into()),
@@ -215,8 +226,8 @@ pub fn october() -> PeriodUsage {
         tags: tags.into_iter().map(|(tag, totals)| (tag.into(), totals)).collect(),
         untagged: Totals::default(),
         groups: BTreeMap::from([
-            ("project=odyssey".into(), group(totals(2, 6, 10_000, 5_000), Some("0.720"))),
-            (HOSTILE.into(), group(totals(1, 2, 0, 15_000), None)),
+            (("project=odyssey".into(), GroupKind::Value), group(totals(2, 6, 10_000, 5_000), Some("0.720"))),
+            ((HOSTILE.into(), GroupKind::Several), group(totals(1, 2, 0, 15_000), None)),
         ]),
         instance_types: BTreeMap::from([("vm.4c.8g".into(), totals(3, 8, 10_000, 20_000))]),
         internal_cost: Some(decimal("0.720")),

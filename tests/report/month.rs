@@ -7,7 +7,8 @@ use flexvm_exporter::config::{Prices, TagRule};
 use flexvm_exporter::period::{Month, Period};
 use flexvm_exporter::report::{Folder, Inputs, Outcome, ReportError, Source, Terms};
 use flexvm_exporter::snapshot::{
-    Cloud, InstanceType, MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, Text, VmStatus,
+    Cloud, InstanceType, MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, Text, VmSize,
+    VmStatus,
 };
 use flexvm_exporter::usage::{Use, UseSeconds, Witness};
 use jiff::Timestamp;
@@ -55,6 +56,9 @@ pub struct World {
     pub witness: Box<dyn Witness>,
 }
 
+/// No VM has a size of its own.
+static NO_SIZES: BTreeMap<Text, VmSize> = BTreeMap::new();
+
 /// The terms of a month that the daemon closes.
 static TERMS: Terms = Terms {
     source: Source::Api,
@@ -81,6 +85,7 @@ impl World {
             witness: &*self.witness,
             account: None,
             terms: &TERMS,
+            vm_sizes: &NO_SIZES,
             supersedes: None,
         }
     }
