@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use self::generation::{Generation, Lasting};
 use crate::clock::Clock;
 use crate::close::Closer;
+use crate::close::worker::EndedMonths;
 use crate::close::worker::scheduler::{self, Timetable, Wake};
 use crate::config::Config;
 use crate::config::problem::Problems;
@@ -89,6 +90,7 @@ pub async fn run(
         schedules: schedules.clone(),
         wakes: wakes.subscribe(),
         permits: Closer::permits(),
+        ended_months: EndedMonths::default(),
         limits: poll::Limits::default(),
     };
     let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);

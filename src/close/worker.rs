@@ -3,11 +3,11 @@
 
 mod attempts;
 mod comparison;
+mod ended;
 mod reports;
 pub mod scheduler;
 mod verification;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use crate::poll::describe;
 use crate::report::Outcome;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{DueMonth, Outlook, Store};
+
+pub use ended::EndedMonths;
 
 use attempts::Attempts;
 use comparison::Comparisons;
@@ -45,8 +47,7 @@ pub struct TenantWorker {
     store: Arc<Store>,
     self_metrics: Arc<SelfMetrics>,
     attempts: Attempts,
-    /// Monotonic time at which each month was first seen as ended.
-    ended_since: BTreeMap<Month, Duration>,
+    ended_months: EndedMonths,
     /// When the month that has ended can be closed, if it is still settling.
     settles_at: Option<Timestamp>,
     verification: Verification,
@@ -72,13 +73,19 @@ impl TenantWorker {
             store,
             self_metrics,
             attempts: Attempts::default(),
-            ended_since: BTreeMap::new(),
+            ended_months: EndedMonths::default(),
             settles_at: None,
             verification: Verification::default(),
             comparisons: Comparisons::new(report),
             reports: ShownReports::default(),
             last_cleanup: None,
         }
+    }
+
+    /// Continues with the months that the worker of an earlier configuration saw as ended.
+    #[must_use]
+    pub fn with_ended_months(self, ended_months: EndedMonths) -> Self {
+        Self { ended_months, ..self }
     }
 
     /// Follows the scheduler's wakes until `shutdown` turns true. A month whose files are being written
@@ -104,7 +111,7 @@ impl TenantWorker {
     /// Does everything that is due. `scheduled` is true if the schedule says so, and at start.
     pub async fn wake(&mut self, scheduled: bool) {
         let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
-        self.note_ended_months(now, monotonic);
+        self.ended_months.note(now, monotonic);
         // Closed months are shown before anything that can take long.
         self.show_reports().await;
         let Some(mut states) = self.month_states(now).await else { return };
@@ -145,12 +152,6 @@ impl TenantWorker {
         reports.refresh(closer, &verification.problems, store, self_metrics).await;
     }
 
-    /// Notes when each month was first seen as ended, by the monotonic clock.
-    fn note_ended_months(&mut self, now: Timestamp, monotonic: Duration) {
-        self.ended_since.retain(|month, _| month.period().end <= now);
-        self.ended_since.entry(Month::of(now).previous()).or_insert(monotonic);
-    }
-
     /// Closes the due months whose time has come, oldest first. Returns whether any was closed.
     async fn close_due(
         &mut self,
@@ -179,8 +180,7 @@ impl TenantWorker {
     /// Closes one month. Returns whether it was closed.
     async fn close(&mut self, month: Month, monotonic: Duration) -> bool {
         let tenant = self.closer.tenant();
-        let seen = *self.ended_since.entry(month).or_insert(monotonic);
-        let undated = match UNDATED_WAIT.saturating_sub(monotonic.saturating_sub(seen)) {
+        let undated = match UNDATED_WAIT.saturating_sub(self.ended_months.seen_for(month, monotonic)) {
             Duration::ZERO => Undated::Accept,
             wait => Undated::Wait(wait),
         };

@@ -10,8 +10,8 @@ use super::first_to_end;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::close::Closer;
-use crate::close::worker::TenantWorker;
 use crate::close::worker::scheduler::Wake;
+use crate::close::worker::{EndedMonths, TenantWorker};
 use crate::config::Config;
 use crate::config::schedule::Schedule;
 use crate::ledger::Ledger;
@@ -35,6 +35,8 @@ pub struct Lasting {
     pub wakes: watch::Receiver<Wake>,
     /// Bounds the blocking work of all closers.
     pub permits: Arc<Semaphore>,
+    /// When each month was first seen as ended.
+    pub ended_months: EndedMonths,
     /// Bounds what the pollers of all tenants do at the same time.
     pub limits: Limits,
 }
@@ -65,7 +67,8 @@ impl Generation {
 
     /// Starts every collector and the closing of months.
     pub fn start(&mut self, lasting: &Lasting) {
-        let Lasting { store, self_metrics, ledger, clock, schedules, wakes, permits, limits } = lasting;
+        let Lasting { store, self_metrics, ledger, clock, schedules, wakes, permits, ended_months, limits } =
+            lasting;
         let (config, stop) = (&self.config, self.stop.subscribe());
         for (tenant, client) in config.tenants.iter().zip(&self.clients) {
             let on = |collector: &Collector| !interval(&config.poll, *collector).is_zero();
@@ -82,7 +85,8 @@ impl Generation {
             )
             .with_permits(Arc::clone(permits));
             let (shown, metrics) = (Arc::clone(store), Arc::clone(self_metrics));
-            let worker = TenantWorker::new(closer, &config.report, clock.clone(), shown, metrics);
+            let worker = TenantWorker::new(closer, &config.report, clock.clone(), shown, metrics)
+                .with_ended_months(ended_months.clone());
             self.tasks.spawn(worker.run(wakes.clone(), stop.clone()));
             let poller = Poller::new(
                 Arc::clone(tenant),

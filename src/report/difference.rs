@@ -59,11 +59,13 @@ impl Changed {
                 [Some(old), Some(new)] if Counted::of(old.vm, end) == Counted::of(new.vm, end) => continue,
                 [Some(old), Some(new)] => {
                     let hours = old.vm.vm_hours.abs_diff(new.vm.vm_hours).saturating_mul(HOUR);
-                    match old.seconds.total().abs_diff(new.seconds.total()).max(hours) {
-                        // Only type, tags or cloud differ: all seconds of the VM moved.
-                        0 => new.seconds.total(),
-                        by => by,
-                    }
+                    let [before, after] = [old, new].map(|line| line.seconds.total());
+                    let place = |line: &Line<'_>| {
+                        (line.vm.instance_type.clone(), line.vm.cloud_id.clone(), line.vm.tags.clone())
+                    };
+                    // With another type, cloud or tag, all seconds of the VM move.
+                    let moved = if place(old) == place(new) { 0 } else { before.max(after) };
+                    before.abs_diff(after).max(hours).max(moved)
                 }
                 [one, other] => one.or(other).map_or(0, |line| line.seconds.total()),
             };
@@ -172,11 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn another_time_outside_the_month_is_a_difference_of_1_s() {
+        let created = |at: &'static str| report(|json| json["vms"][0]["created_at"] = at.into());
+        let changed = Changed::between(&created("2026-09-01T00:00:00Z"), &created("2026-09-02T00:00:00Z"));
+        assert_eq!((changed.vms.len(), changed.seconds.vms), (1, 1));
+    }
+
+    #[test]
     fn every_part_that_counts_differs_in_its_scope() {
         let before = report(|_| ());
         let day = 24 * 3600;
         type Edit = fn(&mut serde_json::Value);
-        let cases: [(Edit, [u64; 3]); 12] = [
+        let cases: [(Edit, [u64; 3]); 13] = [
             (|json| json["vms"][0]["status"] = "failed".into(), [0, 0, 0]),
             (|json| json["vms"][0]["name"] = "other".into(), [0, 0, 0]),
             (|json| json["clouds"][0]["active_vms"] = 7.into(), [0, 0, 0]),
@@ -187,6 +196,14 @@ mod tests {
             (|json| json["vms"][0]["tags"] = serde_json::json!([]), [day, 0, 0]),
             (|json| json["vms"][0]["plan"] = "u".into(), [day, 0, 0]),
             (|json| json["vms"] = serde_json::json!([]), [day, 0, 0]),
+            // All seconds of a VM move with its type, also if its hours differ by less.
+            (
+                |json| {
+                    json["vms"][0]["plan"] = "u".into();
+                    json["vms"][0]["vm_hours"] = 25.into();
+                },
+                [day, 0, 0],
+            ),
             (|json| json["clouds"][0]["period_usage"]["total_vm_hours"] = 30.into(), [0, 6 * 3600, 0]),
             (|json| json["clouds"][0]["period_usage"]["total_vms_created"] = 0.into(), [0, 1, 0]),
             (|json| json["by_tag"] = serde_json::json!([]), [0, 0, day]),

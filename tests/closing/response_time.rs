@@ -165,12 +165,18 @@ async fn without_a_date_the_daemon_waits_24_h_of_monotonic_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_24_h_begins_anew_with_a_restart_and_a_clock_set_back() {
-    let stage = october("2026-11-01T01:00:00Z").await;
+    let mut stage = october("2026-11-01T01:00:00Z").await;
     stage.simulator.faults().add(monthly("date", &[]));
     let mut worker = stage.worker();
     worker.wake(true).await;
-    stage.hand.pass(23 * HOUR);
+    stage.hand.pass(22 * HOUR);
     worker.wake(false).await;
+    // A reload of the configuration makes a new worker and is no restart.
+    worker = stage.worker();
+    stage.hand.pass(HOUR);
+    worker.wake(true).await;
+    assert!(stage.due_error(month(MONTH)).contains("in 1 h"), "{}", stage.due_error(month(MONTH)));
+    stage.restarted();
     worker = stage.worker();
     worker.wake(true).await;
     stage.hand.pass(2 * HOUR);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use flexvm_exporter::api::{Client, NoObserver};
 use flexvm_exporter::clock::Clock;
-use flexvm_exporter::close::worker::TenantWorker;
 use flexvm_exporter::close::worker::scheduler::Timetable;
+use flexvm_exporter::close::worker::{EndedMonths, TenantWorker};
 use flexvm_exporter::close::{CloseOptions, Closer};
 use flexvm_exporter::config::{
     Api, Config, Ledger as LedgerConfig, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web,
@@ -129,6 +129,8 @@ pub struct Stage {
     pub ledger: Ledger,
     pub metrics: Arc<SelfMetrics>,
     pub store: Arc<Store>,
+    /// What every worker of the process shares.
+    ended_months: EndedMonths,
 }
 
 impl Stage {
@@ -150,7 +152,17 @@ impl Stage {
         let metrics = Arc::new(SelfMetrics::new(hand.now()).unwrap());
         metrics.add_tenant(TENANT, std::iter::empty());
         let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
-        Self { _folder: folder, hand, simulator, url, config: Arc::new(config), ledger, metrics, store }
+        Self {
+            _folder: folder,
+            hand,
+            simulator,
+            url,
+            config: Arc::new(config),
+            ledger,
+            metrics,
+            store,
+            ended_months: EndedMonths::default(),
+        }
     }
 
     /// Goes on with another configuration, as after a restart.
@@ -169,7 +181,7 @@ impl Stage {
         let report = &self.config.report;
         let timetable = Timetable::new(report.schedule.clone(), self.hand.clock(), Arc::clone(&self.metrics));
         let tenant = TenantWorker::new(self.closer(), report, self.hand.clock(), store, metrics);
-        Worker { timetable, tenant }
+        Worker { timetable, tenant: tenant.with_ended_months(self.ended_months.clone()) }
     }
 
     /// Goes on with empty metrics and pages, as after a restart.
@@ -178,6 +190,7 @@ impl Stage {
         self.metrics.add_tenant(TENANT, std::iter::empty());
         let Config { tenants, metrics, poll, .. } = &*self.config;
         self.store = Arc::new(Store::new(tenants, metrics.clone(), poll.clone()));
+        self.ended_months = EndedMonths::default();
     }
 
     /// Goes on with a new, empty ledger.
