@@ -20,8 +20,7 @@ fn it_does_the_whole_job_and_shows_where() {
     }
     let mut demo = place.start("demo-log", command);
     let text = until("the report's first lines", || {
-        Some(demo.stdout())
-            .filter(|text| text.contains("\ntenant,period_start,") || text.contains("  tenant,period_start,"))
+        Some(demo.stdout()).filter(|text| text.contains("  \"tenant\",\"period_start\","))
     });
     let after = |word: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(word)).unwrap();
@@ -87,7 +86,7 @@ fn a_second_demo_in_one_folder_finds_the_month_closed() {
     let mut before = None;
     for name in ["first", "second"] {
         let mut demo = place.start(name, place.command(["demo", "--listen", "127.0.0.1:0", "--dir", "d"]));
-        until("the report", || Some(()).filter(|()| demo.stdout().contains("tenant,period_start,")));
+        until("the report", || Some(()).filter(|()| demo.stdout().contains("\"tenant\",\"period_start\",")));
         let files = place.files("d/reports/demo");
         demo.signal("TERM");
         assert_eq!(demo.code(Duration::from_secs(10)), Some(0), "{}", demo.stderr());
