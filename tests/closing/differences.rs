@@ -59,6 +59,11 @@ fn changed(stage: &Stage) -> [Option<f64>; 3] {
     })
 }
 
+/// The seconds of October's open difference in the index.
+fn open_in_index(stage: &Stage) -> u32 {
+    stage.index(month(MONTH))["open_difference_seconds"].parse().unwrap()
+}
+
 /// Sum of a counter over its reasons.
 fn failures(stage: &Stage, of: &str) -> f64 {
     let text = String::from_utf8(stage.metrics.text()).unwrap();
@@ -129,15 +134,19 @@ async fn totals_alone_are_a_difference_of_their_scope() {
         worker.wake(false).await;
         assert_eq!(changed(&stage), seconds.map(Some), "{name}");
         assert_eq!(stage.metric(OPEN), Some(0.0), "{name}: one reading opens nothing");
+        assert_eq!(open_in_index(&stage), 0, "{name}");
         stage.hand.pass(6 * HOUR);
         worker.wake(false).await;
         assert_eq!((changed(&stage), stage.metric(OPEN)), (seconds.map(Some), Some(1.0)), "{name}");
+        let largest = seconds.into_iter().fold(0.0, f64::max);
+        assert_eq!(f64::from(open_in_index(&stage)), largest, "{name}");
         let dry = stage.closer().dry_restatement(month(MONTH), &terms()).await.unwrap();
         assert!(dry.changed.vms.is_empty() && !dry.changed.is_empty(), "{name}");
         assert!(dry.to_string().contains("differently, by"), "{name}: {dry}");
         // It counts: no force is needed, and the restatement settles it.
         let outcome = stage.closer().restate(month(MONTH), &because("the total was wrong")).await.unwrap();
         assert_eq!(written(outcome).revision, 2, "{name}");
+        assert_eq!(open_in_index(&stage), 0, "{name}");
         worker.wake(false).await;
         assert_eq!((changed(&stage), stage.metric(OPEN)), ([Some(0.0); 3], Some(0.0)), "{name}");
     }
@@ -203,6 +212,7 @@ async fn open_difference_is_compared_weekly_after_watch() {
         assert_eq!(stage.metric(OPEN), Some(1.0));
         assert_eq!(changed(&stage)[0], Some(7200.0));
     }
+    assert_eq!(open_in_index(&stage), 7200);
     // Once it has vanished, nothing is compared any more.
     stage.simulator.faults().clear();
     for _ in 0..12 {
@@ -235,10 +245,10 @@ async fn waiver_settles_this_difference_and_no_other() {
     let (mut stage, mut worker) = october_is_closed(|_| ()).await;
     stage.simulator.faults().add(more_hours(2));
     confirm(&stage, &mut worker).await;
-    assert_eq!(stage.metric(OPEN), Some(1.0));
+    assert_eq!((stage.metric(OPEN), open_in_index(&stage)), (Some(1.0), 7200));
     let files = stage.files();
     let kept = stage.closer().waive(month(MONTH), "agreed with the provider").await.unwrap();
-    assert_eq!(kept.revision, 1);
+    assert_eq!((kept.revision, open_in_index(&stage)), (1, 0));
     let without_index = |mut files: std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
         files.retain(|path, _| !path.ends_with("index.csv"));
         files

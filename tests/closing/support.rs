@@ -215,6 +215,12 @@ impl Stage {
         self.closer().closed(month).await.unwrap()
     }
 
+    /// The row of a month in the index, by its columns.
+    pub fn index(&self, month: Month) -> BTreeMap<String, String> {
+        let text = fs::read_to_string(self.reports().join("index.csv")).unwrap();
+        rows(&text).into_iter().find(|row| row["month"] == month.to_string()).unwrap()
+    }
+
     pub fn reports(&self) -> PathBuf {
         self.config.report.directory.join(TENANT)
     }
