@@ -25,13 +25,10 @@ impl Closer {
     /// Reads the inputs of a revision from the ledger, or else from its files. Blocks.
     pub(super) fn previous(&self, published: &Published) -> Result<Previous, CloseError> {
         let (revision, report) = (published.revision, published.provider_report()?.report);
-        match self.kept(published.month, revision)? {
-            Some(header) => Ok(Previous { revision, report, header, from_files: false }),
-            None => {
-                let header = Header::from_files(published)?;
-                Ok(Previous { revision, report, header, from_files: true })
-            }
-        }
+        let kept = self.kept(published.month, revision)?;
+        let from_files = kept.is_none();
+        let header = kept.map_or_else(|| Header::from_files(published), Ok)?;
+        Ok(Previous { revision, report, header, from_files })
     }
 
     /// The frozen inputs of a revision; `None` if the ledger does not have them.

@@ -173,6 +173,8 @@ mod tests {
         Monthly::read(json.to_string().into()).unwrap().report
     }
 
+    type Edit = fn(&mut serde_json::Value);
+
     #[test]
     fn another_time_outside_the_month_is_a_difference_of_1_s() {
         let created = |at: &'static str| report(|json| json["vms"][0]["created_at"] = at.into());
@@ -184,7 +186,6 @@ mod tests {
     fn every_part_that_counts_differs_in_its_scope() {
         let before = report(|_| ());
         let day = 24 * 3600;
-        type Edit = fn(&mut serde_json::Value);
         let cases: [(Edit, [u64; 3]); 13] = [
             (|json| json["vms"][0]["status"] = "failed".into(), [0, 0, 0]),
             (|json| json["vms"][0]["name"] = "other".into(), [0, 0, 0]),

@@ -48,7 +48,7 @@ impl Api {
 
     /// The provider bills the first VM for an hour more.
     fn add_hour(&self) {
-        let fault = Fault::edit(|report| add_hour(report)).on(Operation::Monthly);
+        let fault = Fault::edit(add_hour).on(Operation::Monthly);
         self.simulator.faults().add(fault);
     }
 

@@ -121,7 +121,7 @@ impl Worker {
 /// Everything that closing a month needs, at a time of the test's choice.
 pub struct Stage {
     /// Lasts as long as the stage.
-    pub _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     pub hand: Hand,
     pub simulator: Simulator,
     pub url: String,
@@ -153,7 +153,7 @@ impl Stage {
         metrics.add_tenant(TENANT, std::iter::empty());
         let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
         Self {
-            _folder: folder,
+            folder,
             hand,
             simulator,
             url,
@@ -195,7 +195,7 @@ impl Stage {
 
     /// Goes on with a new, empty ledger.
     pub fn without_ledger(&mut self) {
-        let path = self._folder.path().join("another.db");
+        let path = self.folder.path().join("another.db");
         self.ledger = Ledger::open(&path).unwrap();
         self.configured(|config| config.ledger.path = path);
     }

@@ -9,7 +9,7 @@ use flexvm_exporter::close::CloseOptions;
 use flexvm_exporter::config::load::from_yaml;
 use flexvm_exporter::ledger::{Ledger, inspect};
 use flexvm_exporter::report::Outcome;
-use flexvm_exporter::simulator::{Fault, Operation, Simulator};
+use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
 use flexvm_exporter::{close::Closer, config::Config};
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ impl Old {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upgrade-0.1.0");
         copy(&fixture, folder.path());
         let hand = Hand::at("2026-11-05T00:00:00Z");
-        let simulator = Simulator::new(Default::default(), hand.clock());
+        let simulator = Simulator::new(Options::default(), hand.clock());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         let serving = simulator.clone();
