@@ -131,7 +131,7 @@ pub struct Report {
     /// Close the month although the response lacks VMs that polls observed in use
     #[arg(long, requires = "reason", conflicts_with = "out")]
     pub accept_incomplete: bool,
-    /// Close or restate the month from a saved response of the provider
+    /// Close the month from a saved response of the provider; restates a month that is closed already
     #[arg(long, value_name = "FILE", requires = "reason", conflicts_with = "out")]
     pub from_file: Option<PathBuf>,
     /// Settle the open difference of a closed month without a new revision

@@ -18,6 +18,8 @@ pub struct Restatement {
     pub changed: Changed,
     /// The keys of the configuration that differ.
     pub configuration_changes: Vec<String>,
+    /// Whether nothing that counts differs, so that only `--force` writes the revision.
+    pub is_refused: bool,
 }
 
 /// Maximum number of ids in a sentence.
@@ -55,7 +57,11 @@ impl fmt::Display for Restatement {
             writeln!(f, "  Changed configuration: {}.", self.configuration_changes.join(", "))?;
         }
         if self.changed.is_empty() {
-            return write!(f, "  The provider reports the same as when the month was closed.");
+            write!(f, "  The provider reports the same as when the month was closed.")?;
+            if self.is_refused {
+                write!(f, "\n  Nothing that counts differs: without --force no revision is written.")?;
+            }
+            return Ok(());
         }
         let Changed { vms, clouds, tags, seconds } = &self.changed;
         let scopes =
@@ -122,9 +128,11 @@ impl Closer {
             let previous = closer.previous(&before)?;
             let reason = options.reason.clone().unwrap_or_default();
             let frozen = closer.freeze_after(month, response, &options, Some((&previous, &reason)))?;
-            let (configuration_changes, _) = previous.configuration_changes(&frozen.header);
+            let (configuration_changes, counts) = previous.configuration_changes(&frozen.header);
             let changed = Changed::between(&previous.report, &frozen.monthly.report);
-            Ok(Restatement { after: dry_run(&frozen.inputs())?, before, changed, configuration_changes })
+            let is_refused = changed.is_empty() && !counts;
+            let after = dry_run(&frozen.inputs())?;
+            Ok(Restatement { after, before, changed, configuration_changes, is_refused })
         })
         .await
     }

@@ -222,7 +222,14 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
     } else {
         match closer.close(month, &options).await? {
             Outcome::Written(published) => (published, "closed"),
-            Outcome::Already(published) => (published, "closed already"),
+            Outcome::Already(published) => {
+                if arguments.accept_incomplete {
+                    eprintln!(
+                        "warning: {month} is closed already, so --accept-incomplete and --reason change nothing; use --restate"
+                    );
+                }
+                (published, "closed already")
+            }
         }
     };
     Ok(Made::Files(Box::new(published), what))

@@ -134,7 +134,9 @@ pub enum ReportError {
         problem: &'static str,
     },
     /// Only a closed month can be restated or waived.
-    #[error("{0} is not closed: there is nothing to restate or waive")]
+    #[error(
+        "{0} is not closed: there is nothing to restate or waive; close it first with report --month {0}"
+    )]
     NotClosed(Month),
     /// A file with other content stands where a copy should go.
     #[error("{} exists with other content", .0.display())]

@@ -270,6 +270,12 @@ impl Serialize for ObservationsJson<'_> {
     }
 }
 
+/// The verdict on the month that a report would have.
+pub fn verdict(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliation<'_>) -> Verdict {
+    let polls = inputs.account.map(|account| Disagreements::of(account, tally));
+    Verdict::of(&reconciliation.total(), reconciliation.differences(), polls)
+}
+
 /// Whether no poll observed the line's VM.
 fn never_observed(line: &Line<'_>) -> bool {
     line.flags.iter().any(|flag| flag == Flag::NeverObserved)
@@ -332,11 +338,7 @@ pub fn write(
         supersedes: inputs.supersedes.map(|it| it.revision),
         reason: inputs.reason(),
         source: inputs.terms.source,
-        verdict: Verdict::of(
-            &reconciliation.total(),
-            reconciliation.differences(),
-            inputs.account.map(|account| Disagreements::of(account, tally)),
-        ),
+        verdict: verdict(inputs, tally, reconciliation),
         accepted_incomplete: inputs.terms.accepted_incomplete.as_deref(),
         configuration_changes: &inputs.terms.configuration_changes,
         generator: Generator { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::coverage::Coverage;
 use super::decimal::Money;
+use super::manifest::verdict;
 use super::reconcile::{Compared, Differences, Reconciliation};
 use super::tally::Tally;
 use super::totals::MonthTotals;
-use super::{Inputs, ReportError, Status, warnings};
+use super::{Inputs, ReportError, Status, Verdict, warnings};
 use crate::period::Month;
 
 /// What a report would say.
@@ -25,6 +26,8 @@ pub struct Summary {
     pub total: Compared,
     /// How far our sums are from the provider's.
     pub differences: Differences,
+    /// The verdict that the report would have.
+    pub verdict: Verdict,
     /// Which tag keys cover how much.
     pub coverage: Coverage,
     /// What its manifest would warn of.
@@ -43,6 +46,7 @@ pub fn dry_run(inputs: &Inputs<'_>) -> Result<Summary, ReportError> {
         totals: MonthTotals::of(&tally),
         total: reconciliation.total(),
         differences: reconciliation.differences(),
+        verdict: verdict(inputs, &tally, &reconciliation),
         coverage: Coverage::of(&tally.lines),
         warnings: warnings::of(inputs, &tally, &reconciliation),
     })
@@ -53,6 +57,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{} {} ({})", self.tenant, self.month, self.status.as_str())?;
         write!(f, "{}", self.totals)?;
         write!(f, "{}", self.total)?;
+        writeln!(f, "  verdict            {}", self.verdict.as_str())?;
         write!(f, "{}", self.coverage)?;
         for warning in &self.warnings {
             writeln!(f, "  note: {warning}")?;

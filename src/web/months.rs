@@ -12,6 +12,7 @@ use super::page::{
 use super::words::{escape, money, size, thousands, time};
 use crate::period::rfc3339;
 use crate::report::{Listed, MonthTotals, Rounding, Status, Verdict};
+use crate::store::Outlook;
 
 /// A revision in the list.
 #[derive(Debug, Serialize)]
@@ -81,6 +82,14 @@ impl Row {
             open_difference: false,
             files: files.collect(),
         }
+    }
+
+    /// Adds the latest comparison of the month with the provider's current report.
+    pub fn compare(&mut self, outlook: Option<&Outlook>) {
+        let month = self.month.parse().ok();
+        let comparison = month.and_then(|month| outlook?.comparisons.get(&month));
+        self.changed_seconds = comparison.map(|comparison| comparison.seconds.max());
+        self.open_difference = comparison.is_some_and(|comparison| comparison.open);
     }
 
     fn cells(&self) -> Vec<String> {

@@ -60,7 +60,8 @@ pub fn find(directory: &Path, tenants: &[String], rest: &str) -> Option<PathBuf>
 }
 
 impl List {
-    /// Adds what only the daemon knows: files that are whole, but not the recorded ones.
+    /// Adds what only the daemon knows: files that are whole, but not the recorded ones, and differences
+    /// from the provider's current reports.
     pub fn with(mut self, view: &View) -> Self {
         for (tenant, state) in &view.tenants {
             for problem in state.reports.iter().flat_map(|listing| &listing.problems) {
@@ -68,6 +69,10 @@ impl List {
                 if !self.problems.contains(&problem) {
                     self.problems.push(problem);
                 }
+            }
+            let rows = self.reports.iter_mut().filter(|row| row.current && row.tenant == **tenant);
+            for row in rows {
+                row.compare(state.outlook.as_deref());
             }
         }
         self

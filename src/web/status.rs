@@ -8,8 +8,6 @@ mod usage;
 
 pub use html::page;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -121,17 +119,14 @@ fn tenant(name: &str, state: &TenantState, now: Timestamp, reports: bool) -> Ten
     let snapshot = &state.snapshot;
     let known = snapshot.capacity.as_ref().map(|section| &*section.data);
     let outlook = state.outlook.as_deref();
-    let none = BTreeMap::new();
-    let comparisons = outlook.map_or(&none, |it| &it.comparisons);
     let closed = |listing: &crate::report::Listing| {
         let closed = listing.reports.iter().filter(|it| it.published.revision > 0);
         let rows = closed.map(|it| {
-            let comparison = comparisons.get(&it.published.month).filter(|_| it.current);
-            months::Row {
-                changed_seconds: comparison.map(|comparison| comparison.seconds.max()),
-                open_difference: comparison.is_some_and(|comparison| comparison.open),
-                ..months::Row::of(name, it, reports)
+            let mut row = months::Row::of(name, it, reports);
+            if it.current {
+                row.compare(outlook);
             }
+            row
         });
         rows.collect()
     };
