@@ -129,8 +129,9 @@ def api():
 
 def reports():
     failures = rate("flexvm_exporter_report_failures_total", "tenant, reason")
-    comparisons = rate("flexvm_exporter_report_comparison_failures_total", "tenant, reason")
-    verifications = rate("flexvm_exporter_report_verification_failures_total", "tenant, reason")
+    comparisons = rate("flexvm_exporter_report_comparison_failures_total", "tenant")
+    verifications = rate("flexvm_exporter_report_verification_failures_total", "tenant")
+    bad = f'sum by (tenant) (flexvm_report_info{{{TENANT},verdict=~"incomplete|differs"}})'
     month = "month, scope"
     return [
         table(
@@ -139,14 +140,16 @@ def reports():
                 ("Due", tenants("flexvm_exporter_report_due"), None, ANY_IS_BAD),
                 ("Last closed", f"time() - {tenants('flexvm_exporter_report_last_success_timestamp_seconds')}", "s", None),
                 ("Open differences", tenants("flexvm_exporter_report_open_differences"), None, ANY_IS_BAD),
+                ("Incomplete or differing", f"{bad} or 0 * sum by (tenant) (flexvm_report_info{{{TENANT}}})", None, ANY_IS_BAD),
+                ("Age of served data", f"time() - {tenants('flexvm_exporter_exposition_timestamp_seconds')}", "s", None),
             ],
             names={"tenant": "Tenant"}, width=12,
         ),
         series(
             "Failures of closed months", "Failed attempts to close a month, to compare a closed month with the provider, and to verify its files, per second.", "ops",
             (f"{failures} > 0", "{{tenant}} close: {{reason}}"),
-            (f"{comparisons} > 0", "{{tenant}} compare: {{reason}}"),
-            (f"{verifications} > 0", "{{tenant}} verify: {{reason}}"), height=10,
+            (comparisons, "{{tenant}} compare"),
+            (verifications, "{{tenant}} verify"), height=10,
         ),
         table(
             "Difference to the provider, time", "Our VM seconds minus the provider's hours in the newest closed month: the largest within each scope. The provider rounds up to hours.",

@@ -103,8 +103,8 @@ def headline():
             f"sum by (currency) ({money('flexvm_usage_projected_internal_cost', '')})", legend="{{currency}}", decimals=2,
         ),
         stat(
-            "Tags left out", "Tags beyond metrics.max_tags: they are in the reports, but have no series.", "none",
-            f"sum({tenants('flexvm_exporter_tags_omitted')})", thresholds(GREEN, (1, YELLOW)),
+            "Tags and groups omitted", "Tags beyond metrics.max_tags and groups beyond metrics.max_groups: they are in the reports, but have no series of their own.", "none",
+            f"sum({tenants('flexvm_exporter_tags_omitted')}) + sum({tenants('flexvm_exporter_groups_omitted')})", thresholds(GREEN, (1, YELLOW)),
         ),
         series(
             "Month to date by use", "The five uses add up to the exact hours of the month so far. They fall to 0 when a month begins.",
@@ -159,10 +159,11 @@ def finance():
     month = "month, revision"
     return [
         table(
-            "Newest closed month", "The figures of the report files of the newest closed month. Internal cost is not an invoice.", HOURS,
+            "Closed months", "The figures of the report files of the latest closed months. Internal cost is not an invoice.", HOURS,
             [
                 ("Provider's hours", hours(tenants("flexvm_report_reported_vm_seconds", by=month)), HOURS, None),
                 ("Exact hours", hours(tenants("flexvm_report_vm_seconds", by=month)), HOURS, None),
+                ("Hours without a price", hours(tenants("flexvm_report_unpriced_reported_vm_seconds", by=month)), HOURS, None),
                 ("Internal cost", tenants("flexvm_report_internal_cost", by=f"{month}, currency"), COST, None),
             ],
             names={"tenant": "Tenant", "month": "Month", "revision": "Revision", "currency": "Currency"}, width=12, height=8,
