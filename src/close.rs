@@ -153,14 +153,18 @@ impl Closer {
         &self.tenant.name
     }
 
-    /// The tenant's reports.
-    pub fn folder(&self) -> Result<Folder, ReportError> {
+    /// Opens the tenant's directory of reports. Blocks.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or the ledger cannot be read: the index would not list its open
+    /// differences.
+    pub fn folder(&self) -> Result<Folder, CloseError> {
         let open = match self.ledger.open_differences(&self.tenant.name) {
-            Ok(open) => open.into_iter().map(|(month, seconds)| (month, seconds.max())).collect(),
-            // A ledger that cannot be read is reported where its content is needed.
-            Err(_) => BTreeMap::new(),
+            Err(LedgerError::Missing(_)) => BTreeMap::new(),
+            open => open?,
         };
-        Folder::open_with(&self.config.report.directory, &self.tenant.name, open)
+        let seconds = open.into_iter().map(|(month, seconds)| (month, seconds.max())).collect();
+        Ok(Folder::open_with(&self.config.report.directory, &self.tenant.name, seconds)?)
     }
 
     /// When `month` can be closed: `report.settle` after its end.

@@ -142,7 +142,7 @@ fn incomplete_month_is_closed_only_if_accepted() {
     let manifest = manifest(&place, 1);
     assert_eq!((&manifest["verdict"], &manifest["status"]), (&"incomplete".into(), &"final".into()));
     assert_eq!(manifest["accepted_incomplete"], "they were moved");
-    // It is said again whenever the month is shown, without the API.
+    // The command shows it again for the closed month, without the API.
     ends(&report(&place, NOBODY, &[]), 0, &["closed already", verdict]);
 }
 
@@ -238,7 +238,7 @@ fn restatement_needs_a_difference_or_force() {
     ends(&report(&place, &api.url, &[&restate[..], &["--dry-run"]].concat()), 0, &["1 VMs differently"]);
     ends(&report(&place, &api.url, &restate), 0, &[": restated\n"]);
     assert_eq!(manifest(&place, 3)["reason"], "late prices");
-    // Prices that are new for the month count by themselves.
+    // New prices for the month count as a difference.
     let text = config(
         &api.url,
         "report: {directory: out, settle: 0s}\nprices: {currency: EUR, vm_hour: {vm.4c.8g: '0.10'}}\n",

@@ -1,5 +1,5 @@
-//! Responses that lack VMs which polls observed: what blocks a month, what does not, and how an
-//! operator closes it nevertheless.
+//! Responses that lack VMs which polls observed: the VMs that block a month, those that do not, and
+//! how an operator accepts such a response.
 
 use std::fs;
 use std::path::PathBuf;
@@ -123,7 +123,7 @@ async fn empty_response_after_observed_use_is_not_closed() {
     assert!(stage.files().is_empty());
     assert_eq!(stage.metric(INCOMPLETE), Some(1.0));
     assert!(stage.due_error(month(MONTH)).contains("lacks 2 VMs"), "{}", stage.due_error(month(MONTH)));
-    // Accepted, it says so wherever its verdict is shown.
+    // If it is accepted, its verdict states that.
     let published = written(stage.closer().close(month(MONTH), &accepting("a test tenant")).await.unwrap());
     assert_eq!((published.totals.vms, published.verdict()), (0, Verdict::Incomplete));
     assert_eq!(manifest(&published)["verdict"], "incomplete");
@@ -379,7 +379,7 @@ async fn saved_response_is_checked_like_a_response() {
     let error = closer.close(month(MONTH), &from_file(missing)).await.unwrap_err();
     assert!(error.to_string().contains("missing.json"), "{error}");
     assert!(stage.files().is_empty());
-    // What is saved, and not what the API returns now, is closed.
+    // The saved response is closed, and not the current one of the API.
     stage.simulator.faults().add(empty());
     let before = stage.simulator.requests().get(&Operation::Monthly).copied();
     let file = save(&stage, "whole.json", &whole);

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use flexvm_exporter::close::CloseOptions;
 use flexvm_exporter::config::{Config, Restate};
+use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::report::{Outcome, Published};
 use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::support::{Stage, Worker, forced, manifest, month, terms, texts};
+use crate::support::{Stage, Worker, closer, forced, manifest, month, terms, texts};
 
 const MONTH: &str = "2026-10";
 const OPEN: &str = "flexvm_exporter_report_open_differences{tenant=\"k12345\"}";
@@ -283,7 +284,7 @@ async fn waiver_without_a_known_difference_compares_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restatement_settles_a_difference_and_a_later_one_opens_anew() {
+async fn restatement_settles_a_difference_and_a_later_one_opens() {
     let (stage, mut worker) = october_is_closed(|_| ()).await;
     stage.simulator.faults().add(more_hours(2));
     confirm(&stage, &mut worker).await;
@@ -348,10 +349,24 @@ async fn failed_verification_is_counted_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unreadable_ledger_does_not_clear_the_index() {
+    let (stage, mut worker) = october_is_closed(|_| ()).await;
+    stage.simulator.faults().add(more_hours(2));
+    confirm(&stage, &mut worker).await;
+    let files = stage.files();
+    let damaged = stage.config.ledger.path.with_file_name("damaged.db");
+    fs::write(&damaged, "not a database").unwrap();
+    let closer = closer((*stage.config).clone(), Ledger::read_only(&damaged), stage.hand.clock());
+    let error = closer.close(month(MONTH), &terms()).await.unwrap_err();
+    assert_eq!(error.reason().as_str(), "storage", "{error}");
+    assert_eq!((stage.files(), open_in_index(&stage)), (files, 7200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn automatic_restatement_needs_two_agreeing_responses() {
     let (stage, mut worker) = october_is_closed(|config| config.report.restate = Restate::Auto).await;
     let revision = async || stage.current(month(MONTH)).await.unwrap().revision;
-    // Each response differs from the one before, in what counts.
+    // Each response differs from the previous one, in what counts.
     for hours in 1..=4 {
         only(&stage, more_hours(hours));
         stage.hand.pass(DAY);

@@ -1,5 +1,5 @@
-//! What a restatement keeps: names, sizes, observed seconds and what polls knew, also without the
-//! ledger.
+//! The frozen inputs that a restatement keeps: names, sizes, observed seconds and observed VMs, also
+//! without the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The time at which the provider's response was generated: what proves it, and what happens
-//! without proof.
+//! The time at which the provider's response was generated: its proof, and the consequences of a
+//! missing proof.
 
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ async fn stored_response_is_as_old_as_its_age() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_response_is_refused_by_the_daemon_until_a_new_one_comes() {
+async fn daemon_refuses_an_old_response_until_a_new_one() {
     let stage = october("2026-11-01T01:30:00Z").await;
     stage.simulator.faults().add(monthly("age", &["7200"]));
     let mut worker = stage.worker();
@@ -164,14 +164,14 @@ async fn without_a_date_the_daemon_waits_24_h_of_monotonic_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_for_24_h_begins_anew_with_a_restart_and_a_clock_set_back() {
+async fn restart_or_clock_set_back_begins_the_24_h_again() {
     let mut stage = october("2026-11-01T01:00:00Z").await;
     stage.simulator.faults().add(monthly("date", &[]));
     let mut worker = stage.worker();
     worker.wake(true).await;
     stage.hand.pass(22 * HOUR);
     worker.wake(false).await;
-    // A reload of the configuration makes a new worker and is no restart.
+    // A reload of the configuration makes a new worker. It is not a restart.
     worker = stage.worker();
     stage.hand.pass(HOUR);
     worker.wake(true).await;

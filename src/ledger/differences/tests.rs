@@ -22,7 +22,7 @@ fn month() -> Month {
 }
 
 fn reading(fingerprint: &str, read_at: Timestamp) -> Reading {
-    // Each difference has a size of its own.
+    // Each difference has another size.
     let size = u64::from(fingerprint.as_bytes()[0]);
     let seconds = ChangedSeconds { vms: size, clouds: 2 * size, tags: 0 };
     Reading { read_at, fingerprint: fingerprint.to_owned(), vms: 1, seconds }
@@ -114,7 +114,7 @@ fn difference_opens_after_two_readings_6_h_apart() {
 }
 
 #[test]
-fn another_difference_begins_anew() {
+fn another_difference_needs_two_readings() {
     let it = Differences::new();
     assert_eq!(it.compare(24, "A"), READ);
     assert_eq!(it.compare(30, "B"), READ);
@@ -150,11 +150,11 @@ fn waiver_covers_the_difference_that_exists_now() {
     assert_eq!(it.rows(), std::slice::from_ref(&waived));
     assert_eq!(it.compare(54, "A"), WAIVED);
     assert_eq!(it.latest().unwrap().seconds, ChangedSeconds::default());
-    // Another one opens anew, and the waived one ends it.
+    // Another one opens again, and the waived one ends it.
     assert_eq!((it.compare(78, "B"), it.compare(84, "B")), (READ, OPENS));
     assert_eq!(it.compare(108, "A"), WAIVED);
     assert_eq!(it.open(), None);
-    assert_eq!(it.rows()[0], waived, "the waiver is kept as it was");
+    assert_eq!(it.rows()[0], waived, "the waiver is kept unchanged");
     // It stays waived also if the provider's figures were as closed in between.
     assert_eq!((it.compare(132, ""), it.compare(156, "A")), (NONE, WAIVED));
     // A reading that is not confirmed yet can be waived, and a difference that no comparison has read.
@@ -191,7 +191,7 @@ fn restatement_ends_differences_and_waivers() {
 fn clock_that_was_ahead_postpones_no_confirmation() {
     let it = Differences::new();
     assert_eq!(it.compare(1000, "A"), READ);
-    // The clock is set back: the 6 h begin anew.
+    // The clock is set back: the 6 h begin again.
     assert_eq!(it.compare(24, "A"), READ);
     let latest = it.latest().unwrap();
     assert_eq!((latest.at, latest.first_read), (hour(24), Some(hour(24))));
@@ -202,7 +202,7 @@ fn clock_that_was_ahead_postpones_no_confirmation() {
 }
 
 #[test]
-fn stored_response_that_returns_is_no_second_reading() {
+fn stored_response_is_not_a_second_reading() {
     let it = Differences::new();
     let compare = |at: i64, read_at: i64| {
         let reading = reading("A", hour(read_at));
