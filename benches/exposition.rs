@@ -165,6 +165,7 @@ fn snapshot() -> Snapshot {
         cloud_id: clouds[(number % CLOUDS) as usize].id.clone(),
         name: format!("ci-agent-{number}").into(),
         instance_type: types[(number % 3) as usize].clone(),
+        size: None,
         image: image.clone(),
         status: if number.is_multiple_of(10) { VmStatus::Stopped } else { VmStatus::Running },
         node_id: Some(nodes[(number % 200) as usize].clone()),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use flexvm_exporter::api::Monthly;
 use flexvm_exporter::ledger::{Ledger, RevisionRow};
 use flexvm_exporter::period::{Month, rfc3339};
-use flexvm_exporter::report::{Account, Frozen, Header, Observed};
+use flexvm_exporter::report::{Account, Frozen, Header, Observed, Terms};
 use flexvm_exporter::snapshot::{InventoryData, Text, Vm, VmStatus};
 use jiff::Timestamp;
 use serde_json::json;
@@ -131,6 +131,7 @@ impl World {
             cloud_id: text(&uuid::Uuid::from_u128(id % 8).to_string()),
             name: text(&format!("agent-{}", id % 1_000_000)),
             instance_type: text("vm.4c.8g"),
+            size: None,
             image: text("debian-12"),
             status,
             node_id: None,
@@ -222,6 +223,8 @@ impl World {
                 excel_bom: false,
                 observed: Observed::of(&observations, &monthly, at),
                 account: Account::of(&observations, &monthly.report, at),
+                terms: Terms::default(),
+                vm_sizes: std::collections::BTreeMap::new(),
                 supersedes: None,
             };
             let inputs = Frozen { header, monthly }.pack().expect("packed inputs");

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use self::memo::Memo;
@@ -45,13 +46,35 @@ pub struct Monthly {
     pub body: Bytes,
     /// What they say.
     pub report: MonthlyReport,
+    /// What the response says about its own time; nothing for a saved response.
+    pub time: ResponseTime,
+}
+
+/// What a response says about the time at which it was generated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseTime {
+    /// The header `Date`: the clock of the server that generated the response.
+    pub date: Option<Timestamp>,
+    /// The header `Age`: how long caches have stored the response.
+    pub age: Option<Duration>,
+}
+
+impl ResponseTime {
+    /// The time at which the response was generated: `Date`, or, if a cache stored it, the earlier of
+    /// `Date` and `received_at` − `Age` (RFC 9111, section 4.2.3). `None` without a `Date`.
+    #[must_use]
+    pub fn generated_at(self, received_at: Timestamp) -> Option<Timestamp> {
+        let date = self.date?;
+        let stored = self.age.map(|age| received_at.checked_sub(age).unwrap_or(Timestamp::MIN));
+        Some(stored.map_or(date, |stored| stored.min(date)))
+    }
 }
 
 impl Monthly {
     /// Reads an answer that was kept.
     pub fn read(body: Bytes) -> Result<Self, Error> {
         match wire::monthly(&body, &wire::Texts::default()) {
-            Ok(parsed) => Ok(Self { body, report: parsed.value }),
+            Ok(parsed) => Ok(Self { body, report: parsed.value, time: ResponseTime::default() }),
             Err(error) => Err(Error::malformed_report(&wire::explain(&body, &error))),
         }
     }

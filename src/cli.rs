@@ -124,8 +124,20 @@ pub struct Report {
     /// Write a new revision of a closed month
     #[arg(long, requires = "reason", conflicts_with = "out")]
     pub restate: bool,
-    /// Why a month is restated
-    #[arg(long, value_name = "TEXT", requires = "restate")]
+    /// Write the new revision although nothing that counts differs
+    #[arg(long)]
+    pub force: bool,
+    /// Close the month although the response lacks VMs that polls observed in use
+    #[arg(long, requires = "reason", conflicts_with = "out")]
+    pub accept_incomplete: bool,
+    /// Close or restate the month from a saved response of the provider
+    #[arg(long, value_name = "FILE", requires = "reason", conflicts_with = "out")]
+    pub from_file: Option<PathBuf>,
+    /// Settle the open difference of a closed month without a new revision
+    #[arg(long, requires = "reason", conflicts_with_all = ["out", "restate", "force", "accept_incomplete", "from_file", "dry_run"])]
+    pub waive: bool,
+    /// Why the month is restated, waived, or closed on these terms; the manifest or the ledger keeps it
+    #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Write nothing, show the totals
     #[arg(long)]

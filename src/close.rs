@@ -1,34 +1,36 @@
 //! Closing a tenant's months: which are due, and one of them from the API to its files.
 //!
-//! Reads `api` and `ledger`, writes through `report`. The scheduler and the command `report` both
-//! come here.
+//! Reads `api` and `ledger`, writes through `report`. The daemon's `worker` and the command `report`
+//! both use it.
 
+mod compare;
 mod once;
+mod previous;
+mod response;
 mod restate;
 mod retention;
+pub mod worker;
 
+pub use compare::{CurrentReport, Followed};
+pub use response::{CloseOptions, Undated};
 pub use restate::Restatement;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::api::{self, Client, Reason};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
-use crate::ledger::{Ledger, LedgerError};
-use crate::observe::Observations;
+use crate::ledger::{Comparison, Ledger, LedgerError};
 use crate::period::Month;
-use crate::report::{
-    Account, Folder, Frozen, Header, Listing, Observed, Outcome, Published, ReportError, Summary, Supersedes,
-};
-use crate::usage;
+use crate::report::{Folder, Listing, Outcome, Published, ReportError, Summary};
 
-/// Longest time to fetch what a month is made from.
-const DEADLINE: Duration = Duration::from_mins(30);
+/// Maximum number of threads that read and write the files of months at the same time.
+const MAX_BLOCKING: usize = 4;
 
 /// Number of a month's first revision.
 const FIRST: u32 = 1;
@@ -45,6 +47,10 @@ pub struct Closer {
     ledger: Ledger,
     clock: Clock,
     config: Arc<Config>,
+    /// What every report of this closer must say besides its own warnings.
+    notes: Arc<[String]>,
+    /// Bounds the threads that all closers of the process use.
+    permits: Arc<Semaphore>,
 }
 
 /// Why a month could not be closed.
@@ -89,6 +95,17 @@ pub enum Standing {
     Ended,
 }
 
+/// The state of a tenant's months.
+#[derive(Clone, Debug)]
+pub struct MonthStates {
+    /// Months that can be closed and are not, oldest first.
+    pub due: Vec<Month>,
+    /// When each closed month got its current revision.
+    pub closed: BTreeMap<Month, Timestamp>,
+    /// The latest comparison of each closed month.
+    pub comparisons: BTreeMap<Month, Comparison>,
+}
+
 impl Closer {
     /// Makes a closer; `client` is the tenant's.
     #[must_use]
@@ -99,7 +116,25 @@ impl Closer {
         clock: Clock,
         config: Arc<Config>,
     ) -> Self {
-        Self { tenant, client, ledger, clock, config }
+        Self { tenant, client, ledger, clock, config, notes: Arc::default(), permits: Self::permits() }
+    }
+
+    /// The permits for the blocking work of all closers of a process.
+    #[must_use]
+    pub fn permits() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MAX_BLOCKING))
+    }
+
+    /// Shares `permits` with the other closers of the process.
+    #[must_use]
+    pub fn with_permits(self, permits: Arc<Semaphore>) -> Self {
+        Self { permits, ..self }
+    }
+
+    /// Adds warnings to every report that this closer makes.
+    #[must_use]
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes: notes.into(), ..self }
     }
 
     /// The tenant.
@@ -110,14 +145,24 @@ impl Closer {
 
     /// The tenant's reports.
     pub fn folder(&self) -> Result<Folder, ReportError> {
-        Folder::open(&self.config.report.directory, &self.tenant.name)
+        let open = match self.ledger.open_differences(&self.tenant.name) {
+            Ok(open) => open.into_iter().map(|(month, seconds)| (month, seconds.max())).collect(),
+            // A ledger that cannot be read is reported where its content is needed.
+            Err(_) => BTreeMap::new(),
+        };
+        Folder::open_with(&self.config.report.directory, &self.tenant.name, open)
+    }
+
+    /// When `month` can be closed: `report.settle` after its end.
+    fn settled_at(&self, month: Month) -> Timestamp {
+        month.period().end.checked_add(self.config.report.settle).unwrap_or(Timestamp::MAX)
     }
 
     /// Where `month` stands at `now`.
     #[must_use]
     pub fn standing(&self, month: Month, now: Timestamp) -> Standing {
         let period = month.period();
-        let settled = period.end.checked_add(self.config.report.settle).unwrap_or(Timestamp::MAX);
+        let settled = self.settled_at(month);
         if now < period.start {
             Standing::Future
         } else if now < period.end {
@@ -132,28 +177,24 @@ impl Closer {
     /// Every month since the first start (and `report.backfill` before it) that can be closed and
     /// is not closed, or is but has no files, oldest first.
     pub async fn due(&self, now: Timestamp) -> Result<Vec<Month>, CloseError> {
-        self.blocking(move |closer| {
-            let folder = closer.folder()?;
-            let closed = closer.ledger.closed_at(closer.tenant())?;
-            let mut month = closer.since(&folder, now)?.earlier_by(closer.config.report.backfill);
-            let mut due = Vec::new();
-            while closer.standing(month, now) == Standing::Ended {
-                if !closed.contains_key(&month) || folder.newest_number(month)?.is_none() {
-                    due.push(month);
-                }
-                month = month.next();
-            }
-            Ok(due)
-        })
-        .await
+        Ok(self.months(now).await?.due)
     }
 
-    /// When each month that is to be watched got its current revision: those within `report.watch`.
-    pub async fn watched(&self, now: Timestamp) -> Result<BTreeMap<Month, Timestamp>, CloseError> {
-        let mut closed = self.blocking(move |closer| Ok(closer.ledger.closed_at(closer.tenant())?)).await?;
-        let watch = self.config.report.watch;
-        closed.retain(|_, at| at.checked_add(watch).is_ok_and(|until| now < until));
-        Ok(closed)
+    fn due_of(
+        &self,
+        folder: &Folder,
+        closed: &BTreeMap<Month, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Vec<Month>, CloseError> {
+        let mut month = self.since(folder, now)?.earlier_by(self.config.report.backfill);
+        let mut due = Vec::new();
+        while self.standing(month, now) == Standing::Ended {
+            if !closed.contains_key(&month) || folder.newest_number(month)?.is_none() {
+                due.push(month);
+            }
+            month = month.next();
+        }
+        Ok(due)
     }
 
     /// Reads the files of every closed month, of all its revisions; lost ones are made again. The
@@ -171,11 +212,6 @@ impl Closer {
             wrong.extend(of_month.into_iter().map(|error| (month, error)));
         }
         Ok(wrong)
-    }
-
-    /// When a month was last closed, whoever did it.
-    pub async fn last_closed(&self) -> Result<Option<Timestamp>, CloseError> {
-        self.blocking(|closer| Ok(closer.ledger.closed_at(closer.tenant())?.into_values().max())).await
     }
 
     /// When a month that has ended can be closed, if one is still settling at `now`.
@@ -202,11 +238,21 @@ impl Closer {
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> (Month, Timestamp) {
         let (running, before) = (Month::of(now), Month::of(now).previous());
-        let settled = |month: Month| {
-            month.period().end.checked_add(self.config.report.settle).unwrap_or(Timestamp::MAX)
-        };
-        let next = if settled(before) > now { before } else { running };
-        (next, settled(next))
+        let next = if self.settled_at(before) > now { before } else { running };
+        (next, self.settled_at(next))
+    }
+
+    /// The state of the tenant's months at `now`, in one look at the ledger and the directory.
+    pub async fn months(&self, now: Timestamp) -> Result<MonthStates, CloseError> {
+        self.blocking(move |closer| {
+            let closed = closer.ledger.closed_at(closer.tenant())?;
+            Ok(MonthStates {
+                due: closer.due_of(&closer.folder()?, &closed, now)?,
+                comparisons: closer.ledger.comparisons(closer.tenant())?,
+                closed,
+            })
+        })
+        .await
     }
 
     /// The reports that there are, by month and name of the folder.
@@ -229,66 +275,28 @@ impl Closer {
         Folder::existing(&self.config.report.directory, self.tenant())
     }
 
-    /// Fetches all that a report on `month` is made from, and what our polls saw of it.
-    pub(crate) async fn freeze(
-        &self,
-        month: Month,
-        supersedes: Option<Supersedes>,
-    ) -> Result<Frozen, CloseError> {
-        let run = self.client.run(DEADLINE);
-        let (monthly, clouds, instance_types) =
-            tokio::try_join!(run.monthly(Some(month.period())), run.clouds(), run.instance_types())?;
-        let fetched_at = self.clock.now();
-        if let Some(theirs) = run.server_time()
-            && theirs < month.period().end
-            && fetched_at >= month.period().end
-        {
-            return Err(ReportError::ClockAhead { month, theirs }.into());
+    /// Closes `month`, or finds it closed already. Running and future months are for the caller to refuse.
+    pub async fn close(&self, month: Month, options: &CloseOptions) -> Result<Outcome, CloseError> {
+        if let Some(outcome) = self.blocking(move |closer| closer.settle(month)).await? {
+            return Ok(outcome);
         }
-        usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
+        let response = self.response(month, options).await?;
+        let options = options.clone();
         self.blocking(move |closer| {
-            let observations = closer.observations(month, fetched_at)?;
-            let header = Header {
-                tenant: closer.tenant().to_owned(),
-                month,
-                fetched_at,
-                clouds,
-                instance_types,
-                prices: closer.tenant.prices.as_deref().cloned(),
-                group_by: closer.tenant.group_by.clone(),
-                tag_rules: closer.config.report.tag_rules.clone(),
-                excel_bom: closer.config.report.excel_bom,
-                observed: Observed::of(&observations, &monthly, fetched_at),
-                account: Account::of(&observations, &monthly.report, fetched_at),
-                supersedes,
-            };
-            Ok(Frozen { header, monthly })
+            let frozen = closer.freeze(month, response, &options)?;
+            closer.record(FIRST, &frozen)
         })
         .await
     }
 
-    fn observations(&self, month: Month, until: Timestamp) -> Result<Observations, CloseError> {
-        match self.ledger.observations(self.tenant(), month.period(), until) {
-            Ok(observations) => Ok(observations),
-            // Nothing was ever polled.
-            Err(LedgerError::Missing(_)) => Ok(Observations::default()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Closes `month`, or finds it closed already. Running and future months are for the caller to refuse.
-    pub async fn close(&self, month: Month) -> Result<Outcome, CloseError> {
-        if let Some(outcome) = self.blocking(move |closer| closer.settle(month)).await? {
-            return Ok(outcome);
-        }
-        let frozen = self.freeze(month, None).await?;
-        self.blocking(move |closer| closer.record(FIRST, &frozen)).await
-    }
-
     /// Replaces the provisional report on `month`.
     pub async fn provisional(&self, month: Month) -> Result<Published, CloseError> {
-        let frozen = self.freeze(month, None).await?;
-        self.blocking(move |closer| Ok(closer.folder()?.provisional(&frozen.inputs())?)).await
+        let response = self.response(month, &CloseOptions::preview()).await?;
+        self.blocking(move |closer| {
+            let frozen = closer.freeze(month, response, &CloseOptions::preview())?;
+            Ok(closer.folder()?.provisional(&frozen.inputs())?)
+        })
+        .await
     }
 
     /// Writes a copy of the report on `month` into `out` and closes nothing: the closed files if
@@ -302,14 +310,23 @@ impl Closer {
                 })
                 .await;
         }
-        let frozen = self.freeze(month, None).await?;
-        self.blocking(move |_| Ok(crate::report::write_copy(&frozen.inputs(), &out)?)).await
+        let response = self.response(month, &CloseOptions::preview()).await?;
+        self.blocking(move |closer| {
+            let frozen = closer.freeze(month, response, &CloseOptions::preview())?;
+            Ok(crate::report::write_copy(&frozen.inputs(), &out)?)
+        })
+        .await
     }
 
     /// What a report on `month` would say, without writing anything.
-    pub async fn dry_run(&self, month: Month) -> Result<Summary, CloseError> {
-        let frozen = self.freeze(month, None).await?;
-        self.blocking(move |_| Ok(crate::report::dry_run(&frozen.inputs())?)).await
+    pub async fn dry_run(&self, month: Month, options: &CloseOptions) -> Result<Summary, CloseError> {
+        let options = CloseOptions { preview: true, ..options.clone() };
+        let response = self.response(month, &options).await?;
+        self.blocking(move |closer| {
+            let frozen = closer.freeze(month, response, &options)?;
+            Ok(crate::report::dry_run(&frozen.inputs())?)
+        })
+        .await
     }
 
     /// The current revision of `month` as it is on disk; nothing is made, not even a folder.
@@ -323,7 +340,13 @@ impl Closer {
         work: impl FnOnce(Self) -> Result<T, CloseError> + Send + 'static,
     ) -> Result<T, CloseError> {
         let closer = self.clone();
-        match tokio::task::spawn_blocking(move || work(closer)).await {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        let work = move || {
+            let _permit = permit;
+            work(closer)
+        };
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }

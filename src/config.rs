@@ -215,6 +215,16 @@ impl Default for Ledger {
     }
 }
 
+/// `report.completeness`: what happens if a response lacks VMs that polls observed in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Completeness {
+    /// The month is not closed.
+    #[default]
+    Strict,
+    /// The month is closed, and its verdict is `incomplete`.
+    Warn,
+}
+
 /// `report.restate`: what a changed closed month does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restate {
@@ -240,8 +250,12 @@ pub struct Report {
     pub tag_rules: Vec<TagRule>,
     /// How long a closed month is compared with the provider's figures.
     pub watch: Duration,
+    /// See [`Completeness`].
+    pub completeness: Completeness,
     /// See [`Restate`].
     pub restate: Restate,
+    /// Largest ratio by which an automatic restatement may lower the month's `vm_seconds`, from 0 to 1.
+    pub restate_max_decrease: Decimal,
     /// Whether CSV files begin with a byte-order mark.
     pub excel_bom: bool,
 }
@@ -255,7 +269,9 @@ impl Default for Report {
             backfill: 0,
             tag_rules: Vec::new(),
             watch: Duration::from_hours(840),
+            completeness: Completeness::Strict,
             restate: Restate::Flag,
+            restate_max_decrease: Decimal::new(5, 2),
             excel_bom: false,
         }
     }

@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 
 use self::generation::{Generation, Lasting};
 use crate::clock::Clock;
+use crate::close::Closer;
+use crate::close::worker::scheduler::{self, Timetable, Wake};
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::ledger::Ledger;
@@ -69,7 +71,19 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(ledger.clone().look_at_files(shutdown.clone()));
     tasks.spawn(watch_access(access, Arc::clone(&self_metrics), clock.clone(), shutdown.clone()));
-    let lasting = Lasting { store: Arc::clone(&store), self_metrics, ledger, clock };
+    let schedules = watch::Sender::new(config.report.schedule.clone());
+    let wakes = watch::Sender::new(Wake::default());
+    let lasting = Lasting {
+        store: Arc::clone(&store),
+        self_metrics: Arc::clone(&self_metrics),
+        ledger,
+        clock: clock.clone(),
+        schedules: schedules.clone(),
+        wakes: wakes.subscribe(),
+        permits: Closer::permits(),
+    };
+    let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
+    tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));
     let config = Arc::new(config);
     let mut generation = Generation::prepare(&config, &lasting)?;
     generation.start(&lasting);

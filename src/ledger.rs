@@ -5,18 +5,22 @@
 //! Nothing that `/metrics` needs ever waits for this file.
 
 mod copy;
+mod differences;
 mod error;
 mod observations;
 mod open;
 mod retention;
 mod revisions;
 mod statistics;
+mod validity;
 
 pub use copy::{Description, RevisionDescription, TenantDescription, backup, export, inspect};
+pub use differences::{CONFIRMED_AFTER, ChangedSeconds, Compared, Comparison, DifferenceState, Reading};
 pub use error::LedgerError;
 pub use retention::Dropped;
 pub use revisions::RevisionRow;
 pub use statistics::Statistics;
+pub use validity::NamesAndSizes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -32,7 +36,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::observe::{Known, NotLater, Observations, State};
 use crate::period::{Month, Period};
-use crate::snapshot::{InventoryData, Text};
+use crate::snapshot::{Cloud, InstanceType, InventoryData, Text};
 
 /// Writes that may wait for their turn. A tenant has one poll under way at a time, so this is
 /// enough for hundreds of tenants on a disk that stands for a while.
@@ -62,6 +66,8 @@ struct Writer {
     connection: Connection,
     /// What was recorded, so that a poll without changes reads nothing.
     states: HashMap<Text, State>,
+    /// The clouds of the latest recorded poll.
+    clouds: HashMap<Text, Vec<Cloud>>,
     /// Time of the first poll that was not recorded since the clock stands behind a recorded one.
     behind: HashMap<Text, Timestamp>,
     statistics: Arc<Statistics>,
@@ -111,8 +117,8 @@ impl Ledger {
         let statistics = Arc::new(Statistics::new(path));
         statistics.look();
         let (jobs, waiting) = sync_channel(WAITING);
-        let (states, behind) = (HashMap::new(), HashMap::new());
-        let writer = Writer { connection, states, behind, statistics: Arc::clone(&statistics) };
+        let (states, clouds, behind) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let writer = Writer { connection, states, clouds, behind, statistics: Arc::clone(&statistics) };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || work(writer, waiting))
@@ -197,6 +203,38 @@ impl Ledger {
         })
     }
 
+    /// Records the catalogue of a tenant at `at`: instance types that are new, changed or gone.
+    pub async fn record_catalogue(
+        &self,
+        tenant: Text,
+        at: Timestamp,
+        types: Vec<InstanceType>,
+    ) -> Result<(), LedgerError> {
+        let result = self
+            .run(move |writer| {
+                writer.transaction(|transaction| {
+                    let tenant = observations::tenant(transaction, &tenant)?;
+                    validity::record_catalogue(transaction, tenant, at, &types)
+                })
+            })
+            .await;
+        if let Err(error) = &result {
+            self.0.statistics.failed(error);
+        }
+        result
+    }
+
+    /// Names and sizes as they were observed in `period`. Blocks.
+    pub fn names_and_sizes(&self, tenant: &str, period: Period) -> Result<NamesAndSizes, LedgerError> {
+        open::read(&self.0.path, |connection| {
+            let transaction = connection.transaction()?;
+            match observations::known_tenant(&transaction, tenant)? {
+                Some(tenant) => validity::names_and_sizes(&transaction, tenant, period),
+                None => Ok(NamesAndSizes::default()),
+            }
+        })
+    }
+
     /// The month of the tenant's first start; `or` is recorded if there was none.
     pub fn since(&self, tenant: &str, or: Month) -> Result<Month, LedgerError> {
         let tenant = tenant.to_owned();
@@ -255,6 +293,59 @@ impl Ledger {
         self.run_blocking(move |writer| {
             writer
                 .transaction(|transaction| revisions::remade(transaction, &tenant, month, revision, &digest))
+        })
+    }
+
+    /// Records a comparison of a closed month's `revision` with the provider's current report; `reading`
+    /// is `None` if nothing that counts differs. Blocks until it is durable.
+    pub fn record_comparison(
+        &self,
+        tenant: &str,
+        month: Month,
+        revision: u32,
+        at: Timestamp,
+        reading: Option<Reading>,
+    ) -> Result<Compared, LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| {
+                differences::record(transaction, &tenant, month, revision, at, reading.as_ref())
+            })
+        })
+    }
+
+    /// Waives the difference of a closed month that is read or open; if there is none, `current` is
+    /// recorded as waived. Returns whether anything was waived. Blocks until it is durable.
+    pub fn waive(
+        &self,
+        tenant: &str,
+        month: Month,
+        revision: u32,
+        at: Timestamp,
+        reason: &str,
+        current: Option<Reading>,
+    ) -> Result<bool, LedgerError> {
+        let (tenant, reason) = (tenant.to_owned(), reason.to_owned());
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| {
+                differences::waive(transaction, &tenant, month, revision, at, &reason, current.as_ref())
+            })
+        })
+    }
+
+    /// The open difference of each closed month that has one. Blocks.
+    pub fn open_differences(&self, tenant: &str) -> Result<BTreeMap<Month, ChangedSeconds>, LedgerError> {
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => differences::open(connection, tenant),
+            None => Ok(BTreeMap::new()),
+        })
+    }
+
+    /// The latest comparison of each closed month's current revision. Blocks.
+    pub fn comparisons(&self, tenant: &str) -> Result<BTreeMap<Month, Comparison>, LedgerError> {
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => differences::latest(connection, tenant),
+            None => Ok(BTreeMap::new()),
         })
     }
 
@@ -346,11 +437,13 @@ impl Writer {
     /// What was recorded of a tenant; read when it is not known yet.
     fn state(&mut self, tenant: &Text) -> Result<&State, LedgerError> {
         if !self.states.contains_key(tenant) {
-            let state = self.transaction(|transaction| {
+            let (state, clouds) = self.transaction(|transaction| {
                 let tenant = observations::tenant(transaction, tenant)?;
-                observations::state(transaction, tenant)
+                let clouds = validity::current_clouds(transaction, tenant)?;
+                Ok((observations::state(transaction, tenant)?, clouds))
             })?;
             self.states.insert(tenant.clone(), state);
+            self.clouds.insert(tenant.clone(), clouds);
         }
         Ok(&self.states[tenant])
     }
@@ -374,10 +467,13 @@ impl Writer {
             }
         };
         // On failure the state is forgotten, and read again from what is really there.
+        let known = self.clouds.remove(tenant).unwrap_or_default();
         self.transaction(|transaction| {
             let tenant = observations::tenant(transaction, tenant)?;
+            validity::record_clouds(transaction, tenant, step.at, &known, &data.clouds)?;
             observations::record(transaction, tenant, &step, data.vms.len())
         })?;
+        self.clouds.insert(tenant.clone(), data.clouds.clone());
         if let Some(since) = self.behind.remove(tenant) {
             tracing::info!(tenant = &**tenant, %since, "polls are recorded again: the clock has passed the newest recorded one");
         }

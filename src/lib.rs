@@ -22,7 +22,6 @@ pub mod store;
 pub mod poll;
 
 pub mod close;
-pub mod schedule;
 
 pub mod web;
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::period::{Period, seconds_between, whole};
-use crate::snapshot::{InventoryData, Text, Vm, VmStatus};
+use crate::snapshot::{InventoryData, Text, Vm, VmSize, VmStatus};
 use crate::usage::{Use, UseSeconds, Witness};
 
 /// What a complete poll says about a VM.
@@ -84,6 +84,8 @@ pub struct Known {
     pub since: Timestamp,
     /// Whether the newest poll learned nothing of it.
     pub lost: bool,
+    /// The instance type and the size of its latest row that stated one.
+    pub size: Option<(Text, VmSize)>,
 }
 
 /// What the polls recorded so far have left.
@@ -106,6 +108,19 @@ pub struct Step {
     pub observed_from: Option<Timestamp>,
     /// What changed, by VM id.
     pub events: Vec<Event>,
+    /// Sizes in the rows of VMs that are new or have changed, by VM id.
+    pub sizes: Vec<SizeSeen>,
+}
+
+/// The size that a VM's own row states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizeSeen {
+    /// The VM.
+    pub vm_id: Text,
+    /// The instance type that the row names.
+    pub instance_type: Text,
+    /// The size that the row states.
+    pub size: VmSize,
 }
 
 /// A poll that is not later than the newest recorded one: the clock was set back, or stands.
@@ -128,7 +143,7 @@ impl State {
         {
             return Err(NotLater { at, last });
         }
-        let mut events = Vec::new();
+        let (mut events, mut sizes) = (Vec::new(), Vec::new());
         // Both are in the order of ids, so one walk over both finds what came, stayed and went.
         let mut known = self.vms.iter().peekable();
         for vm in &*data.vms {
@@ -136,6 +151,7 @@ impl State {
                 events.extend(data.absent(id, absent));
             }
             let before = known.next_if(|(id, _)| **id == vm.id).map(|(_, known)| known);
+            sizes.extend(size_change(before, vm));
             if let Some(kind) = change(before, data.sight(vm)) {
                 let seen = before.filter(|_| kind == Kind::Lost).map_or(&vm.status, |before| &before.status);
                 events.push(event(&vm.id, &vm.cloud_id, kind, seen));
@@ -144,7 +160,7 @@ impl State {
         events.extend(known.filter_map(|(id, absent)| data.absent(id, absent)));
         let observed_from =
             self.last.filter(|last| u128::from(seconds_between(*last, at)) * 1000 <= longest_gap.as_millis());
-        Ok(Step { at, previous: self.last, observed_from, events })
+        Ok(Step { at, previous: self.last, observed_from, events, sizes })
     }
 
     /// Takes over a step that has been recorded.
@@ -164,10 +180,15 @@ impl State {
                     // One that was lost and is found as it was has had its status all along.
                     let before = self.vms.get(vm_id).filter(|known| known.status == *status);
                     let since = before.map_or(step.at, |known| known.since);
-                    let known =
-                        Known { cloud_id: cloud_id.clone(), status: status.clone(), since, lost: false };
-                    self.vms.insert(vm_id.clone(), known);
+                    let (cloud_id, status) = (cloud_id.clone(), status.clone());
+                    let size = self.vms.get_mut(vm_id).and_then(|known| known.size.take());
+                    self.vms.insert(vm_id.clone(), Known { cloud_id, status, since, lost: false, size });
                 }
+            }
+        }
+        for SizeSeen { vm_id, instance_type, size } in &step.sizes {
+            if let Some(known) = self.vms.get_mut(vm_id) {
+                known.size = Some((instance_type.clone(), *size));
             }
         }
     }
@@ -175,6 +196,14 @@ impl State {
 
 fn event(vm_id: &Text, cloud_id: &Text, kind: Kind, status: &VmStatus) -> Event {
     Event { vm_id: vm_id.clone(), cloud_id: cloud_id.clone(), kind, status: status.clone() }
+}
+
+/// The size in a VM's row, if it differs from the latest that is known.
+fn size_change(before: Option<&Known>, vm: &Vm) -> Option<SizeSeen> {
+    let size = vm.size?;
+    let known = before.and_then(|known| known.size.as_ref());
+    let is_known = known.is_some_and(|(name, of)| *of == size && *name == vm.instance_type);
+    (!is_known).then(|| SizeSeen { vm_id: vm.id.clone(), instance_type: vm.instance_type.clone(), size })
 }
 
 /// What a sight says that was not known.

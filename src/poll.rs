@@ -20,7 +20,8 @@ use crate::ledger::{Ledger, Recorded};
 use crate::period::Month;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{
-    CapacityData, CatalogueData, Collector, DeletedVmsData, InventoryData, Section, Snapshot, VmStatus,
+    CapacityData, CatalogueData, Collector, DeletedVmsData, InstanceType, InventoryData, Section, Snapshot,
+    VmStatus,
 };
 use crate::store::{Store, interval};
 
@@ -187,6 +188,7 @@ impl Poller {
                 let (mut instance_types, mut images) = tokio::try_join!(run.instance_types(), run.images())?;
                 instance_types.sort_by(|a, b| a.name.cmp(&b.name));
                 images.sort_by(|a, b| a.name.cmp(&b.name));
+                self.record_catalogue(&instance_types).await;
                 Ok(put(CatalogueData { instance_types, images }, |snapshot| &mut snapshot.catalogue))
             }
         }
@@ -197,6 +199,18 @@ impl Poller {
         let recorded = self.ledger.recorded(Arc::clone(&self.tenant.name));
         // A ledger that cannot be read is told of when the poll is recorded.
         tokio::time::timeout(LEDGER_PATIENCE, recorded).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Records the catalogue in the ledger, so that a type that is deleted keeps its size in reports.
+    async fn record_catalogue(&self, instance_types: &[InstanceType]) {
+        let (tenant, at) = (Arc::clone(&self.tenant.name), self.clock.now());
+        let recorded = self.ledger.record_catalogue(tenant, at, instance_types.to_vec());
+        let error = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => describe(&error),
+            Err(_) => "the ledger takes too long".to_owned(),
+        };
+        tracing::error!(tenant = %self.tenant.name, error, "the catalogue is not recorded; the next run tries again");
     }
 
     /// Hands a complete poll to the ledger, and notes when each VM was first seen in its status. A

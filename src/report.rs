@@ -13,6 +13,7 @@ mod columns;
 mod control;
 mod coverage;
 mod decimal;
+mod difference;
 mod error;
 mod files;
 mod frozen;
@@ -22,6 +23,7 @@ mod manifest;
 mod publish;
 mod published;
 mod reconcile;
+mod recovered;
 mod storage;
 mod summary;
 mod tally;
@@ -30,11 +32,11 @@ mod verdict;
 mod warnings;
 
 pub use account::{Account, ReleaseDiffers};
-pub use changes::{Changed, changed};
 pub use coverage::{Coverage, TagCoverage};
 pub use decimal::{Money, Share};
+pub use difference::{Changed, fingerprint};
 pub use error::ReportError;
-pub use frozen::{Frozen, Header, Observed};
+pub use frozen::{Frozen, Header, Observed, own_sizes};
 pub use listing::{Listed, Listing};
 pub use publish::{Folder, Outcome, Prepared, Turn, write_copy};
 pub use published::{Disagreements, Published};
@@ -44,12 +46,14 @@ pub use summary::{Summary, dry_run};
 pub use totals::MonthTotals;
 pub use verdict::Verdict;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Prices, TagRule};
 use crate::period::Month;
-use crate::snapshot::{Cloud, InstanceType, MonthlyReport};
+use crate::snapshot::{Cloud, InstanceType, MonthlyReport, Text, VmSize};
 use crate::usage::Witness;
 
 /// Everything that a report is made from: the same inputs make the same bytes.
@@ -67,6 +71,8 @@ pub struct Inputs<'a> {
     pub clouds: &'a [Cloud],
     /// The catalogue, for the sizes of VMs.
     pub instance_types: &'a [InstanceType],
+    /// Sizes of VMs that differ from the size of their type in the catalogue, by VM id.
+    pub vm_sizes: &'a BTreeMap<Text, VmSize>,
     /// The price list, if there is one.
     pub prices: Option<&'a Prices>,
     /// Tag keys that groups are made of; empty: the exact set of tags.
@@ -81,8 +87,36 @@ pub struct Inputs<'a> {
     pub witness: &'a dyn Witness,
     /// What they say about the report; `None` if nobody asked.
     pub account: Option<&'a Account>,
+    /// Where the response comes from, and on which terms the month is closed.
+    pub terms: &'a Terms,
     /// The revision that this report replaces.
     pub supersedes: Option<&'a Supersedes>,
+}
+
+/// Where the provider's response comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A request to the API.
+    #[default]
+    Api,
+    /// A file that an operator named.
+    File,
+}
+
+/// The terms on which a month is closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Where the response comes from.
+    pub source: Source,
+    /// Why the operator closed or restated the month on these terms; `None` if the daemon closed it.
+    pub reason: Option<String>,
+    /// Why a response without VMs that polls observed in use was accepted; `None` if it was not.
+    pub accepted_incomplete: Option<String>,
+    /// Keys of the configuration that a restatement applied and that differ from the previous revision.
+    pub configuration_changes: Vec<String>,
+    /// What else a reader of the report must know; the manifest lists it with the warnings.
+    pub notes: Vec<String>,
 }
 
 /// The revision that a restated month replaces, and why.
@@ -170,6 +204,12 @@ struct Frame<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// Why an operator closed or restated the month, if one did.
+    fn reason(&self) -> Option<&'a str> {
+        let restated = self.supersedes.map(|it| it.reason.as_str());
+        restated.or(self.terms.reason.as_deref()).or(self.terms.accepted_incomplete.as_deref())
+    }
+
     fn frame(&self, revision: Revision) -> Frame<'a> {
         Frame { tenant: self.tenant, month: self.month, revision, excel_bom: self.excel_bom }
     }

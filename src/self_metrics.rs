@@ -19,7 +19,7 @@ use prometheus::{
 };
 
 use crate::api::{Code, Endpoint, Observer, Reason};
-use crate::ledger::Ledger;
+use crate::ledger::{Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
 
@@ -27,7 +27,8 @@ use crate::snapshot::Collector;
 const REQUEST_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0, 90.0];
 
 /// Why a report can fail, beyond the reasons of requests.
-const REPORT_REASONS: [Reason; 4] = [Reason::Period, Reason::Inconsistent, Reason::Storage, Reason::Exists];
+const REPORT_REASONS: [Reason; 5] =
+    [Reason::Period, Reason::Inconsistent, Reason::Incomplete, Reason::Storage, Reason::Exists];
 
 /// How our sums differ from the provider's for the newest closed month.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub struct SelfMetrics {
     difference_vms: IntGaugeVec,
     difference_seconds: IntGaugeVec,
     report_changed: IntGaugeVec,
+    open_differences: IntGaugeVec,
+    comparison_failures: IntCounterVec,
+    verification_failures: IntCounterVec,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
@@ -93,7 +97,7 @@ impl SelfMetrics {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let last_wake = Gauge::new(
             "flexvm_exporter_last_wake_timestamp_seconds",
-            "When the worker that closes months last looked for work, Unix time; it does so every minute.",
+            "Time of the latest wake of the scheduler that closes months, Unix time; it wakes every minute.",
         )?;
         let this = Self {
             collector_success: made.int_gauges(
@@ -153,7 +157,7 @@ impl SelfMetrics {
             )?,
             difference_vms: made.int_gauges(
                 "report_difference_vms",
-                "VMs by which our figures and the provider's differ in the newest closed month. created and released: ours minus the provider's totals. only_observed, never_observed and releases_differ: VMs that only our polls saw, that only the provider lists, and that went at another time; absent if nobody polled.",
+                "VMs by which our figures and the provider's differ in the newest closed month. created and released: ours minus the provider's totals. only_observed: VMs that polls observed in use and the provider lacks; only_observed_other: VMs that polls observed only outside use; never_observed: VMs that only the provider lists; releases_differ and creations_differ: VMs whose times polls contradict. Absent if no poll was made.",
                 &["tenant", "month", "kind"],
             )?,
             difference_seconds: made.int_gauges(
@@ -163,8 +167,23 @@ impl SelfMetrics {
             )?,
             report_changed: made.int_gauges(
                 "report_changed_seconds",
-                "VM seconds of a closed month that the provider reports differently now: that came, went, or moved to another type, tag or cloud. For as long as the month is watched; 0 is unchanged.",
-                &["tenant", "month"],
+                "Difference between the closed month and the provider's current report, in seconds, by the latest comparison. vms: VM seconds that were added, removed, or moved to another instance type, tag or cloud; clouds and tags: hours of the provider's totals. 0 if nothing differs or the difference is waived.",
+                &["tenant", "month", "scope"],
+            )?,
+            open_differences: made.int_gauges(
+                "report_open_differences",
+                "Closed months with a difference from the provider's current report that two readings confirmed and that is neither restated nor waived.",
+                &["tenant"],
+            )?,
+            comparison_failures: made.counters(
+                "report_comparison_failures_total",
+                "Failed comparisons of closed months with the provider's current report, by reason.",
+                &["tenant", "reason"],
+            )?,
+            verification_failures: made.counters(
+                "report_verification_failures_total",
+                "Closed months that differ from the ledger record or could not be verified, by reason; counted at each verification.",
+                &["tenant", "reason"],
             )?,
             reload_successful: made.int_gauge(
                 "config_last_reload_successful",
@@ -199,7 +218,9 @@ impl SelfMetrics {
             }
         }
         for reason in Reason::API.into_iter().chain(REPORT_REASONS) {
-            self.report_failures.with_label_values(&[tenant, reason.as_str()]);
+            for family in [&self.report_failures, &self.comparison_failures, &self.verification_failures] {
+                family.with_label_values(&[tenant, reason.as_str()]);
+            }
         }
     }
 
@@ -255,7 +276,7 @@ impl SelfMetrics {
         }
     }
 
-    /// The worker that closes months looked for work.
+    /// The scheduler woke.
     pub fn woke(&self, now: Timestamp) {
         #[expect(clippy::cast_precision_loss, reason = "seconds stay far below 2^53")]
         self.last_wake.set(now.as_second() as f64);
@@ -297,14 +318,27 @@ impl SelfMetrics {
         }
     }
 
-    /// What the provider reports differently of each closed month that is watched, in VM seconds;
-    /// other months have no series.
-    pub fn report_changed(&self, tenant: &str, months: &BTreeMap<Month, u64>) {
-        remove(&self.report_changed, tenant, &["tenant", "month"]);
-        for (month, seconds) in months {
-            let labels = [tenant, &month.to_string()];
-            self.report_changed.with_label_values(&labels).set(signed(*seconds));
+    /// A closed month could not be compared with the provider's current report.
+    pub fn comparison_failed(&self, tenant: &str, reason: Reason) {
+        self.comparison_failures.with_label_values(&[tenant, reason.as_str()]).inc();
+    }
+
+    /// A closed month differs from the ledger record, or could not be verified.
+    pub fn verification_failed(&self, tenant: &str, reason: Reason) {
+        self.verification_failures.with_label_values(&[tenant, reason.as_str()]).inc();
+    }
+
+    /// The latest comparison of each closed month; other months have no series.
+    pub fn compared(&self, tenant: &str, comparisons: &BTreeMap<Month, Comparison>) {
+        remove(&self.report_changed, tenant, &["tenant", "month", "scope"]);
+        for (month, comparison) in comparisons {
+            for (scope, seconds) in comparison.seconds.by_scope() {
+                let labels = [tenant, &month.to_string(), scope];
+                self.report_changed.with_label_values(&labels).set(signed(seconds));
+            }
         }
+        let open = comparisons.values().filter(|comparison| comparison.open).count();
+        self.open_differences.with_label_values(&[tenant]).set(signed(open as u64));
     }
 
     /// The configuration was read again.

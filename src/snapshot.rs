@@ -122,6 +122,29 @@ pub struct IpAddress {
     pub public: bool,
 }
 
+/// The size of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VmSize {
+    /// Virtual CPUs.
+    pub vcpus: u64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Pass-through devices of class `gpu`.
+    pub gpus: u64,
+}
+
+/// Class of the devices that count as GPUs.
+const GPU: &str = "gpu";
+
+impl InstanceType {
+    /// The size of its VMs.
+    #[must_use]
+    pub fn size(&self) -> VmSize {
+        let gpus = self.pci_devices.iter().filter(|(class, _)| &**class == GPU).count() as u64;
+        VmSize { vcpus: self.vcpus, memory_mib: self.memory_mib, gpus }
+    }
+}
+
 /// A virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vm {
@@ -133,6 +156,8 @@ pub struct Vm {
     pub name: Text,
     /// Instance type (VM size) by name.
     pub instance_type: Text,
+    /// The size that the VM's own row states; `None` if it states none that can be read.
+    pub size: Option<VmSize>,
     /// Image by name.
     pub image: Text,
     /// Current status.

@@ -4,7 +4,7 @@
 
 mod outlook;
 
-pub use outlook::Outlook;
+pub use outlook::{DueMonth, Outlook};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

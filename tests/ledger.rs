@@ -23,6 +23,7 @@ fn vm(id: &str, status: VmStatus) -> Vm {
         cloud_id: text("cloud"),
         name: text(id),
         instance_type: text("vm.4c.8g"),
+        size: None,
         image: text("debian"),
         status,
         node_id: None,

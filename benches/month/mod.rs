@@ -101,7 +101,10 @@ pub async fn close(url: &str, folder: &Path, vms: usize) -> (PathBuf, Duration) 
     let client = Client::new(&tenant, Arc::new(NoObserver)).expect("a client");
     let closer = Closer::new(tenant, client, ledger, Clock::system(), Arc::new(config));
     let started = Instant::now();
-    let outcome = closer.close(last_month()).await.expect("a closed month");
+    let outcome = closer
+        .close(last_month(), &flexvm_exporter::close::CloseOptions::default())
+        .await
+        .expect("a closed month");
     let took = started.elapsed();
     assert_eq!(outcome.published().totals.vms, vms as u64, "each VM is a line of its own");
     (outcome.published().dir.clone(), took)

@@ -662,7 +662,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__report)
-            opts="-h --month --tenant --out --restate --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --month --tenant --out --restate --force --accept-incomplete --from-file --waive --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -677,6 +677,10 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

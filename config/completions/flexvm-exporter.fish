@@ -71,7 +71,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -s
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l month -d 'The month, or the first and last of several: 2026-10 or 2026-08..2026-10' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l tenant -d 'Only this tenant' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l out -d 'Write a copy into this folder and close nothing' -r -F
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l reason -d 'Why a month is restated' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l from-file -d 'Close or restate the month from a saved response of the provider' -r -F
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l reason -d 'Why the month is restated, waived, or closed on these terms; the manifest or the ledger keeps it' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l config.file -d 'Configuration file (YAML); without it FLEXVM_CONFIG_FILE, then the other FLEXVM_ variables' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
@@ -83,6 +84,9 @@ error\t''"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l log.format -d 'Format of the log, which goes to standard error' -r -f -a "logfmt\t''
 json\t''"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l restate -d 'Write a new revision of a closed month'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l force -d 'Write the new revision although nothing that counts differs'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l accept-incomplete -d 'Close the month although the response lacks VMs that polls observed in use'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l waive -d 'Settle the open difference of a closed month without a new revision'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l dry-run -d 'Write nothing, show the totals'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -s h -l help -d 'Print help'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l output -d 'How to print' -r -f -a "table\t''

@@ -129,20 +129,24 @@ def api():
 
 def reports():
     failures = rate("flexvm_exporter_report_failures_total", "tenant, reason")
-    month = "month"
+    comparisons = rate("flexvm_exporter_report_comparison_failures_total", "tenant, reason")
+    verifications = rate("flexvm_exporter_report_verification_failures_total", "tenant, reason")
+    month = "month, scope"
     return [
         table(
-            "Reports", "One row per tenant: months that wait, when a month was last closed, and whether the provider changed one since.", "none",
+            "Reports", "One row per tenant: months that are due, the time since a month was last closed, and closed months with an open difference from the provider's current report.", "none",
             [
                 ("Due", tenants("flexvm_exporter_report_due"), None, ANY_IS_BAD),
                 ("Last closed", f"time() - {tenants('flexvm_exporter_report_last_success_timestamp_seconds')}", "s", None),
-                ("Changed", f"sum by (tenant) ({tenants('flexvm_exporter_report_changed_seconds', by=month)})", "s", ANY_IS_BAD),
+                ("Open differences", tenants("flexvm_exporter_report_open_differences"), None, ANY_IS_BAD),
             ],
             names={"tenant": "Tenant"}, width=12,
         ),
         series(
-            "Failed reports", "Failed attempts to close a month per second, by tenant and reason.", "ops",
-            (f"{failures} > 0", "{{tenant}} {{reason}}"), height=10,
+            "Failures of closed months", "Failed attempts to close a month, to compare a closed month with the provider, and to verify its files, per second.", "ops",
+            (f"{failures} > 0", "{{tenant}} close: {{reason}}"),
+            (f"{comparisons} > 0", "{{tenant}} compare: {{reason}}"),
+            (f"{verifications} > 0", "{{tenant}} verify: {{reason}}"), height=10,
         ),
         table(
             "Difference to the provider, time", "Our VM seconds minus the provider's hours in the newest closed month: the largest within each scope. The provider rounds up to hours.",
@@ -155,8 +159,8 @@ def reports():
             names={"tenant": "Tenant", "month": "Month", "kind": "Kind"}, width=8, height=8,
         ),
         bars(
-            "Changed months", "VM seconds of closed months that the provider reports differently now; 0 is unchanged. The 15 largest.", "s",
-            f"topk(15, {tenants('flexvm_exporter_report_changed_seconds', by=month)})", "{{tenant}} {{month}}", ANY_IS_BAD, 8, 8,
+            "Changed months", "Difference between closed months and the provider's current report by the latest comparison; 0 means that nothing differs. The 15 largest.", "s",
+            f"topk(15, {tenants('flexvm_exporter_report_changed_seconds', by=month)})", "{{tenant}} {{month}} {{scope}}", ANY_IS_BAD, 8, 8,
         ),
     ]
 

@@ -35,6 +35,8 @@ pub enum Reason {
     Period,
     /// The report contradicts itself.
     Inconsistent,
+    /// The report lacks VMs that polls observed in use.
+    Incomplete,
     /// A file or folder could not be written.
     Storage,
     /// Other bytes are already published.
@@ -76,6 +78,7 @@ impl Reason {
             Self::Deadline => "deadline",
             Self::Period => "period",
             Self::Inconsistent => "inconsistent",
+            Self::Incomplete => "incomplete",
             Self::Storage => "storage",
             Self::Exists => "exists",
         }

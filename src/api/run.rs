@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -15,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::paging::{List, Page, Rows};
 use super::retry::{Budget, Retries};
 use super::statistics::{Met, Statistics};
-use super::transport::{Answer, Failure, Range, hide};
+use super::transport::{Answer, Failure, Range, Request, hide};
 use super::wire::{self, Parse, Texts};
 use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
@@ -35,6 +34,7 @@ pub struct Run {
     texts: Arc<Texts>,
     met: Mutex<Met>,
     warned: AtomicBool,
+    no_cache: bool,
 }
 
 impl Run {
@@ -48,8 +48,15 @@ impl Run {
             texts: Arc::default(),
             met: Mutex::default(),
             warned: AtomicBool::new(false),
+            no_cache: false,
             shared,
         }
+    }
+
+    /// Makes every request of this run send `Cache-Control: no-cache`.
+    #[must_use]
+    pub fn without_caches(self) -> Self {
+        Self { no_cache: true, ..self }
     }
 
     /// All clouds.
@@ -139,9 +146,9 @@ impl Run {
                 .append_pair("start", &time(period.start))
                 .append_pair("end", &time(period.end));
         }
-        let (body, report) =
+        let (Answer { body, time, .. }, report) =
             self.get(Endpoint::Monthly, url, None, wire::monthly, |report| report.vms.len()).await?;
-        Ok(Monthly { body, report })
+        Ok(Monthly { body, report, time })
     }
 
     /// The fields met so far that nobody documented, with how often: `cloud.foo` for a field of a
@@ -234,12 +241,13 @@ impl Run {
         range: Option<Range>,
         parse: P,
         rows: fn(&T) -> usize,
-    ) -> Result<(Bytes, T), Error>
+    ) -> Result<(Answer, T), Error>
     where
         T: Send + 'static,
         P: Parse<T>,
     {
-        let (Answer { status, body, .. }, token) = self.fetch(endpoint, &url, range).await?;
+        let (answer, token) = self.fetch(endpoint, &url, range).await?;
+        let (status, body) = (answer.status, answer.body.clone());
         let malformed = |message: String| {
             let message = hide(&token, &message);
             Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match range {
@@ -281,7 +289,7 @@ impl Run {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             met.unknown.entry(endpoint).or_default().merge(parsed.unknown.renamed(|name| hide(&token, name)));
         }
-        Ok((body, parsed.value))
+        Ok((answer, parsed.value))
     }
 
     /// Sends a request as often as the rules allow; the answer, and the token that it was given for.
@@ -340,10 +348,10 @@ impl Run {
         if begun >= self.deadline {
             return Err(late().into());
         }
-        let answer =
-            timeout_at(self.deadline, self.shared.transport.get(endpoint, url.clone(), token.clone(), range))
-                .await
-                .unwrap_or_else(|_| Err(late().into()));
+        let request = Request { url: url.clone(), token: token.clone(), range, no_cache: self.no_cache };
+        let answer = timeout_at(self.deadline, self.shared.transport.get(endpoint, request))
+            .await
+            .unwrap_or_else(|_| Err(late().into()));
         drop(permit);
         let elapsed = begun.elapsed();
         let (status, reason) = match &answer {
@@ -356,7 +364,7 @@ impl Run {
         };
         self.shared.observer.request(endpoint, code, elapsed);
         let date = match &answer {
-            Ok(answer) => answer.date,
+            Ok(answer) => answer.time.date,
             Err(failure) => failure.date,
         };
         if let Some(date) = date {

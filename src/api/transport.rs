@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use super::error::Source;
-use super::{Endpoint, Error, Reason};
+use super::{Endpoint, Error, Reason, ResponseTime};
 use crate::config::Tenant;
 use crate::config::{base_url, ca_file};
 
@@ -67,12 +67,22 @@ pub(super) struct Range {
     pub results: usize,
 }
 
-/// A whole answer with a status of success.
+/// A GET request.
+pub(super) struct Request {
+    pub url: Url,
+    pub token: HeaderValue,
+    /// The rows of a list; `None` for an object.
+    pub range: Option<Range>,
+    /// Whether caches on the way must revalidate their stored response.
+    pub no_cache: bool,
+}
+
+/// A complete response with a status of success.
 pub(super) struct Answer {
     pub status: u16,
     pub body: Bytes,
-    /// The server's clock.
-    pub date: Option<Timestamp>,
+    /// The headers `Date` and `Age`.
+    pub time: ResponseTime,
 }
 
 /// An answer that is none, and how long the server wants to be left alone.
@@ -130,24 +140,22 @@ impl Transport {
     }
 
     /// Sends one GET and reads the whole answer.
-    pub async fn get(
-        &self,
-        endpoint: Endpoint,
-        url: Url,
-        token: HeaderValue,
-        range: Option<Range>,
-    ) -> Result<Answer, Failure> {
+    pub async fn get(&self, endpoint: Endpoint, request: Request) -> Result<Answer, Failure> {
+        let Request { url, token, range, no_cache } = request;
         let mut request =
             self.http.get(url).header(TOKEN, token.clone()).header("accept", "application/json");
         if let Some(Range { start, results }) = range {
             request = request.header(RANGE, format!("start={start},results={results}"));
         }
+        if no_cache {
+            request = request.header(CACHE_CONTROL, "no-cache");
+        }
         let response = request.send().await.map_err(|source| broken(endpoint, None, source))?;
         let status = response.status();
         if status.is_success() {
-            let date = date(response.headers());
+            let time = ResponseTime { date: date(response.headers()), age: age(response.headers()) };
             let body = read(response, endpoint, self.max_body).await?;
-            return Ok(Answer { status: status.as_u16(), body, date });
+            return Ok(Answer { status: status.as_u16(), body, time });
         }
         Err(refused(endpoint, response, self.max_body.min(MAX_ERROR_BODY), &token).await)
     }
@@ -279,6 +287,17 @@ fn api_message(body: &[u8]) -> Option<String> {
 /// The answer's `Date`.
 fn date(headers: &HeaderMap) -> Option<Timestamp> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?.try_into().ok()
+}
+
+/// The largest `Age` of the response, in whole seconds; `None` if it has none that can be read.
+fn age(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = |value: &HeaderValue| -> Option<u64> {
+        let text = value.to_str().ok()?.trim();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // RFC 9111: a number that is too large counts as the largest.
+        is_number.then(|| text.parse().unwrap_or(u64::from(u32::MAX)))
+    };
+    headers.get_all(AGE).iter().filter_map(seconds).max().map(Duration::from_secs)
 }
 
 /// What `Retry-After` asks for: seconds, or a date that is compared with the answer's own `Date`,

@@ -9,6 +9,7 @@ mod capacity;
 mod inventory;
 mod monthly;
 mod row;
+mod size;
 mod value;
 
 use std::collections::HashSet;

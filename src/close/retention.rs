@@ -14,10 +14,9 @@ impl Closer {
     /// Drops the events of closed months that are older than `ledger.retention`. Kept are, in any
     /// case, those of months that are not closed, that are watched and may be restated, of the
     /// running month and of the one before it, which has gauges.
-    pub async fn forget(&self, now: Timestamp) -> Result<Dropped, CloseError> {
+    pub async fn drop_old_events(&self, now: Timestamp) -> Result<Dropped, CloseError> {
         let Some(retention) = self.config.ledger.retention else { return Ok(Dropped::default()) };
         let Ok(old) = now.checked_sub(retention) else { return Ok(Dropped::default()) };
-        let watched = self.watched(now).await?;
         self.blocking(move |closer| {
             let folder = closer.folder()?;
             let closed = closer.ledger.closed_at(closer.tenant())?;
@@ -28,7 +27,11 @@ impl Closer {
             }
             // Months before the first start have no events; the first that is not closed has.
             needed = needed.min(month);
-            if let Some((month, _)) = watched.first_key_value() {
+            let watch = closer.config.report.watch;
+            let watched = |at: &Timestamp| at.checked_add(watch).is_ok_and(|until| now < until);
+            let open = closer.ledger.open_differences(closer.tenant())?;
+            let restatable = closed.iter().filter(|(month, at)| watched(at) || open.contains_key(*month));
+            if let Some((month, _)) = restatable.min() {
                 needed = needed.min(*month);
             }
             let start = needed.period().start;

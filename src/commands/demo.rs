@@ -16,7 +16,7 @@ use super::{Failure, health};
 use crate::api::Client;
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
-use crate::close::Closer;
+use crate::close::{CloseOptions, Closer};
 use crate::config::load::simulated_tenant;
 use crate::config::{Config, Ledger, Metrics, Poll, Prices, Report, Web};
 use crate::period::Month;
@@ -189,7 +189,7 @@ async fn close_last_month(
     let closer = Closer::new(tenant, client, ledger, clock.clone(), Arc::new(config.clone()));
     let month = Month::of(clock.now()).previous();
     progress.begin(format!("closing {month}"));
-    let outcome = closer.close(month).await;
+    let outcome = closer.close(month, &CloseOptions::default()).await;
     progress.end();
     Ok(outcome?.published().clone())
 }

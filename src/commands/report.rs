@@ -7,7 +7,8 @@ use super::{Failure, serve};
 use crate::api::Client;
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
-use crate::close::{Closer, Standing};
+use crate::close::{CloseError, CloseOptions, Closer, Standing};
+use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::period::{Month, rfc3339};
 use crate::poll::describe;
@@ -19,65 +20,144 @@ const MOST_MONTHS: usize = 120;
 
 pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> {
     let months = months(&arguments.month)?;
-    if arguments.reason.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
-        return Err(Failure::Usage(
-            "--reason: say why the month is restated; the manifest keeps it".to_owned(),
-        ));
-    }
+    check_arguments(arguments, &months)?;
     let config = Arc::new(serve::configuration(flags)?.0.config);
+    check_tenant(arguments, &config)?;
     let clock = Clock::system();
-    // A daemon may be running on the same ledger: they take turns.
-    let writes = !arguments.dry_run && arguments.out.is_none();
-    let ledger = if writes {
-        Ledger::beside(&config.ledger.path).map_err(anyhow::Error::from)?
-    } else {
-        Ledger::read_only(&config.ledger.path)
-    };
+    let ledger = OpenLedger::open(&config, arguments)?;
     let progress = Progress::new();
     let mut closers = Vec::new();
     for tenant in &config.tenants {
         if arguments.tenant.as_ref().is_none_or(|name| **name == *tenant.name) {
             let client = Client::new(tenant, progress.clone()).map_err(anyhow::Error::from)?;
-            let (ledger, clock) = (ledger.clone(), clock.clone());
-            closers.push(Closer::new(Arc::clone(tenant), client, ledger, clock, Arc::clone(&config)));
+            let (opened, clock) = (ledger.ledger.clone(), clock.clone());
+            let closer = Closer::new(Arc::clone(tenant), client, opened, clock, Arc::clone(&config));
+            closers.push(closer.with_notes(ledger.notes.clone()));
         }
     }
     let Some(first) = closers.first() else {
         let known: Vec<_> = config.tenants.iter().map(|tenant| &*tenant.name).collect();
         let name = arguments.tenant.as_deref().unwrap_or_default();
-        return Err(Failure::Usage(format!("there is no tenant {name:?}; there are {}", known.join(", "))));
+        return Err(Failure::Usage(format!(
+            "unknown tenant {name:?}; configured tenants: {}",
+            known.join(", ")
+        )));
     };
-    // All months are looked at before any is touched.
+    // All months are checked before any is touched.
     for month in &months {
-        match first.standing(*month, clock.now()) {
-            Standing::Future => return Err(Failure::Usage(format!("{month} has not begun yet"))),
-            Standing::Settling(at) => {
-                return Err(Failure::Usage(format!(
-                    "{month} has ended, but is still settling: it can be closed from {} on (report.settle)",
-                    rfc3339(at)
-                )));
-            }
-            Standing::Running if arguments.restate => {
-                return Err(Failure::Usage(format!("{month} has not ended: there is nothing to restate")));
-            }
-            Standing::Running | Standing::Ended => {}
-        }
+        check_standing(first.standing(*month, clock.now()), *month, arguments)?;
     }
-    let mut failures = Vec::new();
+    let (mut failures, mut usage_errors) = (Vec::new(), 0);
     for closer in &closers {
         for month in &months {
             if let Err(error) = one(closer, *month, arguments, &clock, &progress).await {
+                usage_errors += usize::from(is_usage_error(&error));
                 let text = format!("{} {month}: {error:#}", closer.tenant());
                 eprintln!("flexvm-exporter: {text}");
                 failures.push(text);
             }
         }
     }
-    if failures.is_empty() {
-        return Ok(());
-    }
     let all = closers.len() * months.len();
-    Err(Failure::Failed(anyhow::anyhow!("{} of {all} reports failed", failures.len())))
+    match failures.len() {
+        0 => Ok(()),
+        failed if failed == usage_errors => {
+            Err(Failure::Usage(format!("{failed} of {all} reports were refused")))
+        }
+        failed => Err(Failure::Failed(anyhow::anyhow!("{failed} of {all} reports failed"))),
+    }
+}
+
+/// Refuses combinations of flags that make no sense.
+fn check_arguments(arguments: &cli::Report, months: &[Month]) -> Result<(), Failure> {
+    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+    if arguments.reason.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+        return usage("--reason is empty: state why; the manifest or the ledger keeps the text");
+    }
+    let terms = exclusive(arguments);
+    if arguments.reason.is_some() && terms.is_none() && !arguments.restate {
+        return usage("--reason needs --restate, --accept-incomplete, --from-file or --waive");
+    }
+    if arguments.force && !arguments.restate && arguments.from_file.is_none() {
+        return usage("--force needs --restate");
+    }
+    match terms {
+        Some(flag) if months.len() != 1 => {
+            Err(Failure::Usage(format!("{flag} needs exactly one month; --month names {}", months.len())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first flag that is for one month and one tenant alone.
+fn exclusive(arguments: &cli::Report) -> Option<&'static str> {
+    [
+        (arguments.accept_incomplete, "--accept-incomplete"),
+        (arguments.from_file.is_some(), "--from-file"),
+        (arguments.waive, "--waive"),
+    ]
+    .into_iter()
+    .find_map(|(given, flag)| given.then_some(flag))
+}
+
+fn check_tenant(arguments: &cli::Report, config: &Config) -> Result<(), Failure> {
+    match exclusive(arguments) {
+        Some(flag) if arguments.tenant.is_none() && config.tenants.len() > 1 => {
+            let known: Vec<_> = config.tenants.iter().map(|tenant| &*tenant.name).collect();
+            Err(Failure::Usage(format!(
+                "{flag} needs one tenant: name it with --tenant; configured tenants: {}",
+                known.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_standing(standing: Standing, month: Month, arguments: &cli::Report) -> Result<(), Failure> {
+    match standing {
+        Standing::Future => Err(Failure::Usage(format!("{month} has not begun yet"))),
+        Standing::Settling(at) => Err(Failure::Usage(format!(
+            "{month} has ended, but is still settling: it can be closed from {} on (report.settle)",
+            rfc3339(at)
+        ))),
+        Standing::Running if arguments.restate || exclusive(arguments).is_some() => {
+            Err(Failure::Usage(format!("{month} has not ended: only a month that has ended can be closed")))
+        }
+        Standing::Running | Standing::Ended => Ok(()),
+    }
+}
+
+/// The ledger, and what reports must say about it.
+struct OpenLedger {
+    ledger: Ledger,
+    notes: Vec<String>,
+}
+
+impl OpenLedger {
+    fn open(config: &Config, arguments: &cli::Report) -> Result<Self, Failure> {
+        let path = &config.ledger.path;
+        let mut notes = Vec::new();
+        if !path.exists() {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let note = format!(
+                "There was no ledger at {}: all time is unobserved, except what earlier revisions prove.",
+                absolute.display()
+            );
+            eprintln!("warning: {note} Check ledger.url if a daemon records polls elsewhere.");
+            notes.push(note);
+        }
+        // A daemon may be running on the same ledger: they take turns.
+        let writes = !arguments.dry_run && arguments.out.is_none();
+        let ledger =
+            if writes { Ledger::beside(path).map_err(anyhow::Error::from)? } else { Ledger::read_only(path) };
+        Ok(Self { ledger, notes })
+    }
+}
+
+/// Whether the command line, and not the run, is the cause.
+fn is_usage_error(error: &anyhow::Error) -> bool {
+    let report = error.downcast_ref::<CloseError>();
+    matches!(report, Some(CloseError::Report(error)) if error.is_usage_error())
 }
 
 async fn one(
@@ -112,21 +192,35 @@ enum Made {
 }
 
 async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> anyhow::Result<Made> {
-    let reason = arguments.reason.as_deref().filter(|_| arguments.restate);
-    if arguments.dry_run && reason.is_some() {
-        return Ok(Made::Seen(closer.dry_restatement(month).await?.to_string()));
+    let options = CloseOptions {
+        file: arguments.from_file.clone(),
+        reason: arguments.reason.clone(),
+        accept_incomplete: arguments.accept_incomplete,
+        force: arguments.force,
+        ..CloseOptions::default()
+    };
+    let reason = arguments.reason.as_deref().unwrap_or_default();
+    if arguments.waive {
+        let published = closer.waive(month, reason).await?;
+        return Ok(Made::Files(Box::new(published), "the open difference is waived; no revision is written"));
+    }
+    // A saved response restates a month that is closed already.
+    let is_restatement =
+        arguments.restate || (arguments.from_file.is_some() && closer.closed(month).await?.is_some());
+    if arguments.dry_run && is_restatement {
+        return Ok(Made::Seen(closer.dry_restatement(month, &options).await?.to_string()));
     }
     if arguments.dry_run {
-        return Ok(Made::Seen(closer.dry_run(month).await?.to_string()));
+        return Ok(Made::Seen(closer.dry_run(month, &options).await?.to_string()));
     }
-    let (published, what) = if let Some(reason) = reason {
-        (closer.restate(month, reason).await?.published().clone(), "restated")
+    let (published, what) = if is_restatement {
+        (closer.restate(month, &options).await?.published().clone(), "restated")
     } else if let Some(out) = &arguments.out {
         (closer.copy(month, out.clone()).await?, "a copy; nothing is closed")
     } else if closer.standing(month, clock.now()) == Standing::Running {
         (closer.provisional(month).await?, "provisional: the month has not ended")
     } else {
-        match closer.close(month).await? {
+        match closer.close(month, &options).await? {
             Outcome::Written(published) => (published, "closed"),
             Outcome::Already(published) => (published, "closed already"),
         }
@@ -147,7 +241,9 @@ fn show(published: &Published) -> anyhow::Result<()> {
         }
     };
     let notes: Vec<String> = published.warnings.iter().map(|note| format!("  note: {note}\n")).collect();
-    say!("{}{}{coverage}{}", published.totals, published.total, notes.concat())
+    let verdict =
+        format!("  verdict            {}: {}\n", published.verdict().as_str(), published.verdict_in_words());
+    say!("{}{}{verdict}{coverage}{}", published.totals, published.total, notes.concat())
 }
 
 /// `2026-10`, or `2026-08..2026-10` with both ends.

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::first_to_end;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::close::Closer;
+use crate::close::worker::TenantWorker;
+use crate::close::worker::scheduler::Wake;
 use crate::config::Config;
+use crate::config::schedule::Schedule;
 use crate::ledger::Ledger;
 use crate::poll::Poller;
-use crate::schedule::Worker;
 use crate::self_metrics::{RequestObserver, SelfMetrics};
 use crate::snapshot::Collector;
 use crate::store::{Store, interval};
@@ -27,6 +29,12 @@ pub struct Lasting {
     pub self_metrics: Arc<SelfMetrics>,
     pub ledger: Ledger,
     pub clock: Clock,
+    /// The schedule that the scheduler follows.
+    pub schedules: watch::Sender<Schedule>,
+    /// The scheduler's wakes.
+    pub wakes: watch::Receiver<Wake>,
+    /// Bounds the blocking work of all closers.
+    pub permits: Arc<Semaphore>,
 }
 
 /// The tasks of one configuration.
@@ -55,22 +63,25 @@ impl Generation {
 
     /// Starts every collector and the closing of months.
     pub fn start(&mut self, lasting: &Lasting) {
-        let Lasting { store, self_metrics, ledger, clock } = lasting;
+        let Lasting { store, self_metrics, ledger, clock, schedules, wakes, permits } = lasting;
         let (config, stop) = (&self.config, self.stop.subscribe());
-        let mut closers = Vec::new();
         for (tenant, client) in config.tenants.iter().zip(&self.clients) {
             let on = |collector: &Collector| !interval(&config.poll, *collector).is_zero();
             self_metrics.add_tenant(&tenant.name, Collector::ALL.into_iter().filter(on));
             for off in Collector::ALL.into_iter().filter(|collector| !on(collector)) {
                 self_metrics.remove_collector(&tenant.name, off);
             }
-            closers.push(Closer::new(
+            let closer = Closer::new(
                 Arc::clone(tenant),
                 client.clone(),
                 ledger.clone(),
                 clock.clone(),
                 Arc::clone(config),
-            ));
+            )
+            .with_permits(Arc::clone(permits));
+            let (shown, metrics) = (Arc::clone(store), Arc::clone(self_metrics));
+            let worker = TenantWorker::new(closer, &config.report, clock.clone(), shown, metrics);
+            self.tasks.spawn(worker.run(wakes.clone(), stop.clone()));
             let poller = Poller::new(
                 Arc::clone(tenant),
                 client.clone(),
@@ -82,9 +93,13 @@ impl Generation {
             );
             Arc::new(poller).spawn(&mut self.tasks, &stop);
         }
-        let (store, self_metrics) = (Arc::clone(store), Arc::clone(self_metrics));
-        let worker = Worker::new(closers, &config.report, clock.clone(), store, self_metrics);
-        self.tasks.spawn(worker.run(stop));
+        schedules.send_if_modified(|schedule| {
+            let changed = *schedule != config.report.schedule;
+            if changed {
+                schedule.clone_from(&config.report.schedule);
+            }
+            changed
+        });
     }
 
     /// Waits for a task to end, which none does unless it is told to.

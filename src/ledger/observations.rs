@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::LedgerError;
+use super::{LedgerError, validity};
 use crate::observe::{Kind, Known, Observations, State, Step};
 use crate::period::Period;
 use crate::snapshot::{Text, VmStatus};
@@ -70,13 +70,14 @@ pub(super) fn record(
         };
         insert.execute(params![vm, poll, event.kind.as_str(), status])?;
     }
-    Ok(())
+    validity::record_sizes(transaction, tenant, step.at, &step.sizes)
 }
 
 /// The state that the recorded polls have left.
 pub(super) fn state(connection: &Connection, tenant: i64) -> Result<State, LedgerError> {
     let last: Option<i64> =
         connection.query_row("SELECT max(at) FROM poll WHERE tenant = ?1", [tenant], |row| row.get(0))?;
+    let mut sizes = validity::current_sizes(connection, tenant)?;
     let mut state = State { last: last.map(time).transpose()?, ..State::default() };
     let mut select = connection
         .prepare("SELECT vm_id, cloud_id, status, since, lost FROM vm WHERE tenant = ?1 AND gone IS NULL")?;
@@ -87,6 +88,7 @@ pub(super) fn state(connection: &Connection, tenant: i64) -> Result<State, Ledge
             status: VmStatus::from_api(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?),
             since: time(row.get(3)?)?,
             lost: row.get(4)?,
+            size: sizes.remove(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?),
         };
         state.vms.insert(text(row, 0)?, known);
     }

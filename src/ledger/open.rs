@@ -11,7 +11,10 @@ use super::LedgerError;
 const APPLICATION_ID: i32 = 0x4656_4d6c;
 
 /// Each brings the schema from the version before to that of its place, counted from 1.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("schema_1.sql"),
+    concat!(include_str!("schema_2.sql"), include_str!("schema_2_differences.sql")),
+];
 
 /// How long a writer waits for another process's turn to end.
 const TURN: Duration = Duration::from_secs(8);

@@ -46,6 +46,11 @@ fn drop_rows(connection: &mut Connection, tenant: i64, before: i64) -> Result<Dr
          )",
         params![tenant, before],
     )?;
+    transaction.execute(
+        "DELETE FROM vm_size WHERE vm IN (SELECT id FROM vm WHERE tenant = ?1 AND gone < ?2
+             AND NOT EXISTS (SELECT 1 FROM event WHERE event.vm = vm.id))",
+        params![tenant, before],
+    )?;
     let vms = transaction.execute(
         "DELETE FROM vm WHERE tenant = ?1 AND gone < ?2
              AND NOT EXISTS (SELECT 1 FROM event WHERE event.vm = vm.id)",

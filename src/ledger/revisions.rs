@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::LedgerError;
 use super::observations::{tenant, time};
+use super::{LedgerError, differences};
 use crate::period::Month;
 
 const ONE: &str = "SELECT revision, state, digest, closed_at, inputs FROM revision
@@ -124,6 +124,7 @@ pub(super) fn insert(
             new.inputs
         ])?;
     if inserted == 1 {
+        differences::restated(transaction, tenant, &month, new.closed_at)?;
         return Ok(new);
     }
     let mut select = transaction.prepare_cached(ONE)?;

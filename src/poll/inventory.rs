@@ -212,6 +212,7 @@ mod tests {
             cloud_id: text("cloud"),
             name: text(id),
             instance_type: text("vm.4c.8g"),
+            size: None,
             image: text("debian"),
             status,
             node_id: None,

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::observe::{Observations, Seen};
 use crate::period::{Period, seconds_between};
 use crate::snapshot::{MonthlyReport, ReportVm, Text};
-use crate::usage;
+use crate::usage::{self, Use};
 
 /// How far our clock and the provider's may be apart before their times are said to differ.
 const TOLERANCE_SECONDS: i64 = 120;
+
+/// Polls that must have observed a VM in use before a response without it is incomplete.
+const MIN_POLLS_IN_USE: usize = 2;
 
 /// What our polls say about a month. Times are in the order of our clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +27,16 @@ pub struct Account {
     /// Longest time within the month without a poll, with the time before the first and after the
     /// last, in seconds.
     pub longest_gap_seconds: u64,
-    /// VMs that our polls saw in the month and the provider does not list, by id.
+    /// VMs that at least two polls observed running or stopped in the month and that the provider's
+    /// response lacks, by id. A month with such VMs is incomplete.
     pub only_observed: Vec<Text>,
+    /// Other VMs that polls observed in the month and that the response lacks, by id: they were only
+    /// provisioning, created, failed or deleting, or a single poll observed them in use.
+    #[serde(default)]
+    pub only_observed_other: Vec<Text>,
+    /// VMs that the provider says were created later than polls first observed them, by id.
+    #[serde(default)]
+    pub creations_differ: Vec<Text>,
     /// VMs whose release the provider dates differently than our polls allow, by id.
     pub releases_differ: Vec<ReleaseDiffers>,
 }
@@ -59,21 +70,33 @@ impl Account {
         let within = &polls
             [polls.partition_point(|at| *at < watched.start)..polls.partition_point(|at| *at < watched.end)];
         let vms = usage::by_id(report);
-        let (mut only_observed, mut releases_differ) = (Vec::new(), Vec::new());
+        let (mut only_observed, mut only_observed_other) = (Vec::new(), Vec::new());
+        let (mut creations_differ, mut releases_differ) = (Vec::new(), Vec::new());
         for (vm_id, history) in &observations.histories {
             let Some(sighting) = sighting(history, polls, watched) else { continue };
             match vms.binary_search_by(|vm| vm.id.cmp(vm_id)).map(|at| vms[at]) {
-                Err(_) => only_observed.push(vm_id.clone()),
-                Ok(vm) if differs(vm, &sighting, watched) => releases_differ.push(ReleaseDiffers {
-                    vm_id: vm_id.clone(),
-                    released_at: vm.released_at,
-                    last_seen: sighting.last_seen,
-                    gone_at: sighting.gone_at,
-                }),
-                Ok(_) => {}
+                Err(_) if in_use_polls(history, within, watched) >= MIN_POLLS_IN_USE => {
+                    only_observed.push(vm_id.clone());
+                }
+                Err(_) => only_observed_other.push(vm_id.clone()),
+                Ok(vm) => {
+                    if created_later(vm, history, watched) {
+                        creations_differ.push(vm_id.clone());
+                    }
+                    if differs(vm, &sighting, watched) {
+                        releases_differ.push(ReleaseDiffers {
+                            vm_id: vm_id.clone(),
+                            released_at: vm.released_at,
+                            last_seen: sighting.last_seen,
+                            gone_at: sighting.gone_at,
+                        });
+                    }
+                }
             }
         }
         only_observed.sort();
+        only_observed_other.sort();
+        creations_differ.sort();
         releases_differ.sort_by(|a, b| a.vm_id.cmp(&b.vm_id));
         let borders = std::iter::once(watched.start).chain(within.iter().copied()).chain([watched.end]);
         let borders: Vec<Timestamp> = borders.collect();
@@ -84,9 +107,73 @@ impl Account {
             last_poll: within.last().copied(),
             longest_gap_seconds: gaps.max().unwrap_or_default(),
             only_observed,
+            only_observed_other,
+            creations_differ,
             releases_differ,
         }
     }
+}
+
+impl Account {
+    /// The same observations, compared with another response about the same month: for a month whose
+    /// events are gone from the ledger.
+    #[must_use]
+    pub fn against(&self, report: &MonthlyReport) -> Self {
+        let vms = usage::by_id(report);
+        let find = |id: &Text| vms.binary_search_by(|vm| vm.id.cmp(id)).ok().map(|at| vms[at]);
+        let missing = |ids: &[Text]| ids.iter().filter(|id| find(id).is_none()).cloned().collect();
+        let still_differs = |it: &&ReleaseDiffers| {
+            let sighting = Sighting { last_seen: it.last_seen, gone_at: it.gone_at };
+            find(&it.vm_id).is_some_and(|vm| differs(vm, &sighting, report.period))
+        };
+        Self {
+            only_observed: missing(&self.only_observed),
+            only_observed_other: missing(&self.only_observed_other),
+            releases_differ: self.releases_differ.iter().filter(still_differs).cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Adds VMs that the previous revision observed in use to those that the response lacks.
+    pub fn add_observed_in_use<'a>(
+        &mut self,
+        in_use: impl Iterator<Item = &'a Text>,
+        report: &MonthlyReport,
+    ) {
+        let vms = usage::by_id(report);
+        let missing = in_use.filter(|id| vms.binary_search_by(|vm| vm.id.cmp(id)).is_err());
+        self.only_observed.extend(missing.cloned());
+        self.only_observed.sort();
+        self.only_observed.dedup();
+        let Self { only_observed, only_observed_other, .. } = self;
+        only_observed_other.retain(|id| only_observed.binary_search(id).is_err());
+    }
+}
+
+/// Number of polls that observed the VM running or stopped, more than [`TOLERANCE_SECONDS`] inside
+/// `watched`, counted up to [`MIN_POLLS_IN_USE`]. `polls` are those within `watched`.
+fn in_use_polls(history: &[(Timestamp, Seen)], polls: &[Timestamp], watched: Period) -> usize {
+    let inside = polls.partition_point(|at| !later(*at, watched.start));
+    let polls = &polls[inside..];
+    let polls = &polls[..polls.partition_point(|at| later(watched.end, *at))];
+    let mut count = 0;
+    for (index, (from, seen)) in history.iter().enumerate() {
+        if !matches!(seen, Seen::As(Use::Running | Use::Stopped)) {
+            continue;
+        }
+        let before = |at: Timestamp| polls.partition_point(|poll| *poll < at);
+        let until = history.get(index + 1).map_or(polls.len(), |(at, _)| before(*at));
+        count += until - before(*from);
+        if count >= MIN_POLLS_IN_USE {
+            break;
+        }
+    }
+    count
+}
+
+/// Whether a poll observed the VM before the provider says that it was created.
+fn created_later(vm: &ReportVm, history: &[(Timestamp, Seen)], watched: Period) -> bool {
+    history.first().is_some_and(|(first, _)| later(vm.created_at, (*first).max(watched.start)))
 }
 
 /// The end of a VM's history, if a poll well within the month saw it.

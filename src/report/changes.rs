@@ -1,5 +1,4 @@
-//! What is different about a month that was closed: between two answers of the provider (does the
-//! month have to be restated?) and between two revisions (`changes.csv`).
+//! What differs between two revisions of a month: `changes.csv`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -10,57 +9,19 @@ use jiff::Timestamp;
 use super::Frame;
 use super::columns::{FRAME, Table};
 use super::storage;
-use crate::snapshot::{MonthlyReport, ReportVm, Text};
-use crate::usage::{self, Line, NoWitness};
+use crate::snapshot::{ReportVm, Text};
 
 const COLUMNS: [&str; 6] = ["scope", "key", "change", "column", "before", "after"];
 
 /// Columns that may differ without anything that counts having changed.
 const DRIFTS: [&str; 1] = ["status_at_fetch"];
 
-/// What counts of a closed month and is different now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// VMs that came, went or differ in their times, hours, type or tags, by id.
-    pub vms: Vec<Text>,
-    /// Seconds that came, went or moved. Where only type, tags or cloud differ, all seconds of the VM
-    /// moved to another price or group.
-    pub seconds: u64,
-}
-
-/// Compares two answers of the provider about one month that has ended.
-#[must_use]
-pub fn changed(before: &MonthlyReport, after: &MonthlyReport) -> Changed {
-    let end = before.period.end;
-    let [old, new] = [before, after].map(|report| usage::lines(report, end, &NoWitness).collect::<Vec<_>>());
-    let mut pairs: BTreeMap<&Text, [Option<&Line<'_>>; 2]> = BTreeMap::new();
-    for (side, lines) in [&old, &new].into_iter().enumerate() {
-        for line in lines {
-            pairs.entry(&line.vm.id).or_default()[side] = Some(line);
-        }
-    }
-    let mut changed = Changed::default();
-    for (id, pair) in pairs {
-        let moved = match pair {
-            [Some(old), Some(new)] if counts(old.vm, end) == counts(new.vm, end) => continue,
-            [Some(old), Some(new)] => {
-                let hours = old.vm.vm_hours.abs_diff(new.vm.vm_hours).saturating_mul(3600);
-                match old.seconds.total().abs_diff(new.seconds.total()).max(hours) {
-                    0 => new.seconds.total(),
-                    by => by,
-                }
-            }
-            [one, other] => one.or(other).map_or(0, |line| line.seconds.total()),
-        };
-        changed.vms.push(id.clone());
-        changed.seconds = changed.seconds.saturating_add(moved);
-    }
-    changed
-}
-
 /// What counts of a row in a month that ended at `end`; status and the like drift without meaning
 /// anything for it, and so does a release after it: whoever lived on is gone one day.
-fn counts(vm: &ReportVm, end: Timestamp) -> (Timestamp, Option<Timestamp>, u64, &str, &str, &[Text]) {
+pub(super) fn counts(
+    vm: &ReportVm,
+    end: Timestamp,
+) -> (Timestamp, Option<Timestamp>, u64, &str, &str, &[Text]) {
     let released = vm.released_at.filter(|at| *at < end);
     (vm.created_at, released, vm.vm_hours, &vm.instance_type, &vm.cloud_id, &vm.tags)
 }

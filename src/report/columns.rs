@@ -201,6 +201,11 @@ fn runs(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\''])
 }
 
+/// A text as it was before the guard against formulas.
+pub fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|text| runs(text)).unwrap_or(cell)
+}
+
 /// The name of the column for a key that groups are made of.
 pub fn group_columns(group_by: &[String]) -> Vec<String> {
     if group_by.is_empty() {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,9 @@ use crate::api::Reason;
 use crate::period::{Month, rfc3339};
 use crate::snapshot::Text;
 use crate::usage::CheckError;
+
+/// Maximum number of VM ids in a message.
+const MAX_IDS: usize = 5;
 
 /// Why a report could not be made, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +35,47 @@ pub enum ReportError {
         /// When the provider was asked.
         fetched_at: Timestamp,
     },
-    /// By our clock the month has ended, by the API's it has not.
-    #[error("{month} has not ended: the API's clock shows {}, so this machine's clock is ahead; nothing is written", rfc3339(*theirs))]
-    ClockAhead {
+    /// The response was generated before the month could be closed.
+    #[error("the provider's response on {month} was generated at {}, before {} (end of the month + report.settle): a cache returned an old response, or this machine's clock is ahead; nothing is written", rfc3339(*generated_at), rfc3339(*settled_at))]
+    Early {
         /// The month.
         month: Month,
-        /// What the API's clock showed.
-        theirs: Timestamp,
+        /// When the response was generated, by its `Date` and `Age`.
+        generated_at: Timestamp,
+        /// When the month can be closed.
+        settled_at: Timestamp,
     },
+    /// The response does not prove when it was generated.
+    #[error("the provider's response on {month} has no usable Date, so only time proves that the month has ended: the daemon closes it in {} h, or close it now with report --month {month}", wait.as_secs().div_ceil(3600))]
+    Undated {
+        /// The month.
+        month: Month,
+        /// How much longer the daemon waits.
+        wait: Duration,
+    },
+    /// The response lacks VMs that polls observed in use.
+    #[error("the provider's response lacks {} VMs that polls observed running or stopped in {month} ({}); check them with the provider, then close the month with report --month {month} --accept-incomplete --reason TEXT, or from a corrected response with --from-file FILE --reason TEXT", missing.len(), first_ids(missing))]
+    Incomplete {
+        /// The month.
+        month: Month,
+        /// Ids of the VMs, sorted.
+        missing: Vec<Text>,
+    },
+    /// A restatement would change nothing that counts.
+    #[error(
+        "nothing that counts differs from revision {revision} of {month}, so no revision is written; --force writes it anyway"
+    )]
+    NoDifference {
+        /// The month.
+        month: Month,
+        /// The current revision.
+        revision: u32,
+    },
+    /// There is no difference that could be waived.
+    #[error(
+        "{0} has no open difference and matches the provider's current report: there is nothing to waive"
+    )]
+    NothingToWaive(Month),
     /// A file or folder cannot be written or read.
     #[error("cannot use {}", path.display())]
     Storage {
@@ -82,15 +119,34 @@ pub enum ReportError {
     Exists(PathBuf),
 }
 
+/// The first ids of a list, and how many more there are.
+fn first_ids(ids: &[Text]) -> String {
+    let text = ids.iter().take(MAX_IDS).map(|id| &**id).collect::<Vec<_>>().join(", ");
+    match ids.len().checked_sub(MAX_IDS) {
+        Some(more @ 1..) => format!("{text} and {more} more"),
+        _ => text,
+    }
+}
+
 impl ReportError {
+    /// Whether the command line was wrong: the request makes no sense for the month.
+    #[must_use]
+    pub fn is_usage_error(&self) -> bool {
+        matches!(self, Self::NoDifference { .. } | Self::NothingToWaive(_) | Self::NotClosed(_))
+    }
+
     /// The value of the label `reason`.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::Check(CheckError::Period { .. })
             | Self::NotEnded { .. }
-            | Self::ClockAhead { .. }
+            | Self::Early { .. }
+            | Self::Undated { .. }
+            | Self::NoDifference { .. }
+            | Self::NothingToWaive(_)
             | Self::NotClosed(_) => Reason::Period,
+            Self::Incomplete { .. } => Reason::Incomplete,
             Self::Check(CheckError::Conflicting(_) | CheckError::NoVms(_))
             | Self::Clouds(_)
             | Self::Hours(_) => Reason::Inconsistent,

@@ -11,16 +11,19 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Inputs, Supersedes};
+use super::{Account, Inputs, Supersedes, Terms};
 use crate::api;
 use crate::config::{Prices, TagRule};
 use crate::observe::Observations;
 use crate::period::{Month, Period};
-use crate::snapshot::{Cloud, InstanceType, Text};
+use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
 use crate::usage::{self, Use, UseSeconds, Witness};
 
 /// Version of the packed form.
-const PACKED_VERSION: u32 = 1;
+const PACKED_VERSION: u32 = 2;
+
+/// The oldest version that is still read: a header without the fields that have defaults.
+const OLDEST_VERSION: u32 = 1;
 
 /// The uses that polls can prove, in the order in which their seconds are kept.
 const OBSERVED: [Use; 4] = [Use::Running, Use::Stopped, Use::Failed, Use::Other];
@@ -47,6 +50,9 @@ pub struct Header {
     pub clouds: Vec<Cloud>,
     /// The catalogue.
     pub instance_types: Vec<InstanceType>,
+    /// Sizes of VMs, by their own rows, that differ from the size of their type in the catalogue.
+    #[serde(default)]
+    pub vm_sizes: BTreeMap<Text, VmSize>,
     /// The price list.
     pub prices: Option<Prices>,
     /// Tag keys that groups are made of.
@@ -59,6 +65,9 @@ pub struct Header {
     pub observed: Observed,
     /// What polls say about the report.
     pub account: Account,
+    /// The terms on which the month is closed.
+    #[serde(default)]
+    pub terms: Terms,
     /// The revision that this one replaces.
     pub supersedes: Option<Supersedes>,
 }
@@ -79,6 +88,27 @@ impl Observed {
             Some((id.clone(), OBSERVED.map(|of| seconds.get(of))))
         });
         Self(seen.collect())
+    }
+}
+
+impl Observed {
+    /// The observed seconds of a VM, in the order running, stopped, failed, other.
+    #[must_use]
+    pub fn get(&self, vm_id: &Text) -> Option<&[u64; OBSERVED.len()]> {
+        self.0.get(vm_id)
+    }
+
+    /// Replaces the observed seconds of a VM; `None`: no poll observed it.
+    pub fn set(&mut self, vm_id: Text, seconds: Option<[u64; OBSERVED.len()]>) {
+        match seconds {
+            Some(seconds) => drop(self.0.insert(vm_id, seconds)),
+            None => drop(self.0.remove(&vm_id)),
+        }
+    }
+
+    /// The VMs that were observed running or stopped, by id.
+    pub fn in_use(&self) -> impl Iterator<Item = &Text> {
+        self.0.iter().filter(|(_, [running, stopped, ..])| running + stopped > 0).map(|(id, _)| id)
     }
 }
 
@@ -104,6 +134,7 @@ impl Frozen {
             body: &self.monthly.body,
             clouds: &header.clouds,
             instance_types: &header.instance_types,
+            vm_sizes: &header.vm_sizes,
             prices: header.prices.as_ref(),
             group_by: &header.group_by,
             tag_rules: &header.tag_rules,
@@ -111,6 +142,7 @@ impl Frozen {
             fetched_at: header.fetched_at,
             witness: &header.observed,
             account: Some(&header.account),
+            terms: &header.terms,
             supersedes: header.supersedes.as_ref(),
         }
     }
@@ -132,7 +164,8 @@ impl Frozen {
         GzDecoder::new(packed).read_to_end(&mut plain).map_err(|error| error.to_string())?;
         let plain = Bytes::from(plain);
         let (version, rest) = line(&plain).ok_or("it has no version")?;
-        if *version != *PACKED_VERSION.to_string().as_bytes() {
+        let known = |number: u32| *version == *number.to_string().as_bytes();
+        if !(OLDEST_VERSION..=PACKED_VERSION).any(known) {
             return Err(format!("it has version {}", version.escape_ascii()));
         }
         let (header, body) = line(&rest).ok_or("it has no header")?;
@@ -140,6 +173,19 @@ impl Frozen {
         let monthly = api::Monthly::read(body).map_err(|error| error.to_string())?;
         Ok(Self { header, monthly })
     }
+}
+
+/// The sizes of VMs that the catalogue does not tell: those of VMs whose type it lacks or describes
+/// differently. `sizes` holds the instance type and the size of each VM's own row.
+#[must_use]
+pub fn own_sizes(
+    sizes: BTreeMap<Text, (Text, VmSize)>,
+    catalogue: &[InstanceType],
+) -> BTreeMap<Text, VmSize> {
+    let known: BTreeMap<&Text, VmSize> = catalogue.iter().map(|it| (&it.name, it.size())).collect();
+    let differs =
+        |(id, (name, size)): (Text, (Text, VmSize))| (known.get(&name) != Some(&size)).then_some((id, size));
+    sizes.into_iter().filter_map(differs).collect()
 }
 
 /// The first line without its end, and what follows it.

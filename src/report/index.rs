@@ -9,6 +9,9 @@ use super::publish::Folder;
 use super::storage::{read_file, write_whole};
 use super::{Frame, Published, ReportError, Revision};
 
+/// Column of the seconds of the open difference.
+const OPEN_DIFFERENCE: &str = "open_difference_seconds";
+
 /// Name of the file.
 const INDEX: &str = "index.csv";
 
@@ -42,20 +45,23 @@ pub fn rewrite(folder: &Folder) -> Result<(), ReportError> {
     write_whole(&path, &bytes)
 }
 
-/// Whether the index lists exactly these folders.
-pub fn lists(folder: &Folder, folders: &[String]) -> bool {
+/// Whether the index lists exactly these directories with these seconds of open differences.
+pub fn lists(folder: &Folder, expected: &[(String, u64)]) -> bool {
     let Ok(bytes) = read_file(&folder.path().join(INDEX)) else {
-        return folders.is_empty();
+        return expected.is_empty();
     };
     let mut csv = csv::Reader::from_reader(bytes.strip_prefix(BOM).unwrap_or(&bytes));
-    let Some(column) =
-        csv.headers().ok().and_then(|names| names.iter().position(|name| name == PATH_COLUMNS[0].0))
-    else {
+    let Ok(names) = csv.headers().cloned() else { return false };
+    let column = |wanted: &str| names.iter().position(|name| name == wanted);
+    let (Some(directory), Some(difference)) = (column(PATH_COLUMNS[0].0), column(OPEN_DIFFERENCE)) else {
         return false;
     };
-    let listed: Result<Vec<String>, csv::Error> =
-        csv.records().map(|row| Ok(row?.get(column).unwrap_or_default().to_owned())).collect();
-    listed.is_ok_and(|listed| listed == folders)
+    let row = |row: csv::StringRecord| {
+        let cell = |at: usize| row.get(at).unwrap_or_default();
+        (cell(directory).to_owned(), cell(difference).parse().unwrap_or_default())
+    };
+    let listed: Result<Vec<(String, u64)>, csv::Error> = csv.records().map(|it| it.map(row)).collect();
+    listed.is_ok_and(|listed| listed == expected)
 }
 
 /// The index's bytes, with a byte-order mark if the newest month's files have one.

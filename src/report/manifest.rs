@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use serde::de::IgnoredAny;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -13,13 +14,13 @@ use super::decimal::{Money, Share};
 use super::reconcile::{Compared, Differences, Reconciliation};
 use super::tally::Tally;
 use super::totals::MonthTotals;
-use super::{Account, Frame, Inputs, Status, warnings};
+use super::{Account, Disagreements, Frame, Inputs, Source, Status, Verdict, warnings};
 use crate::config::{Prices, TagRule};
 use crate::period::rfc3339;
 use crate::usage::{Flag, Line, Use};
 
 /// Version of the manifest's own shape.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A file of the report, in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,9 +41,12 @@ pub struct Record {
     pub month: String,
     pub status: Status,
     pub revision: u32,
-    /// Why it replaces another.
+    /// Why an operator closed or restated it.
     #[serde(default)]
     pub reason: Option<String>,
+    #[serde(default)]
+    pub accepted_incomplete: Option<String>,
+    pub prices: Option<RecordedPrices>,
     pub fetched_at: Timestamp,
     pub excel_bom: bool,
     pub files: Vec<FileEntry>,
@@ -67,6 +71,39 @@ pub struct RecordedObservations {
     pub only_observed: Vec<IgnoredAny>,
     pub never_observed: Vec<IgnoredAny>,
     pub releases_differ: Vec<IgnoredAny>,
+    /// Absent in manifests of version 1.
+    #[serde(default)]
+    pub only_observed_other: Vec<IgnoredAny>,
+    /// Absent in manifests of version 1.
+    #[serde(default)]
+    pub creations_differ: Vec<IgnoredAny>,
+}
+
+/// The price list that is read back.
+#[derive(Debug, Deserialize)]
+pub struct RecordedPrices {
+    currency: String,
+    vm_hour: BTreeMap<String, Vec<RecordedRate>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RecordedRate {
+    from: Option<String>,
+    price: Decimal,
+}
+
+impl RecordedPrices {
+    /// The price list; a rate whose month cannot be read is from ever, as no other is written.
+    pub fn into_prices(self) -> Prices {
+        let month = |from: String| from.get(..7)?.parse().ok();
+        let rates = |rates: Vec<RecordedRate>| {
+            rates.into_iter().map(|rate| (rate.from.and_then(month), rate.price)).collect()
+        };
+        Prices {
+            currency: self.currency,
+            vm_hour: self.vm_hour.into_iter().map(|(name, of_type)| (name, rates(of_type))).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -79,6 +116,12 @@ struct Manifest<'a> {
     revision: u32,
     supersedes: Option<u32>,
     reason: Option<&'a str>,
+    source: Source,
+    verdict: Verdict,
+    /// Why a response without VMs that polls observed in use was accepted.
+    accepted_incomplete: Option<&'a str>,
+    /// Keys of the configuration that differ from those of the superseded revision.
+    configuration_changes: &'a [String],
     generator: Generator,
     fetched_at: String,
     grouping: GroupingJson<'a>,
@@ -208,12 +251,13 @@ struct ObservationsJson<'a> {
 
 impl Serialize for ObservationsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let never = |line: &&Line<'_>| line.flags.iter().any(|flag| flag == Flag::NeverObserved);
-        let mut all = serializer.serialize_struct("Observations", 3)?;
+        let mut all = serializer.serialize_struct("Observations", 5)?;
         all.serialize_field("only_observed", &self.account.only_observed)?;
+        all.serialize_field("only_observed_other", &self.account.only_observed_other)?;
+        all.serialize_field("creations_differ", &self.account.creations_differ)?;
         all.serialize_field(
             "never_observed",
-            &Rows(|| self.tally.lines.iter().filter(never).map(|line| &*line.vm.id)),
+            &Rows(|| self.tally.lines.iter().filter(never_observed).map(|line| &*line.vm.id)),
         )?;
         let releases = self.account.releases_differ.iter().map(|it| ReleaseRow {
             vm_id: &it.vm_id,
@@ -223,6 +267,24 @@ impl Serialize for ObservationsJson<'_> {
         });
         all.serialize_field("releases_differ", &Rows(|| releases.clone()))?;
         all.end()
+    }
+}
+
+/// Whether no poll observed the line's VM.
+fn never_observed(line: &&Line<'_>) -> bool {
+    line.flags.iter().any(|flag| flag == Flag::NeverObserved)
+}
+
+impl Disagreements {
+    /// The numbers of VMs in the lists of the manifest.
+    fn of(account: &Account, tally: &Tally<'_>) -> Self {
+        Self {
+            only_observed: account.only_observed.len() as u64,
+            only_observed_other: account.only_observed_other.len() as u64,
+            never_observed: tally.lines.iter().filter(never_observed).count() as u64,
+            releases_differ: account.releases_differ.len() as u64,
+            creations_differ: account.creations_differ.len() as u64,
+        }
     }
 }
 
@@ -268,7 +330,15 @@ pub fn write(
         status: frame.revision.status(),
         revision: frame.revision.number(),
         supersedes: inputs.supersedes.map(|it| it.revision),
-        reason: inputs.supersedes.map(|it| it.reason.as_str()),
+        reason: inputs.reason(),
+        source: inputs.terms.source,
+        verdict: Verdict::of(
+            &reconciliation.total(),
+            reconciliation.differences(),
+            inputs.account.map(|account| Disagreements::of(account, tally)),
+        ),
+        accepted_incomplete: inputs.terms.accepted_incomplete.as_deref(),
+        configuration_changes: &inputs.terms.configuration_changes,
         generator: Generator { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
         fetched_at: rfc3339(inputs.fetched_at),
         grouping: GroupingJson { group_by: inputs.group_by, columns: group_columns(inputs.group_by) },

@@ -4,6 +4,7 @@
 //! processes from doing so together; without it (a file system that has none over hosts) the rename
 //! still never replaces a report.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -51,19 +52,32 @@ impl Outcome {
 pub struct Folder {
     path: PathBuf,
     tenant: String,
+    /// Seconds of the open difference of each closed month that has one, for the index.
+    open_differences: BTreeMap<Month, u64>,
 }
 
 impl Folder {
+    /// Opens the tenant's directory as [`Folder::open_with`] does, without open differences.
+    pub fn open(directory: &Path, tenant: &str) -> Result<Self, ReportError> {
+        Self::open_with(directory, tenant, BTreeMap::new())
+    }
+
     /// Opens the tenant's folder, or creates it. What a crash left behind goes, and the index is put
     /// right, unless another process is writing just now.
-    pub fn open(directory: &Path, tenant: &str) -> Result<Self, ReportError> {
+    ///
+    /// `open_differences` are the seconds of each closed month's open difference, for the index.
+    pub fn open_with(
+        directory: &Path,
+        tenant: &str,
+        open_differences: BTreeMap<Month, u64>,
+    ) -> Result<Self, ReportError> {
         let path = directory.join(tenant);
         let mut parts = Path::new(tenant).components();
         if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
             return Err(ReportError::storage(&path, io::ErrorKind::InvalidFilename.into()));
         }
         storage::create_folder(&path)?;
-        let folder = Self { path, tenant: tenant.to_owned() };
+        let folder = Self { path, tenant: tenant.to_owned(), open_differences };
         // Whoever only reads may do so on a read-only file system: nothing here is needed for that.
         if let Ok(Some(_lock)) = folder.try_lock()
             && let Err(error) = folder.tidy()
@@ -76,7 +90,13 @@ impl Folder {
     /// The tenant's folder as it is, for reading: nothing is made or put in order.
     #[must_use]
     pub fn existing(directory: &Path, tenant: &str) -> Self {
-        Self { path: directory.join(tenant), tenant: tenant.to_owned() }
+        let (path, tenant) = (directory.join(tenant), tenant.to_owned());
+        Self { path, tenant, open_differences: BTreeMap::new() }
+    }
+
+    /// Seconds of the open difference of a month; 0 if it has none.
+    pub(super) fn open_difference(&self, month: Month) -> u64 {
+        self.open_differences.get(&month).copied().unwrap_or_default()
     }
 
     /// Where it is.
@@ -234,12 +254,14 @@ impl Folder {
         }
     }
 
-    /// Month and newest revision of every closed month, as their folder relative to this one.
-    fn revisions(&self) -> Result<Vec<String>, ReportError> {
+    /// Of every closed month the directory of its current revision, relative to this one, and the
+    /// seconds of its open difference.
+    fn revisions(&self) -> Result<Vec<(String, u64)>, ReportError> {
         let mut revisions = Vec::new();
         for month in self.months()? {
             if let Some(revision) = self.newest_revision(month)? {
-                revisions.push(format!("{month}/{}", revision.folder()));
+                let directory = format!("{month}/{}", revision.folder());
+                revisions.push((directory, self.open_difference(month)));
             }
         }
         Ok(revisions)

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::files::{CHECKSUMS, MANIFEST, PROVIDER_REPORT};
-use super::manifest::{FileEntry, Record, SCHEMA_VERSION};
+use super::manifest::{FileEntry, Record, RecordedPrices, SCHEMA_VERSION};
 use super::storage::{self, Hashed, NewFolder};
 use super::{Compared, Coverage, Differences, Frame, MonthTotals, ReportError, Revision, Status};
 use crate::api;
+use crate::config::Prices;
 use crate::period::Month;
 use crate::snapshot::ClosedMonth;
 use crate::usage::{self, NoWitness};
@@ -24,8 +25,12 @@ pub struct Published {
     pub revision: u32,
     /// Whether it is the last word.
     pub status: Status,
-    /// Why it replaces an earlier revision, if it does.
+    /// Why an operator closed or restated it, if one did.
     pub reason: Option<String>,
+    /// Why a response without VMs that polls observed in use was accepted.
+    pub accepted_incomplete: Option<String>,
+    /// The price list that it applies.
+    pub prices: Option<Prices>,
     /// The folder that holds it.
     pub dir: PathBuf,
     /// When the provider answered.
@@ -58,8 +63,12 @@ pub struct Disagreements {
     pub only_observed: u64,
     /// Listed by the provider, never seen by our polls.
     pub never_observed: u64,
+    /// Observed by polls, but never in use by two of them, and not listed by the provider.
+    pub only_observed_other: u64,
     /// Released at other times.
     pub releases_differ: u64,
+    /// Created later than polls first observed them.
+    pub creations_differ: u64,
 }
 
 impl Published {
@@ -71,7 +80,7 @@ impl Published {
             storage::read_file(&dir.join(&manifest)).map_err(|error| format!("{manifest}: {error}"))?;
         let record: Record =
             serde_json::from_slice(&bytes).map_err(|error| format!("{manifest}: {error}"))?;
-        let ours = record.schema_version == SCHEMA_VERSION
+        let ours = (1..=SCHEMA_VERSION).contains(&record.schema_version)
             && record.tenant == tenant
             && record.month == month.to_string()
             && record.revision == revision.number()
@@ -91,6 +100,8 @@ impl Published {
             revision: record.revision,
             status: record.status,
             reason: record.reason,
+            accepted_incomplete: record.accepted_incomplete,
+            prices: record.prices.map(RecordedPrices::into_prices),
             dir: dir.to_owned(),
             fetched_at: record.fetched_at,
             files: files.collect(),
@@ -100,13 +111,28 @@ impl Published {
             disagreements: record.reconciliation.observations.map(|lists| Disagreements {
                 only_observed: lists.only_observed.len() as u64,
                 never_observed: lists.never_observed.len() as u64,
+                only_observed_other: lists.only_observed_other.len() as u64,
                 releases_differ: lists.releases_differ.len() as u64,
+                creations_differ: lists.creations_differ.len() as u64,
             }),
             warnings: record.warnings,
             excel_bom: record.excel_bom,
             digest: storage::sha256(&digest),
             entries: record.files,
         })
+    }
+
+    /// The file whose name has this end.
+    pub(super) fn file(&self, end: &str) -> Result<&Path, ReportError> {
+        let is_it = |path: &&PathBuf| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.ends_with(&format!("_{end}")))
+        };
+        let found = self.files.iter().find(is_it);
+        found
+            .map(PathBuf::as_path)
+            .ok_or_else(|| ReportError::damaged(&self.dir, &format!("it has no {end}")))
     }
 
     /// Reads every file and compares it with the list of checksums.

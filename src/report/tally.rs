@@ -9,22 +9,11 @@ use super::decimal::Hundredths;
 use super::{Inputs, ReportError};
 use crate::config::Prices;
 use crate::period::Month;
-use crate::snapshot::{InstanceType, ReportCloud, Text};
+use crate::snapshot::{ReportCloud, Text, VmSize};
 use crate::usage::{self, Flag, Flags, Group, Grouping, Line, Totals, add_cost};
 
 /// More hours than any month can hold. Up to here every sum of hours × price is exact.
 const MOST_HOURS: u128 = 1_000_000_000_000;
-
-/// Class of the devices that count as GPUs.
-const GPU: &str = "gpu";
-
-/// What a VM of a type has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    pub vcpus: u64,
-    pub memory_mib: u64,
-    pub gpus: u64,
-}
 
 /// Size × time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,22 +23,12 @@ pub struct SizeHours {
     pub gpu: Hundredths,
 }
 
-impl Size {
-    fn of(instance_type: &InstanceType) -> Self {
-        let gpus = instance_type.pci_devices.iter().filter(|(class, _)| &**class == GPU).count();
-        Self {
-            vcpus: instance_type.vcpus,
-            memory_mib: instance_type.memory_mib,
-            gpus: u64::try_from(gpus).unwrap_or(u64::MAX),
-        }
-    }
-
-    pub fn hours(self, seconds: u64) -> SizeHours {
-        SizeHours {
-            vcpu: Hundredths::unit_hours(self.vcpus, seconds),
-            memory_gib: Hundredths::gib_hours(self.memory_mib, seconds),
-            gpu: Hundredths::unit_hours(self.gpus, seconds),
-        }
+/// A size times `seconds`.
+pub fn size_hours(size: VmSize, seconds: u64) -> SizeHours {
+    SizeHours {
+        vcpu: Hundredths::unit_hours(size.vcpus, seconds),
+        memory_gib: Hundredths::gib_hours(size.memory_mib, seconds),
+        gpu: Hundredths::unit_hours(size.gpus, seconds),
     }
 }
 
@@ -122,7 +101,9 @@ pub struct Tally<'a> {
     /// The provider's rows by cloud id.
     pub provider_clouds: BTreeMap<&'a str, &'a ReportCloud>,
     names: HashMap<&'a str, CloudNames<'a>, RandomState>,
-    sizes: HashMap<&'a str, Size, RandomState>,
+    sizes: HashMap<&'a str, VmSize, RandomState>,
+    /// By VM id; these take precedence over the sizes of types.
+    vm_sizes: &'a BTreeMap<Text, VmSize>,
     prices: Option<&'a Prices>,
     month: Month,
 }
@@ -155,7 +136,8 @@ impl<'a> Tally<'a> {
             clouds: names.keys().map(|id| (*id, Sums::default())).collect(),
             provider_clouds,
             names,
-            sizes: inputs.instance_types.iter().map(|it| (&*it.name, Size::of(it))).collect(),
+            sizes: inputs.instance_types.iter().map(|it| (&*it.name, it.size())).collect(),
+            vm_sizes: inputs.vm_sizes,
             prices: inputs.prices,
             month: inputs.month,
         };
@@ -194,15 +176,16 @@ impl<'a> Tally<'a> {
             at_start: line.at_start.into(),
             sum_of_ceils: seconds.div_ceil(3600),
             sized: size.is_some().into(),
-            hours: size.map(|size| size.hours(seconds)).unwrap_or_default(),
+            hours: size.map(|size| size_hours(size, seconds)).unwrap_or_default(),
             cost,
             unpriced_hours: if cost.is_none() { line.vm.vm_hours } else { 0 },
         }
     }
 
-    /// The size of the line's VM, if the catalogue has its type.
-    pub fn size(&self, line: &Line<'_>) -> Option<Size> {
-        self.sizes.get(&*line.vm.instance_type).copied()
+    /// The size of the line's VM: its own, else that of its type; `None` if neither is known.
+    pub fn size(&self, line: &Line<'_>) -> Option<VmSize> {
+        let own = self.vm_sizes.get(&line.vm.id).copied();
+        own.or_else(|| self.sizes.get(&*line.vm.instance_type).copied())
     }
 
     /// The price of an hour of the line's VM.

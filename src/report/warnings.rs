@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Inputs;
 use super::reconcile::{Reconciliation, Rounding};
 use super::tally::Tally;
+use super::{Account, Inputs};
 use crate::period::rfc3339;
+use crate::snapshot::Text;
 use crate::usage::Flag;
 
 /// Most names that one sentence spells out.
@@ -107,7 +108,47 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
             short.vms_created, short.vms_released
         )
     });
+    if let Some(account) = inputs.account {
+        observed(account, inputs, &mut warnings);
+    }
+    warnings.extend(inputs.terms.notes.iter().cloned());
     warnings
+}
+
+/// Where polls and the provider disagree.
+fn observed(account: &Account, inputs: &Inputs<'_>, warnings: &mut Vec<String>) {
+    let ids = |of: &[Text]| names(&of.iter().map(|id| &**id).collect());
+    if !account.only_observed.is_empty() {
+        let accepted = inputs.terms.accepted_incomplete.as_deref();
+        let accepted = accepted.map(|reason| format!(" Accepted: {reason}.")).unwrap_or_default();
+        warnings.push(format!(
+            "Incomplete: the response lacks {} VMs that polls observed running or stopped in the month ({}).{accepted}",
+            account.only_observed.len(),
+            ids(&account.only_observed)
+        ));
+    }
+    if !account.only_observed_other.is_empty() {
+        warnings.push(format!(
+            "The response lacks {} VMs that polls observed, but not in use by two polls ({}).",
+            account.only_observed_other.len(),
+            ids(&account.only_observed_other)
+        ));
+    }
+    if !account.releases_differ.is_empty() {
+        let differ: BTreeSet<&str> = account.releases_differ.iter().map(|it| &*it.vm_id).collect();
+        warnings.push(format!(
+            "releases_differ on {} VMs: polls contradict the time at which the provider ends them ({}).",
+            differ.len(),
+            names(&differ)
+        ));
+    }
+    if !account.creations_differ.is_empty() {
+        warnings.push(format!(
+            "Polls observed {} VMs before the provider says that they were created ({}).",
+            account.creations_differ.len(),
+            ids(&account.creations_differ)
+        ));
+    }
 }
 
 fn names(of: &BTreeSet<&str>) -> String {

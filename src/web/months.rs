@@ -37,8 +37,10 @@ pub struct Row {
     /// What our own polls say.
     pub observations: String,
     pub warnings: Vec<String>,
-    /// Seconds that the provider reports differently now; none where nobody compared.
+    /// The largest difference from the provider's current report, in seconds; none before a comparison.
     pub changed_seconds: Option<u64>,
+    /// Whether two readings confirmed that difference, and it is neither restated nor waived.
+    pub open_difference: bool,
     pub files: Vec<FileRow>,
 }
 
@@ -73,9 +75,10 @@ impl Row {
             rounding: published.total.provider.map(|it| it.rounding),
             verdict: published.verdict(),
             reconciliation: published.verdict_in_words(),
-            observations: published.witness_in_words(),
+            observations: published.observations_in_words(),
             warnings: published.warnings.clone(),
             changed_seconds: None,
+            open_difference: false,
             files: files.collect(),
         }
     }
@@ -117,7 +120,7 @@ impl Row {
     fn verdict(&self) -> String {
         let (class, sign) = match self.verdict {
             Verdict::Agrees | Verdict::Rounding => ("good", "✓"),
-            Verdict::Unexplained => ("bad", "✗"),
+            Verdict::Differs | Verdict::Incomplete => ("bad", "✗"),
             Verdict::NoTotal => ("warn", "?"),
         };
         let mut out = format!(
@@ -129,7 +132,8 @@ impl Row {
             let hours = thousands(seconds.div_ceil(3600));
             let _ = write!(
                 out,
-                "<br><span class=\"bad small\">✗ The provider reports it differently now, by {hours} h.</span>"
+                "<br><span class=\"bad small\">✗ The provider's current report differs by {hours} h{}.</span>",
+                if self.open_difference { "" } else { " (one reading, not confirmed yet)" }
             );
         }
         if !self.warnings.is_empty() {

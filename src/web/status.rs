@@ -122,18 +122,22 @@ fn tenant(name: &str, state: &TenantState, now: Timestamp, reports: bool) -> Ten
     let known = snapshot.capacity.as_ref().map(|section| &*section.data);
     let outlook = state.outlook.as_deref();
     let none = BTreeMap::new();
-    let changed = outlook.map_or(&none, |it| &it.changed);
+    let comparisons = outlook.map_or(&none, |it| &it.comparisons);
     let closed = |listing: &crate::report::Listing| {
         let closed = listing.reports.iter().filter(|it| it.published.revision > 0);
-        let rows = closed.map(|it| months::Row {
-            changed_seconds: changed.get(&it.published.month).copied().filter(|_| it.current),
-            ..months::Row::of(name, it, reports)
+        let rows = closed.map(|it| {
+            let comparison = comparisons.get(&it.published.month).filter(|_| it.current);
+            months::Row {
+                changed_seconds: comparison.map(|comparison| comparison.seconds.max()),
+                open_difference: comparison.is_some_and(|comparison| comparison.open),
+                ..months::Row::of(name, it, reports)
+            }
         });
         rows.collect()
     };
     let due = |outlook: &Outlook| {
         let due = outlook.due.iter();
-        due.map(|(month, error)| Due { month: month.to_string(), error: error.clone() }).collect()
+        due.map(|(month, due)| Due { month: month.to_string(), error: due.error.clone() }).collect()
     };
     Tenant {
         tenant: name.to_owned(),

@@ -13,7 +13,7 @@ use flexvm_exporter::simulator::{Fault, Operation};
 use flexvm_exporter::snapshot::InventoryData;
 use jiff::Timestamp;
 
-use crate::support::{Hand, Stage, TENANT, closer, month};
+use crate::support::{Hand, Stage, TENANT, closer, forced, month, terms};
 
 #[tokio::test]
 async fn a_month_is_closed_once_it_has_settled() {
@@ -166,7 +166,7 @@ async fn a_clock_that_steps_closes_nothing_twice_and_nothing_early() {
     stage.hand.set("2026-11-01T12:00:00Z");
     worker.wake(true).await;
     assert_eq!(stage.files(), files);
-    let Outcome::Already(published) = stage.closer().close(month("2026-10")).await.unwrap() else {
+    let Outcome::Already(published) = stage.closer().close(month("2026-10"), &terms()).await.unwrap() else {
         panic!("closed twice")
     };
     assert_eq!(published.revision, 1);
@@ -177,8 +177,10 @@ async fn closed_months_are_verified_at_start_and_daily() {
     let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 1).await;
     let mut worker = stage.worker();
     worker.wake(true).await;
-    let failures =
-        || stage.metric("flexvm_exporter_report_failures_total{reason=\"exists\",tenant=\"k12345\"}");
+    let of = |family: &str| {
+        stage.metric(&format!("flexvm_exporter_report_{family}_total{{reason=\"exists\",tenant=\"k12345\"}}"))
+    };
+    let failures = || of("verification_failures");
     assert_eq!(failures(), Some(0.0));
     let by_vm = stage.files().into_keys().find(|path| path.to_string_lossy().ends_with("by-vm.csv")).unwrap();
     let whole = fs::read(&by_vm).unwrap();
@@ -190,6 +192,7 @@ async fn closed_months_are_verified_at_start_and_daily() {
     worker.wake(false).await;
     let daily = failures();
     assert!(daily > Some(0.0), "{daily:?}");
+    assert_eq!(of("failures"), Some(0.0), "nothing failed to close");
     let shown = stage.store.view().tenants[TENANT].reports.clone().unwrap();
     assert!(
         matches!(&shown.problems[..], [problem] if problem.contains("by-vm.csv")),
@@ -216,7 +219,7 @@ async fn closed_months_are_verified_at_start_and_daily() {
 #[tokio::test]
 async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
     let stage = Stage::new("2026-11-05T00:00:00Z").await;
-    stage.closer().close(month("2026-10")).await.unwrap();
+    stage.closer().close(month("2026-10"), &terms()).await.unwrap();
     let ledger = Ledger::open(&stage.reports().join("../other.db")).unwrap();
     let closer = closer((*stage.config).clone(), ledger.clone(), stage.hand.clock());
     let files = stage.files();
@@ -231,7 +234,7 @@ async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
     assert!(row.published && row.inputs.is_none());
     assert_eq!(stage.files(), files);
     // What a newer one replaced is verified from the first look on, too.
-    stage.closer().restate(month("2026-10"), "a test").await.unwrap();
+    stage.closer().restate(month("2026-10"), &forced("a test")).await.unwrap();
     let ledger = Ledger::open(&stage.reports().join("../third.db")).unwrap();
     let closer = self::closer((*stage.config).clone(), ledger, stage.hand.clock());
     fs::write(by_vm, "altered").unwrap();
@@ -242,8 +245,9 @@ async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
 #[tokio::test]
 async fn revisions_that_were_replaced_are_verified_too() {
     let stage = Stage::new("2026-11-05T00:00:00Z").await;
-    stage.closer().close(month("2026-10")).await.unwrap();
-    let Outcome::Written(second) = stage.closer().restate(month("2026-10"), "a test").await.unwrap() else {
+    stage.closer().close(month("2026-10"), &terms()).await.unwrap();
+    let Outcome::Written(second) = stage.closer().restate(month("2026-10"), &forced("a test")).await.unwrap()
+    else {
         panic!("not written")
     };
     assert_eq!(second.revision, 2);
@@ -309,14 +313,16 @@ async fn a_month_that_has_not_ended_by_the_apis_clock_is_not_closed() {
     let stage = Stage::new("2026-10-31T23:59:00Z").await;
     let ahead = Hand::at("2026-11-01T12:00:00Z").clock();
     let closer = closer((*stage.config).clone(), stage.ledger.clone(), ahead);
-    let error = closer.close(month("2026-10")).await.unwrap_err();
+    let error = closer.close(month("2026-10"), &terms()).await.unwrap_err();
     assert_eq!(error.reason().as_str(), "period");
     let text = error.to_string();
-    assert!(text.contains("the API's clock shows 2026-10-31T23:59:0") && text.contains("ahead"), "{text}");
+    assert!(text.contains("was generated at 2026-10-31T23:59:0") && text.contains("ahead"), "{text}");
     assert!(stage.files().is_empty(), "{:?}", stage.files().keys());
     assert_eq!(stage.ledger.revision(TENANT, month("2026-10")).unwrap(), None);
-    stage.hand.set("2026-11-01T00:00:00Z");
-    assert!(matches!(closer.close(month("2026-10")).await.unwrap(), Outcome::Written(_)));
+    stage.hand.set("2026-11-01T00:29:59Z");
+    assert_eq!(closer.close(month("2026-10"), &terms()).await.unwrap_err().reason().as_str(), "period");
+    stage.hand.set("2026-11-01T00:30:00Z");
+    assert!(matches!(closer.close(month("2026-10"), &terms()).await.unwrap(), Outcome::Written(_)));
 }
 
 thread_local! {
@@ -405,7 +411,7 @@ async fn pages_are_told_what_is_due_why_and_what_was_closed() {
     let outlook = shown().outlook.unwrap();
     assert_eq!(outlook.due.keys().copied().collect::<Vec<_>>(), [month("2026-09"), month("2026-10")]);
     for why in outlook.due.values() {
-        assert!(why.as_ref().unwrap().contains("not today"), "{why:?}");
+        assert!(why.error.as_ref().unwrap().contains("not today"), "{why:?}");
     }
     assert_eq!(outlook.next, (month("2026-11"), "2026-12-01T00:30:00Z".parse().unwrap()));
     stage.simulator.faults().clear();
@@ -422,7 +428,7 @@ async fn pages_are_told_what_is_due_why_and_what_was_closed() {
     let row = |month: &str, revision, current, files| (month.to_owned(), revision, current, files);
     assert_eq!(listed(), [row("2026-10", 1, true, 7), row("2026-09", 1, true, 7)]);
     // What another process restates is seen without the schedule.
-    stage.closer().restate(month("2026-10"), "a test").await.unwrap();
+    stage.closer().restate(month("2026-10"), &forced("a test")).await.unwrap();
     worker.wake(false).await;
     assert_eq!(
         listed(),

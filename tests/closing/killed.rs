@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::once::{MONTH, TIME, close_command, reports};
-use crate::support::{Stage, TENANT, closer, configuration, month};
+use crate::support::{Stage, TENANT, closer, configuration, month, terms};
 
 /// Kills of a program that closes a month.
 const KILLS: u32 = 200;
@@ -157,7 +157,7 @@ async fn a_daemon_killed_across_a_months_end_closes_it_once() {
     let ledger = Ledger::open(&path).unwrap();
     let closer = closer(config, ledger.clone(), clock);
     // Whatever was begun is brought to its end, from what the ledger keeps.
-    let outcome = closer.close(month("2026-10")).await.unwrap();
+    let outcome = closer.close(month("2026-10"), &terms()).await.unwrap();
     let published = outcome.published();
     assert_eq!(published.revision, 1);
     published.verify().unwrap();
@@ -168,7 +168,7 @@ async fn a_daemon_killed_across_a_months_end_closes_it_once() {
     assert!(revisions.is_empty());
     // An uninterrupted run on what was recorded gives the very same bytes.
     fs::remove_dir_all(folder.path().join("reports").join(TENANT).join("2026-10")).unwrap();
-    closer.close(month("2026-10")).await.unwrap();
+    closer.close(month("2026-10"), &terms()).await.unwrap();
     assert_eq!(reports(folder.path()), before);
     // Polls went on through it all, and what they recorded is sound.
     let observed = ledger.observations(TENANT, month("2026-10").period(), Timestamp::MAX).unwrap();

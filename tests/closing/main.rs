@@ -10,3 +10,4 @@ mod power;
 mod program;
 mod restate;
 mod support;
+mod upgrade;

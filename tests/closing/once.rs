@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::report::Outcome;
 
-use crate::support::{Hand, Stage, TENANT, closer, configuration, files, month};
+use crate::support::{Hand, Stage, TENANT, closer, configuration, files, forced, month, terms};
 
 pub const TIME: &str = "2026-11-05T10:00:00Z";
 pub const MONTH: &str = "2026-10";
@@ -24,9 +24,9 @@ async fn child() {
     let config = configuration(&url, &folder);
     let ledger = Ledger::open(&config.ledger.path).unwrap();
     let closer = closer(config, ledger, Hand::at(TIME).clock());
-    closer.close(month(MONTH)).await.unwrap();
+    closer.close(month(MONTH), &terms()).await.unwrap();
     if std::env::var("CHILD_RESTATES").is_ok() {
-        closer.restate(month(MONTH), "a reason").await.unwrap();
+        closer.restate(month(MONTH), &forced("a reason")).await.unwrap();
     }
 }
 
@@ -116,11 +116,13 @@ async fn dying_while_a_month_is_restated_leaves_both_revisions() {
 async fn lost_files_are_made_again_and_strange_ones_are_not_touched() {
     let stage = Stage::new(TIME).await;
     let closer = stage.closer();
-    let Outcome::Written(published) = closer.close(month(MONTH)).await.unwrap() else { panic!("there") };
+    let Outcome::Written(published) = closer.close(month(MONTH), &terms()).await.unwrap() else {
+        panic!("there")
+    };
     let files = stage.files();
     fs::remove_dir_all(&published.dir).unwrap();
     let before = stage.simulator.requests();
-    assert!(matches!(closer.close(month(MONTH)).await.unwrap(), Outcome::Already(_)));
+    assert!(matches!(closer.close(month(MONTH), &terms()).await.unwrap(), Outcome::Already(_)));
     assert_eq!((stage.files(), stage.simulator.requests()), (files.clone(), before));
 
     // Other bytes where the recorded ones should be: an alarm, and nothing is overwritten.
@@ -128,7 +130,7 @@ async fn lost_files_are_made_again_and_strange_ones_are_not_touched() {
     let mut changed = fs::read(sums).unwrap();
     changed[0] ^= 1;
     fs::write(sums, &changed).unwrap();
-    let error = closer.close(month(MONTH)).await.unwrap_err();
+    let error = closer.close(month(MONTH), &terms()).await.unwrap_err();
     assert_eq!(error.reason().as_str(), "exists");
     assert!(error.to_string().contains("not what the ledger recorded"), "{error}");
     assert_eq!(fs::read(sums).unwrap(), changed);
@@ -138,14 +140,14 @@ async fn lost_files_are_made_again_and_strange_ones_are_not_touched() {
 async fn every_file_of_a_closed_month_is_verified() {
     let stage = Stage::new(TIME).await;
     let closer = stage.closer();
-    closer.close(month(MONTH)).await.unwrap();
+    closer.close(month(MONTH), &terms()).await.unwrap();
     let files = stage.files();
     let of_the_month: Vec<_> = files.keys().filter(|path| path.to_string_lossy().contains("/r01/")).collect();
     assert_eq!(of_the_month.len(), 7);
     for file in &of_the_month {
         // Lost, it is made again; the others stay what they are.
         fs::remove_file(file).unwrap();
-        assert!(matches!(closer.close(month(MONTH)).await.unwrap(), Outcome::Already(_)));
+        assert!(matches!(closer.close(month(MONTH), &terms()).await.unwrap(), Outcome::Already(_)));
         assert_eq!(stage.files(), files, "{}", file.display());
         // Altered or emptied, it stays, another that is lost stays lost, and its name is said.
         let name = file.file_name().unwrap().to_str().unwrap();
@@ -153,7 +155,7 @@ async fn every_file_of_a_closed_month_is_verified() {
         for bytes in [[&files[*file][..], b"x"].concat(), Vec::new()] {
             fs::write(file, &bytes).unwrap();
             fs::remove_file(other).unwrap();
-            let error = closer.close(month(MONTH)).await.unwrap_err();
+            let error = closer.close(month(MONTH), &terms()).await.unwrap_err();
             assert_eq!(error.reason().as_str(), "exists", "{name}: {error}");
             let said = name.split("r01_").last().unwrap();
             assert!(error.to_string().contains(said), "{said}: {error}");
@@ -162,25 +164,25 @@ async fn every_file_of_a_closed_month_is_verified() {
             fs::write(other, &files[*other]).unwrap();
         }
     }
-    assert!(matches!(closer.close(month(MONTH)).await.unwrap(), Outcome::Already(_)));
+    assert!(matches!(closer.close(month(MONTH), &terms()).await.unwrap(), Outcome::Already(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_older_than_the_ledger_are_taken_in() {
     let stage = Stage::new(TIME).await;
-    stage.closer().close(month(MONTH)).await.unwrap();
+    stage.closer().close(month(MONTH), &terms()).await.unwrap();
     let files = stage.files();
     let mut other = Stage::new(TIME).await;
     let directory = stage.config.report.directory.clone();
     other.configured(|config| config.report.directory = directory);
-    assert!(matches!(other.closer().close(month(MONTH)).await.unwrap(), Outcome::Already(_)));
+    assert!(matches!(other.closer().close(month(MONTH), &terms()).await.unwrap(), Outcome::Already(_)));
     assert_eq!(stage.files(), files);
     let row = other.ledger.revision(TENANT, month(MONTH)).unwrap().unwrap();
     assert!(row.published && row.inputs.is_none());
     // Its files gone, there is nothing to make them from: that is said, and no other report made.
     let (dir, _) = files.iter().find(|(path, _)| path.to_string_lossy().contains("r01")).unwrap();
     fs::remove_dir_all(dir.parent().unwrap()).unwrap();
-    let error = other.closer().close(month(MONTH)).await.unwrap_err();
+    let error = other.closer().close(month(MONTH), &terms()).await.unwrap_err();
     assert!(error.to_string().contains("does not have what it was made from"), "{error}");
 }
 
@@ -192,7 +194,7 @@ async fn two_processes_close_a_month_once() {
         let mut other = Stage::new(TIME).await;
         let directory = stage.config.report.directory.clone();
         other.configured(|config| config.report.directory = directory);
-        other.closer().close(month(MONTH)).await.unwrap()
+        other.closer().close(month(MONTH), &terms()).await.unwrap()
     }))
     .await;
     let written = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Written(_))).count();

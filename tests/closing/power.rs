@@ -29,7 +29,7 @@ use self::disk::{Disk, Loss};
 use self::trace::Event;
 use crate::once::{MONTH, TIME, reports};
 use crate::program;
-use crate::support::{Hand, Stage, TENANT, closer, configuration, month};
+use crate::support::{Hand, Stage, TENANT, closer, configuration, forced, month, terms};
 
 /// Whose polls are recorded: another than the one whose month is closed, so that what a report says
 /// does not depend on how many there were.
@@ -62,6 +62,7 @@ fn seen(index: usize) -> InventoryData {
         cloud_id: text("0198c0de-0000-7000-8000-cccccccccccc"),
         name: text("vm"),
         instance_type: text("vm.4c.8g"),
+        size: None,
         image: text("debian"),
         status: statuses[(vm + index / (1 + vm % 2)) % statuses.len()].clone(),
         node_id: None,
@@ -97,11 +98,11 @@ async fn run(url: &str, folder: &Path, mut say: impl FnMut(&str)) {
                 ledger = Ledger::open(&path).unwrap();
             }
             CLOSED_AFTER => {
-                closer().close(month(MONTH)).await.unwrap();
+                closer().close(month(MONTH), &terms()).await.unwrap();
                 say("revision");
             }
             RESTATED_AFTER => {
-                closer().restate(month(MONTH), "a reason").await.unwrap();
+                closer().restate(month(MONTH), &forced("a reason")).await.unwrap();
                 say("revision");
             }
             _ => {}
@@ -237,7 +238,7 @@ async fn judge_revisions(
     let closer = closer(configuration(&expected.url, folder), ledger.clone(), Hand::at(TIME).clock());
     let due = closer.due(Hand::at(TIME).now()).await;
     due.map_err(|error| other("what is due")(error.to_string()))?;
-    let outcome = closer.close(month(MONTH)).await;
+    let outcome = closer.close(month(MONTH), &terms()).await;
     // Files that are not what was recorded are told of here.
     let outcome = outcome.map_err(|error| Wrong::Missing(format!("closing: {error}")))?;
     let (Outcome::Already(there) | Outcome::Written(there)) = outcome;

@@ -6,9 +6,11 @@ use flexvm_exporter::config::Restate;
 use flexvm_exporter::report::Outcome;
 use flexvm_exporter::simulator::{Fault, Operation, Simulator};
 
-use crate::support::{Stage, month};
+use crate::support::{Stage, forced, month, terms};
 
-const CHANGED: &str = "flexvm_exporter_report_changed_seconds{month=\"2026-10\",tenant=\"k12345\"}";
+const CHANGED: &str =
+    "flexvm_exporter_report_changed_seconds{month=\"2026-10\",scope=\"vms\",tenant=\"k12345\"}";
+const OPEN: &str = "flexvm_exporter_report_open_differences{tenant=\"k12345\"}";
 
 /// The provider takes the first VM's tags away and books two hours more on the second.
 fn correction() -> Fault {
@@ -67,37 +69,56 @@ async fn a_change_is_flagged_and_changes_nothing() {
     stage.hand.set("2026-11-03T01:00:02Z");
     worker.wake(false).await;
     assert!(stage.metric(CHANGED) >= Some(7200.0), "{:?}", stage.metric(CHANGED));
-    assert_eq!(stage.files(), files);
+    assert_eq!(stage.metric(OPEN), Some(0.0), "one reading opens nothing");
+    stage.hand.set("2026-11-03T07:00:01Z");
+    worker.wake(false).await;
+    assert_eq!(stage.metric(OPEN), Some(0.0), "less than 6 h apart");
+    stage.hand.set("2026-11-03T07:00:02Z");
+    worker.wake(false).await;
+    assert_eq!(stage.metric(OPEN), Some(1.0));
+    // Only the index shows it; the month's own files never change.
+    let closed = |mut files: std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
+        files.retain(|path, _| !path.ends_with("index.csv"));
+        files
+    };
+    assert_eq!(closed(stage.files()), closed(files));
+    // Another process knows of it.
+    worker = stage.worker();
+    worker.wake(false).await;
+    assert_eq!(stage.metric(OPEN), Some(1.0));
     // A failed comparison keeps what was found.
     stage.simulator.faults().add(Fault::status(500));
-    stage.hand.set("2026-11-04T01:00:03Z");
+    stage.hand.set("2026-11-04T07:00:03Z");
     worker.wake(false).await;
     assert!(stage.metric(CHANGED) >= Some(7200.0));
+    let failures = "flexvm_exporter_report_comparison_failures_total{reason=\"server\",tenant=\"k12345\"}";
+    assert_eq!(stage.metric(failures), Some(1.0));
+    let to_close = "flexvm_exporter_report_failures_total{reason=\"server\",tenant=\"k12345\"}";
+    assert_eq!(stage.metric(to_close), Some(0.0), "nothing failed to close");
+    // A later comparison that finds none closes the difference.
     stage.simulator.faults().clear();
-    stage.hand.set("2026-11-04T02:00:04Z");
+    worker = stage.worker();
     worker.wake(false).await;
-    assert_eq!(stage.metric(CHANGED), Some(0.0));
-    // Past the watch, the series goes.
-    stage.hand.set("2026-12-06T01:00:01Z");
-    worker.wake(false).await;
-    assert_eq!(stage.metric(CHANGED), None);
+    assert_eq!((stage.metric(CHANGED), stage.metric(OPEN)), (Some(0.0), Some(0.0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restating_writes_the_next_revision_with_what_changed() {
     let stage = Stage::new("2026-11-05T10:00:00Z").await;
     let closer = stage.closer();
-    let error = closer.restate(month("2026-10"), "too early").await.unwrap_err();
+    let error = closer.restate(month("2026-10"), &forced("too early")).await.unwrap_err();
     assert!(error.to_string().contains("not closed"), "{error}");
-    let first = closer.close(month("2026-10")).await.unwrap();
+    let first = closer.close(month("2026-10"), &terms()).await.unwrap();
     let before = stage.files();
     stage.simulator.faults().add(correction());
-    let dry = closer.dry_restatement(month("2026-10")).await.unwrap();
+    let dry = closer.dry_restatement(month("2026-10"), &forced("a look")).await.unwrap();
     assert_eq!(dry.changed.vms.len(), 2);
     assert_eq!(dry.after.totals.vm_hours, dry.before.totals.vm_hours + 2);
     assert_eq!(stage.files(), before, "a dry run writes nothing");
 
-    let Outcome::Written(second) = closer.restate(month("2026-10"), "two hours, a tag").await.unwrap() else {
+    let Outcome::Written(second) =
+        closer.restate(month("2026-10"), &forced("two hours, a tag")).await.unwrap()
+    else {
         panic!("not written")
     };
     assert_eq!(second.revision, 2);
@@ -124,7 +145,7 @@ async fn restating_writes_the_next_revision_with_what_changed() {
     assert!(index.contains("2026-10/r02/") && !index.contains("2026-10/r01"), "{index}");
     second.verify().unwrap();
     assert!(
-        matches!(closer.close(month("2026-10")).await.unwrap(), Outcome::Already(it) if it.revision == 2)
+        matches!(closer.close(month("2026-10"), &terms()).await.unwrap(), Outcome::Already(it) if it.revision == 2)
     );
 }
 
@@ -144,6 +165,10 @@ async fn restate_auto_follows_the_provider_and_nothing_else() {
         config.tenants = vec![tenant.into()];
     });
     stage.hand.set("2026-11-02T01:00:01Z");
+    stage.worker().wake(false).await;
+    let current = stage.closer().closed(month("2026-10")).await.unwrap().unwrap();
+    assert_eq!(current.revision, 1, "one reading restates nothing");
+    stage.hand.set("2026-11-02T07:00:01Z");
     stage.worker().wake(false).await;
     let published = stage.closer().closed(month("2026-10")).await.unwrap().unwrap();
     assert_eq!(published.revision, 2);

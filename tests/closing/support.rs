@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use flexvm_exporter::api::{Client, NoObserver};
 use flexvm_exporter::clock::Clock;
-use flexvm_exporter::close::Closer;
+use flexvm_exporter::close::worker::TenantWorker;
+use flexvm_exporter::close::worker::scheduler::Timetable;
+use flexvm_exporter::close::{CloseOptions, Closer};
 use flexvm_exporter::config::{
     Api, Config, Ledger as LedgerConfig, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web,
 };
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::period::Month;
-use flexvm_exporter::schedule::Worker;
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::simulator::{Options, Simulator};
 use flexvm_exporter::store::Store;
@@ -78,6 +79,29 @@ pub fn closer(config: Config, ledger: Ledger, clock: Clock) -> Closer {
     Closer::new(tenant, client, ledger, clock, Arc::new(config))
 }
 
+/// The terms on which the daemon closes a month.
+pub fn terms() -> CloseOptions {
+    CloseOptions::default()
+}
+
+/// The terms of a restatement that is written although nothing may differ.
+pub fn forced(reason: &str) -> CloseOptions {
+    CloseOptions { reason: Some(reason.to_owned()), force: true, ..CloseOptions::default() }
+}
+
+/// The scheduler and the worker of the one tenant, woken by hand.
+pub struct Worker {
+    timetable: Timetable,
+    tenant: TenantWorker,
+}
+
+impl Worker {
+    pub async fn wake(&mut self, cron: bool) {
+        let scheduled = self.timetable.wake(cron);
+        self.tenant.wake(scheduled).await;
+    }
+}
+
 /// Everything that closing a month needs, at a time of the test's choice.
 pub struct Stage {
     /// Lasts as long as the stage.
@@ -126,7 +150,10 @@ impl Stage {
 
     pub fn worker(&self) -> Worker {
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-        Worker::new(vec![self.closer()], &self.config.report, self.hand.clock(), store, metrics)
+        let report = &self.config.report;
+        let timetable = Timetable::new(report.schedule.clone(), self.hand.clock(), Arc::clone(&self.metrics));
+        let tenant = TenantWorker::new(self.closer(), report, self.hand.clock(), store, metrics);
+        Worker { timetable, tenant }
     }
 
     pub fn reports(&self) -> PathBuf {

@@ -15,11 +15,12 @@ use std::time::Duration;
 use flexvm_exporter::api::Client;
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::close::Closer;
+use flexvm_exporter::close::worker::TenantWorker;
+use flexvm_exporter::close::worker::scheduler::Timetable;
 use flexvm_exporter::config::load::simulated_tenant;
 use flexvm_exporter::config::{Config, Ledger as LedgerConfig, Metrics, Poll, Prices, Report, Web};
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::poll::{Poller, State};
-use flexvm_exporter::schedule::Worker;
 use flexvm_exporter::self_metrics::{RequestObserver, SelfMetrics};
 use flexvm_exporter::simulator::{Options, Simulator};
 use flexvm_exporter::snapshot::Collector;
@@ -39,7 +40,8 @@ const STEP: Duration = Duration::from_mins(4);
 struct Demo {
     now: Arc<AtomicI64>,
     poller: Poller,
-    worker: Worker,
+    timetable: Timetable,
+    worker: TenantWorker,
     states: BTreeMap<Collector, State>,
     store: Arc<Store>,
     metrics: Arc<SelfMetrics>,
@@ -94,11 +96,12 @@ impl Demo {
             Arc::clone(&config),
         );
         let (kept, own) = (Arc::clone(&store), Arc::clone(&metrics));
-        let worker = Worker::new(vec![closer], &config.report, clock.clone(), kept, own);
+        let timetable = Timetable::new(config.report.schedule.clone(), clock.clone(), Arc::clone(&own));
+        let worker = TenantWorker::new(closer, &config.report, clock.clone(), kept, own);
         let (kept, own) = (Arc::clone(&store), Arc::clone(&metrics));
         let poller = Poller::new(tenant, client, kept, ledger.clone(), own, clock, config);
         let states = BTreeMap::new();
-        Self { now, poller, worker, states, store, metrics, ledger, poll, _folder: folder }
+        Self { now, poller, timetable, worker, states, store, metrics, ledger, poll, _folder: folder }
     }
 
     /// Everything that is due at step `step`, then a scrape.
@@ -110,7 +113,8 @@ impl Demo {
                 self.states.insert(collector, self.poller.run_once(collector, state).await);
             }
         }
-        self.worker.wake(step == 0).await;
+        let scheduled = self.timetable.wake(step == 0);
+        self.worker.wake(scheduled).await;
         self.now.fetch_add(i64::try_from(STEP.as_secs()).unwrap(), Ordering::SeqCst);
         self.ledger.statistics().look();
         let body = self.store.view().exposition.body(None, self.metrics.text(), false).concat();

@@ -161,7 +161,7 @@ fn every_alert_is_tested_firing_and_not_firing() {
 }
 
 /// What the operators of a fleet asked to be told of, each with its alerts.
-const SUBJECTS: [(&str, &[&str]); 15] = [
+const SUBJECTS: [(&str, &[&str]); 16] = [
     ("exporter down", &["FlexvmExporterDown", "FlexvmExporterAbsent", "FlexvmConfigReloadFailed"]),
     ("a collector failing or stale", &["FlexvmCollectorFailing", "FlexvmCollectorStale"]),
     ("credentials refused", &["FlexvmCredentialsRefused"]),
@@ -183,7 +183,8 @@ const SUBJECTS: [(&str, &[&str]); 15] = [
     ("spend ahead of last month", &["FlexvmUseAheadOfLastMonth", "FlexvmSpendAheadOfLastMonth"]),
     ("report due or failed", &["FlexvmReportDue", "FlexvmReportFailing", "FlexvmReportWorkerAsleep"]),
     ("reconciliation unexplained", &["FlexvmReconciliationUnexplained"]),
-    ("a closed month changed", &["FlexvmClosedMonthChanged"]),
+    ("a closed month changed", &["FlexvmClosedMonthChanged", "FlexvmComparisonFailing"]),
+    ("files of a closed month", &["FlexvmReportFilesDiffer"]),
     (
         "ledger failing or disk filling",
         &["FlexvmLedgerFailing", "FlexvmLedgerStale", "FlexvmLedgerDiskFilling"],

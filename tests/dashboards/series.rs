@@ -6,7 +6,7 @@ use super::files::{asked, dashboards, names, panel_expressions, read, rules, tex
 
 /// Series about the exporter itself. The golden file has those of the domain; `live` compares this
 /// list with what the running program serves.
-pub const SELF: [&str; 33] = [
+pub const SELF: [&str; 36] = [
     "flexvm_exporter_api_request_duration_seconds",
     "flexvm_exporter_api_requests_total",
     "flexvm_exporter_api_retries_total",
@@ -27,11 +27,14 @@ pub const SELF: [&str; 33] = [
     "flexvm_exporter_ledger_polls_total",
     "flexvm_exporter_ledger_size_bytes",
     "flexvm_exporter_report_changed_seconds",
+    "flexvm_exporter_report_comparison_failures_total",
     "flexvm_exporter_report_difference_seconds",
     "flexvm_exporter_report_difference_vms",
     "flexvm_exporter_report_due",
     "flexvm_exporter_report_failures_total",
     "flexvm_exporter_report_last_success_timestamp_seconds",
+    "flexvm_exporter_report_open_differences",
+    "flexvm_exporter_report_verification_failures_total",
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_open_fds",

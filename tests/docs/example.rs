@@ -127,7 +127,7 @@ pub async fn make() -> Made {
     let snapshot = Snapshot { usage: Some(section), ..Snapshot::default() };
 
     let closer = Closer::new(tenant, client, ledger, clock, Arc::new(config.clone()));
-    let outcome = closer.close(october).await.unwrap();
+    let outcome = closer.close(october, &flexvm_exporter::close::CloseOptions::default()).await.unwrap();
     let newest = outcome.published().closed_month();
     let metrics = series(Part::Collector(Collector::Usage), &snapshot, None)
         + &series(Part::Status, &Snapshot::default(), Some(&newest));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexvm_exporter::api::{Code, Endpoint, Observer as _, Reason};
-use flexvm_exporter::ledger::Ledger;
+use flexvm_exporter::ledger::{ChangedSeconds, Comparison, Ledger};
 use flexvm_exporter::self_metrics::{Difference, RequestObserver, SelfMetrics};
 use flexvm_exporter::snapshot::{Collector, InventoryData};
 use jiff::Timestamp;
@@ -82,7 +82,9 @@ async fn own() -> String {
             seconds: BTreeMap::from([("total", 0)]),
         },
     );
-    metrics.report_changed("k1", &BTreeMap::from([("2026-10".parse().unwrap(), 0)]));
+    let comparison =
+        Comparison { at: now, seconds: ChangedSeconds::default(), first_read: None, open: false };
+    metrics.compared("k1", &BTreeMap::from([("2026-10".parse().unwrap(), comparison)]));
     String::from_utf8(metrics.text()).unwrap()
 }
 

@@ -100,6 +100,7 @@ pub fn vm(id: &str, cloud_id: &str, status: &str, tags: &[&str]) -> Vm {
         cloud_id: cloud_id.into(),
         name: format!("vm-{id}").into(),
         instance_type: "vm.4c.8g".into(),
+        size: None,
         image: "ubuntu-2404".into(),
         status: VmStatus::from_api(status),
         node_id: Some("n1".into()),

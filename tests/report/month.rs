@@ -5,9 +5,10 @@ use std::path::Path;
 
 use flexvm_exporter::config::{Prices, TagRule};
 use flexvm_exporter::period::{Month, Period};
-use flexvm_exporter::report::{Folder, Inputs, Outcome, ReportError};
+use flexvm_exporter::report::{Folder, Inputs, Outcome, ReportError, Source, Terms};
 use flexvm_exporter::snapshot::{
-    Cloud, InstanceType, MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, Text, VmStatus,
+    Cloud, InstanceType, MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, Text, VmSize,
+    VmStatus,
 };
 use flexvm_exporter::usage::{Use, UseSeconds, Witness};
 use jiff::Timestamp;
@@ -55,6 +56,18 @@ pub struct World {
     pub witness: Box<dyn Witness>,
 }
 
+/// No VM has a size of its own.
+static NO_SIZES: BTreeMap<Text, VmSize> = BTreeMap::new();
+
+/// The terms of a month that the daemon closes.
+static TERMS: Terms = Terms {
+    source: Source::Api,
+    reason: None,
+    accepted_incomplete: None,
+    configuration_changes: Vec::new(),
+    notes: Vec::new(),
+};
+
 impl World {
     pub fn inputs(&self) -> Inputs<'_> {
         Inputs {
@@ -71,6 +84,8 @@ impl World {
             fetched_at: self.fetched_at,
             witness: &*self.witness,
             account: None,
+            terms: &TERMS,
+            vm_sizes: &NO_SIZES,
             supersedes: None,
         }
     }

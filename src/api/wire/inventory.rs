@@ -1,9 +1,10 @@
 //! Clouds, nodes and VMs.
 
 use super::row::row;
+use super::size::{GpuCount, SoftCount};
 use super::value::{Alone, Flag, List, Nested, Str, Tags, Time};
 use super::{Context, Row};
-use crate::snapshot::{Cloud, IpAddress, Node, Text, Vm, VmStatus};
+use crate::snapshot::{Cloud, IpAddress, Node, Text, Vm, VmSize, VmStatus};
 
 row! {
     /// A cloud.
@@ -100,6 +101,7 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
             Some(asked) if self.status.is_empty() || asked.as_str() == &*self.status => asked.clone(),
             _ => VmStatus::from_api(present(&self.status, "status")?),
         };
+        let instance_type = self.instance_type.0.unwrap_or_default();
         let ips = self.ips.0.into_iter().filter(|ip| !ip.address.is_empty());
         Ok(Vm {
             created_at: context.time(
@@ -115,7 +117,8 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
             id: id.into(),
             cloud_id: cloud_id.clone(),
             name: (&*self.name).into(),
-            instance_type: context.word(&self.instance_type.0.unwrap_or_default().name),
+            size: instance_type.size(),
+            instance_type: context.word(&instance_type.name),
             image: context.word(&self.image.0.unwrap_or_default().name),
             status,
             node_id: self.node.0.filter(|node| !node.id.is_empty()).map(|node| context.word(&node.id)),
@@ -131,11 +134,23 @@ pub(super) fn present<'a>(text: &'a str, field: &str) -> Result<&'a str, String>
 }
 
 row! {
-    /// An instance type within a VM: only its name counts here.
+    /// An instance type within a VM: its name and its size.
     struct NamedType {
         name: Str<'a> = "name",
+        vcpu: SoftCount = "vcpu",
+        memory: SoftCount = "memory",
+        gpus: GpuCount = "pciDevices",
+        gpus_snake: GpuCount = "pci_devices",
     }
-    skip { "id", "vcpu", "memory", "disk", "pciDevices", "pci_devices" }
+    skip { "id", "disk" }
+}
+
+impl NamedType<'_> {
+    /// The size; `None` if the object lacks a part of it, or a part cannot be read.
+    fn size(&self) -> Option<VmSize> {
+        let gpus = self.gpus.0?.max(self.gpus_snake.0?);
+        Some(VmSize { vcpus: self.vcpu.0?, memory_mib: self.memory.0?, gpus })
+    }
 }
 
 impl Alone for NamedType<'_> {

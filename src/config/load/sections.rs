@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use reqwest::Url;
+use rust_decimal::Decimal;
 
 use super::Look;
 use crate::config::base_url::quoted;
 use crate::config::schedule::Schedule;
 use crate::config::yaml::{Found, Section, duration, scalar};
-use crate::config::{Api, Ledger, Metrics, Poll, Report, Restate, TagRule, Web, WebReports};
+use crate::config::{Api, Completeness, Ledger, Metrics, Poll, Report, Restate, TagRule, Web, WebReports};
 
 pub(super) fn api(section: &Section<'_>, default: Api, look: Look<'_>) -> Api {
     let positive = |key: &'static str, default| match section.duration(key) {
@@ -142,6 +143,11 @@ pub(super) fn report(section: &Section<'_>, found: &Found) -> (Report, Vec<Strin
         "auto" => Ok(Restate::Auto),
         other => Err(format!("{other:?} is neither flag nor auto")),
     });
+    let completeness = section.value("completeness", |scalar| match scalar.as_str() {
+        "strict" => Ok(Completeness::Strict),
+        "warn" => Ok(Completeness::Warn),
+        other => Err(format!("{other:?} is neither strict nor warn")),
+    });
     let report = Report {
         directory: section.text("directory").map_or(default.directory, PathBuf::from),
         schedule: section
@@ -151,10 +157,22 @@ pub(super) fn report(section: &Section<'_>, found: &Found) -> (Report, Vec<Strin
         backfill: section.number("backfill", 0..=120).unwrap_or(default.backfill),
         tag_rules: tag_rules(section, found),
         watch: section.duration("watch").unwrap_or(default.watch),
+        completeness: completeness.unwrap_or_default(),
         restate: restate.unwrap_or_default(),
+        restate_max_decrease: section
+            .value("restate_max_decrease", |scalar| ratio(scalar.as_str()))
+            .unwrap_or(default.restate_max_decrease),
         excel_bom: section.boolean("excel_bom").unwrap_or(default.excel_bom),
     };
     (report, group_by(section).unwrap_or_default())
+}
+
+/// A decimal from 0 to 1.
+fn ratio(text: &str) -> Result<Decimal, String> {
+    text.parse()
+        .ok()
+        .filter(|ratio| (Decimal::ZERO..=Decimal::ONE).contains(ratio))
+        .ok_or_else(|| format!("{} is not a number from 0 to 1, such as 0.05", quoted(text)))
 }
 
 pub(super) fn group_by(section: &Section<'_>) -> Option<Vec<String>> {

@@ -96,7 +96,8 @@ fn tiles(out: &mut String, of: &Tenant) {
         let more = match newest.verdict {
             Verdict::Agrees => "✓ agrees with the provider",
             Verdict::Rounding => "✓ explained by rounding",
-            Verdict::Unexplained => "✗ differs from the provider",
+            Verdict::Differs => "✗ differs from the provider",
+            Verdict::Incomplete => "✗ incomplete",
             Verdict::NoTotal => "? the provider gave no total",
         };
         let name = format!("VM hours in {}, closed", escape(&newest.month));

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 /// What was read last.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct ShownReports {
     /// The reports that there were; `None` before the first look.
     names: Option<Vec<(Month, String)>>,
     /// What could not be read.
@@ -20,7 +20,7 @@ pub struct Shown {
     wrong: Vec<String>,
 }
 
-impl Shown {
+impl ShownReports {
     /// Looks whether there are other reports than before, maybe by another process, and shows them.
     /// `wrong` is what the newest audit found.
     pub async fn refresh(
@@ -79,6 +79,8 @@ fn difference(published: &Published) -> Difference {
     if let Some(disagreements) = published.disagreements {
         for (kind, count) in [
             ("only_observed", disagreements.only_observed),
+            ("only_observed_other", disagreements.only_observed_other),
+            ("creations_differ", disagreements.creations_differ),
             ("never_observed", disagreements.never_observed),
             ("releases_differ", disagreements.releases_differ),
         ] {

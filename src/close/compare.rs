@@ -1,0 +1,162 @@
+//! A closed month compared with the provider's current report: differences open, are followed by a
+//! restatement, or are waived.
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+
+use super::response::{DEADLINE, Undated};
+use super::{CloseError, CloseOptions, Closer};
+use crate::api::Monthly;
+use crate::ledger::{Compared, Reading};
+use crate::period::Month;
+use crate::report::{Changed, Outcome, Published, ReportError, Source, dry_run, fingerprint};
+use crate::usage;
+
+/// The reason of an automatic restatement.
+const REASON: &str = "the provider changed its figures (report.restate: auto)";
+
+/// The provider's current report on a closed month, compared with its current revision.
+#[derive(Debug)]
+pub struct CurrentReport {
+    /// What differs.
+    pub changed: Changed,
+    before: Published,
+    monthly: Monthly,
+    received_at: Timestamp,
+}
+
+/// The result of an automatic restatement.
+#[derive(Debug)]
+pub enum Followed {
+    /// The next revision was written.
+    Restated(Box<Outcome>),
+    /// Nothing was written, for this reason; the difference stays open.
+    Kept(String),
+}
+
+impl CurrentReport {
+    /// The difference as the ledger records it; `None` if nothing that counts differs.
+    fn reading(&self) -> Option<Reading> {
+        (!self.changed.is_empty()).then(|| Reading {
+            fingerprint: fingerprint(&self.monthly.report),
+            vms: self.changed.vms.len() as u64,
+            seconds: self.changed.seconds,
+        })
+    }
+}
+
+impl Closer {
+    /// Requests the provider's current report on a closed month and compares it.
+    ///
+    /// # Errors
+    /// The month is not closed, the request fails, or the response is for another period, contradicts
+    /// itself, or was generated before the month could be closed.
+    pub async fn compare(&self, month: Month) -> Result<CurrentReport, CloseError> {
+        let before = self.current(month).await?;
+        let run = self.client.run(DEADLINE).without_caches();
+        let monthly = run.monthly(Some(month.period())).await?;
+        let received_at = self.clock.now();
+        self.prove_time(month, &monthly, Source::Api, received_at, Undated::Accept)?;
+        self.blocking(move |_| {
+            usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
+            let changed = Changed::between(&before.provider_report()?.report, &monthly.report);
+            Ok(CurrentReport { changed, before, monthly, received_at })
+        })
+        .await
+    }
+
+    /// Records a comparison in the ledger.
+    pub async fn record_comparison(
+        &self,
+        month: Month,
+        current: &CurrentReport,
+    ) -> Result<Compared, CloseError> {
+        let (revision, at, reading) = (current.before.revision, current.received_at, current.reading());
+        self.blocking(move |closer| {
+            Ok(closer.ledger.record_comparison(closer.tenant(), month, revision, at, reading)?)
+        })
+        .await
+    }
+
+    /// Writes the next revision of a month from a response that a comparison has confirmed, with the
+    /// prices, the grouping and the tag rules of the current revision. Nothing is written from an
+    /// incomplete response, or if `vm_seconds` would fall by more than `report.restate_max_decrease`.
+    pub async fn follow_provider(
+        &self,
+        month: Month,
+        current: CurrentReport,
+    ) -> Result<Followed, CloseError> {
+        let CurrentReport { before, monthly, received_at, .. } = current;
+        let response = self.with_lists(monthly, received_at).await?;
+        self.blocking(move |closer| {
+            let previous = closer.previous(&before)?;
+            let options = CloseOptions::preview();
+            let mut frozen = closer.freeze_after(month, response, &options, Some((&previous, REASON)))?;
+            previous.keep_configuration(&mut frozen.header);
+            let missing = frozen.header.account.only_observed.len();
+            if missing > 0 {
+                return Ok(Followed::Kept(format!(
+                    "the response lacks {missing} VMs that polls observed running or stopped"
+                )));
+            }
+            let (old, new) = (before.totals.vm_seconds, dry_run(&frozen.inputs())?.totals.vm_seconds);
+            let most = closer.config.report.restate_max_decrease;
+            if decrease(old, new) > most {
+                return Ok(Followed::Kept(format!(
+                    "vm_seconds would fall from {old} to {new}, by more than report.restate_max_decrease ({most})"
+                )));
+            }
+            let revision = before.revision + 1;
+            let outcome = closer.record(revision, &frozen)?;
+            // The new revision is made from the response that was compared.
+            closer.ledger.record_comparison(closer.tenant(), month, revision, received_at, None)?;
+            Ok(Followed::Restated(Box::new(outcome)))
+        })
+        .await
+    }
+
+    /// Waives the difference of a closed month: the one that the ledger knows, or else the one that the
+    /// provider's current report shows.
+    ///
+    /// # Errors
+    /// [`ReportError::NothingToWaive`] if there is none.
+    pub async fn waive(&self, month: Month, reason: &str) -> Result<Published, CloseError> {
+        let before = self.current(month).await?;
+        let known = self
+            .blocking(move |closer| {
+                let known = closer.ledger.comparisons(closer.tenant())?.remove(&month);
+                Ok(known.is_some_and(|it| it.open || it.first_read.is_some()))
+            })
+            .await?;
+        let current = if known { None } else { self.compare(month).await?.reading() };
+        let (revision, reason) = (before.revision, reason.to_owned());
+        self.blocking(move |closer| {
+            let at = closer.clock.now();
+            if !closer.ledger.waive(closer.tenant(), month, revision, at, &reason, current)? {
+                return Err(ReportError::NothingToWaive(month).into());
+            }
+            // The index lists open differences.
+            closer.folder()?;
+            Ok(before)
+        })
+        .await
+    }
+}
+
+/// The ratio by which `new` is lower than `old`; 0 if it is not.
+fn decrease(old: u64, new: u64) -> Decimal {
+    Decimal::from(old.saturating_sub(new)).checked_div(Decimal::from(old)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decrease_is_a_ratio_of_the_old_figure() {
+        assert_eq!(decrease(100, 95), Decimal::new(5, 2));
+        assert_eq!(decrease(100, 200), Decimal::ZERO);
+        assert_eq!(decrease(0, 0), Decimal::ZERO);
+        assert_eq!(decrease(10, 0), Decimal::ONE);
+    }
+}

@@ -1,0 +1,255 @@
+//! The worker of one tenant: closes its months, verifies and compares closed ones, drops old events,
+//! and shows the state of all that. Tenants are independent: each worker has a task of its own.
+
+mod attempts;
+mod comparison;
+mod reports;
+pub mod scheduler;
+mod verification;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use super::{CloseError, CloseOptions, Closer, MonthStates, Undated};
+use crate::clock::Clock;
+use crate::config::Report;
+use crate::ledger::Dropped;
+use crate::period::Month;
+use crate::poll::describe;
+use crate::report::Outcome;
+use crate::self_metrics::SelfMetrics;
+use crate::store::{DueMonth, Outlook, Store};
+
+use attempts::Attempts;
+use comparison::Comparisons;
+use reports::ShownReports;
+use scheduler::Wake;
+use verification::Verification;
+
+/// Time between two searches for old events.
+const DAILY: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long the daemon waits, by the monotonic clock, before it closes a month from a response that
+/// does not prove its own time.
+const UNDATED_WAIT: Duration = Duration::from_hours(24);
+
+/// Closes and watches the months of one tenant.
+#[derive(Debug)]
+pub struct TenantWorker {
+    closer: Closer,
+    clock: Clock,
+    store: Arc<Store>,
+    self_metrics: Arc<SelfMetrics>,
+    attempts: Attempts,
+    /// Monotonic time at which each month was first seen as ended.
+    ended_since: BTreeMap<Month, Duration>,
+    /// When the month that has ended can be closed, if it is still settling.
+    settles_at: Option<Timestamp>,
+    verification: Verification,
+    comparisons: Comparisons,
+    reports: ShownReports,
+    /// When old events were last searched for.
+    last_cleanup: Option<Timestamp>,
+}
+
+impl TenantWorker {
+    /// Makes a worker; nothing runs before [`TenantWorker::run`] or [`TenantWorker::wake`].
+    #[must_use]
+    pub fn new(
+        closer: Closer,
+        report: &Report,
+        clock: Clock,
+        store: Arc<Store>,
+        self_metrics: Arc<SelfMetrics>,
+    ) -> Self {
+        Self {
+            closer,
+            clock,
+            store,
+            self_metrics,
+            attempts: Attempts::default(),
+            ended_since: BTreeMap::new(),
+            settles_at: None,
+            verification: Verification::default(),
+            comparisons: Comparisons::new(report),
+            reports: ShownReports::default(),
+            last_cleanup: None,
+        }
+    }
+
+    /// Follows the scheduler's wakes until `shutdown` turns true. A month whose files are being written
+    /// is finished first; a fetch is dropped.
+    pub async fn run(mut self, mut wakes: watch::Receiver<Wake>, mut shutdown: watch::Receiver<bool>) {
+        let mut followed = wakes.borrow_and_update().scheduled;
+        let mut scheduled = true;
+        loop {
+            tokio::select! {
+                () = self.wake(scheduled) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+            tokio::select! {
+                changed = wakes.changed() => if changed.is_err() { return },
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+            let times = wakes.borrow_and_update().scheduled;
+            scheduled = times != followed;
+            followed = times;
+        }
+    }
+
+    /// Does everything that is due. `scheduled` is true if the schedule says so, and at start.
+    pub async fn wake(&mut self, scheduled: bool) {
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        self.note_ended_months(now, monotonic);
+        // Closed months are shown before anything that can take long.
+        self.show_reports().await;
+        let Some(mut states) = self.month_states(now).await else { return };
+        if self.close_due(&states, scheduled, now, monotonic).await {
+            self.show_reports().await;
+        }
+        self.verification.run_if_due(&self.closer, now, &self.self_metrics).await;
+        self.show_reports().await;
+        // Verification imports months that the ledger does not know.
+        let Some(after) = self.month_states(now).await else { return };
+        states = after;
+        if self.comparisons.run_if_due(&self.closer, &states, now, monotonic, &self.self_metrics).await {
+            self.show_reports().await;
+            let Some(after) = self.month_states(now).await else { return };
+            states = after;
+        }
+        self.show(&states, now);
+        self.drop_old_events(now).await;
+    }
+
+    /// The state of all months; if it cannot be determined, that is counted, logged and shown.
+    async fn month_states(&mut self, now: Timestamp) -> Option<MonthStates> {
+        match self.closer.months(now).await {
+            Ok(states) => Some(states),
+            Err(error) => {
+                self.log_failure(None, &error);
+                // No figure is better than an old one.
+                self.self_metrics.report_due(self.closer.tenant(), None);
+                None
+            }
+        }
+    }
+
+    async fn show_reports(&mut self) {
+        let Self { reports, closer, verification, store, self_metrics, .. } = self;
+        reports.refresh(closer, &verification.problems, store, self_metrics).await;
+    }
+
+    /// Notes when each month was first seen as ended, by the monotonic clock.
+    fn note_ended_months(&mut self, now: Timestamp, monotonic: Duration) {
+        self.ended_since.retain(|month, _| month.period().end <= now);
+        self.ended_since.entry(Month::of(now).previous()).or_insert(monotonic);
+    }
+
+    /// Closes the due months whose time has come, oldest first. Returns whether any was closed.
+    async fn close_due(
+        &mut self,
+        states: &MonthStates,
+        scheduled: bool,
+        now: Timestamp,
+        monotonic: Duration,
+    ) -> bool {
+        let settled = self.settles_at.is_some_and(|at| at <= now);
+        self.settles_at = self.closer.settles_at(now);
+        self.attempts.retain(&states.due);
+        let mut closed = false;
+        for month in &states.due {
+            let is_new = !self.attempts.has_failed(*month);
+            let wanted = (scheduled && !self.attempts.is_paused(*month, monotonic))
+                || (settled && is_new)
+                || self.attempts.is_due(*month, monotonic);
+            // A month that cannot be closed does not keep the later months open.
+            if wanted {
+                closed |= self.close(*month, monotonic).await;
+            }
+        }
+        closed
+    }
+
+    /// Closes one month. Returns whether it was closed.
+    async fn close(&mut self, month: Month, monotonic: Duration) -> bool {
+        let tenant = self.closer.tenant();
+        let seen = *self.ended_since.entry(month).or_insert(monotonic);
+        let undated = match UNDATED_WAIT.saturating_sub(monotonic.saturating_sub(seen)) {
+            Duration::ZERO => Undated::Accept,
+            wait => Undated::Wait(wait),
+        };
+        match self.closer.close(month, &CloseOptions { undated, ..CloseOptions::default() }).await {
+            Ok(outcome) => {
+                if let Outcome::Written(published) = &outcome {
+                    tracing::info!(tenant, %month, revision = published.revision, directory = %published.dir.display(), "month closed");
+                } else {
+                    tracing::info!(tenant, %month, "month is already closed; its files exist");
+                }
+                self.attempts.succeeded(month);
+                true
+            }
+            Err(error) => {
+                self.log_failure(Some(month), &error);
+                let pause = self.attempts.failed(month, monotonic, error.reason(), describe(&error));
+                tracing::info!(tenant = self.closer.tenant(), %month, ?pause, "the month is tried again after a pause");
+                false
+            }
+        }
+    }
+
+    fn log_failure(&self, month: Option<Month>, error: &CloseError) {
+        let (tenant, reason) = (self.closer.tenant(), error.reason());
+        let month = month.map(tracing::field::display);
+        tracing::error!(
+            tenant,
+            month,
+            reason = reason.as_str(),
+            error = describe(error),
+            "months cannot be closed"
+        );
+        self.self_metrics.report_failed(tenant, reason);
+    }
+
+    /// Shows the state of the months in the metrics and on the status page.
+    fn show(&self, states: &MonthStates, now: Timestamp) {
+        let tenant = self.closer.tenant();
+        // Whoever closed it: also the command `report`, or the daemon before this start.
+        if let Some(at) = states.closed.values().max() {
+            self.self_metrics.report_succeeded(tenant, *at);
+        }
+        self.self_metrics.report_due(tenant, Some(states.due.len()));
+        self.self_metrics.compared(tenant, &states.comparisons);
+        let due =
+            |month: &Month| (*month, DueMonth { error: self.attempts.error(*month).map(str::to_owned) });
+        self.store.outlook(
+            tenant,
+            Outlook {
+                due: states.due.iter().map(due).collect(),
+                next: self.closer.next_due(now),
+                comparisons: states.comparisons.clone(),
+            },
+        );
+    }
+
+    /// Drops old events, once a day.
+    async fn drop_old_events(&mut self, now: Timestamp) {
+        if self.last_cleanup.is_some_and(|at| now.duration_since(at).abs() < DAILY) {
+            return;
+        }
+        self.last_cleanup = Some(now);
+        let tenant = self.closer.tenant();
+        match self.closer.drop_old_events(now).await {
+            Ok(Dropped { events: 0, vms: 0, polls: 0 }) => {}
+            Ok(Dropped { events, vms, polls }) => {
+                tracing::info!(tenant, events, vms, polls, "old events of closed months were dropped");
+            }
+            Err(error) => {
+                tracing::error!(tenant, error = describe(&error), "old events cannot be dropped");
+            }
+        }
+    }
+}
