@@ -6,7 +6,10 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::row::Report;
 
-/// A whole number that is not negative; anything else is none.
+/// Up to this number, every whole number has a float of its own.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number that is not negative, also written as `8.0`; anything else is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SoftCount(pub Option<u64>);
 
@@ -41,9 +44,6 @@ macro_rules! accept_all {
         fn visit_i64<E: Error>(self, _: i64) -> Result<$value, E> {
             Ok($none)
         }
-        fn visit_f64<E: Error>(self, _: f64) -> Result<$value, E> {
-            Ok($none)
-        }
         fn visit_str<E: Error>(self, _: &str) -> Result<$value, E> {
             Ok($none)
         }
@@ -58,6 +58,15 @@ impl<'de> Deserialize<'de> for SoftCount {
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<SoftCount, E> {
                 Ok(SoftCount(Some(number)))
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked: whole, not negative, exact"
+            )]
+            fn visit_f64<E: Error>(self, number: f64) -> Result<SoftCount, E> {
+                let is_exact = number.fract() == 0.0 && (0.0..=MAX_EXACT).contains(&number);
+                Ok(SoftCount(is_exact.then_some(number as u64)))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SoftCount, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
@@ -79,6 +88,9 @@ impl<'de> Deserialize<'de> for GpuCount {
             accept_all!(GpuCount, GpuCount(None));
 
             fn visit_u64<E: Error>(self, _: u64) -> Result<GpuCount, E> {
+                Ok(GpuCount(None))
+            }
+            fn visit_f64<E: Error>(self, _: f64) -> Result<GpuCount, E> {
                 Ok(GpuCount(None))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<GpuCount, A::Error> {
@@ -112,6 +124,9 @@ impl<'de> Deserialize<'de> for DeviceClass {
             accept_all!(DeviceClass, DeviceClass(None));
 
             fn visit_u64<E: Error>(self, _: u64) -> Result<DeviceClass, E> {
+                Ok(DeviceClass(None))
+            }
+            fn visit_f64<E: Error>(self, _: f64) -> Result<DeviceClass, E> {
                 Ok(DeviceClass(None))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<DeviceClass, A::Error> {
@@ -148,12 +163,14 @@ impl<'de> Deserialize<'de> for SoftText {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::read_vms;
+    use crate::snapshot::{VmSize, VmStatus};
 
     #[test]
     fn unreadable_sizes_are_none() {
         let count = |json: &str| serde_json::from_str::<SoftCount>(json).unwrap().0;
-        assert_eq!(count("4"), Some(4));
-        for json in ["null", "-4", "4.5", "\"4\"", "true", "[4]", "{\"a\": [4]}"] {
+        assert_eq!([count("4"), count("4.0"), count("0")], [Some(4), Some(4), Some(0)]);
+        for json in ["null", "-4", "4.5", "-4.0", "1e300", "\"4\"", "true", "[4]", "{\"a\": [4]}"] {
             assert_eq!(count(json), None, "{json}");
         }
         let gpus = |json: &str| serde_json::from_str::<GpuCount>(json).unwrap().0;
@@ -163,8 +180,45 @@ mod tests {
             gpus(r#"[{"type": "gpu", "spec": "A100"}, {"type": "nvme"}, {"spec": 1, "type": "gpu"}]"#),
             Some(2)
         );
-        for json in ["1", "\"gpu\"", "{}", "[1]", "[{}]", r#"[{"type": 7}]"#, "[[]]"] {
+        for json in ["1", "1.5", "\"gpu\"", "{}", "[1]", "[1.5]", "[{}]", r#"[{"type": 7}]"#, "[[]]"] {
             assert_eq!(gpus(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn unreadable_size_never_fails_the_list() {
+        let whole = r#"{"name": "vm.a", "vcpu": 4, "memory": 8192, "pciDevices": [{"type": "gpu"}]}"#;
+        let size = Some(VmSize { vcpus: 4, memory_mib: 8192, gpus: 1 });
+        let rows = [
+            (whole, "vm.a", size),
+            // The name of the list in capacities.
+            (
+                r#"{"name": "vm.a", "vcpu": 4, "memory": 8192, "pci_devices": [{"type": "gpu"}]}"#,
+                "vm.a",
+                size,
+            ),
+            (
+                r#"{"name": "vm.a", "vcpu": 4, "memory": 8192}"#,
+                "vm.a",
+                size.map(|of| VmSize { gpus: 0, ..of }),
+            ),
+            (r#"{"name": "vm.a", "vcpu": 4}"#, "vm.a", None),
+            (r#"{"name": "vm.a", "vcpu": null, "memory": 8192}"#, "vm.a", None),
+            (r#"{"name": "vm.a", "vcpu": "four", "memory": [8192], "pciDevices": 1}"#, "vm.a", None),
+            (r#"{"name": "vm.a", "vcpu": 4, "memory": 8192, "pciDevices": {"gpu": [1]}}"#, "vm.a", None),
+            (r#"{"name": "vm.a", "vcpu": -4, "memory": 8192}"#, "vm.a", None),
+            ("{}", "", None),
+            ("null", "", None),
+            (r#""vm.a""#, "vm.a", None),
+        ];
+        let row = |(number, (of, ..)): (usize, &(&str, &str, Option<VmSize>))| {
+            format!(r#"{{"id": "vm-{number}", "status": "running", "instance_type": {of}}}"#)
+        };
+        let body = format!("[{}]", rows.iter().enumerate().map(row).collect::<Vec<_>>().join(","));
+        let vms = read_vms([(body.as_bytes(), &"c".into(), &VmStatus::Running)]).unwrap();
+        assert_eq!(vms.len(), rows.len());
+        for (vm, (json, name, size)) in vms.iter().zip(rows) {
+            assert_eq!((&*vm.instance_type, vm.size), (name, size), "{json}");
         }
     }
 }
