@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use crate::api::{self, Client, Reason};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
-use crate::ledger::{Comparison, Ledger, LedgerError};
+use crate::ledger::{Beginning, Comparison, Ledger, LedgerError};
 use crate::period::Month;
 use crate::report::{Folder, Listing, Outcome, Published, ReportError, Summary};
 
@@ -104,6 +104,16 @@ pub struct MonthStates {
     pub closed: BTreeMap<Month, Timestamp>,
     /// The latest comparison of each closed month.
     pub comparisons: BTreeMap<Month, Comparison>,
+    /// If the ledger was begun although reports existed: the months before that have no report.
+    pub lost_ledger: Option<Vec<Month>>,
+}
+
+/// The months between the oldest report and `since` that have no report.
+fn holes(folder: &Folder, since: Month) -> Result<Vec<Month>, ReportError> {
+    let closed: BTreeSet<Month> = folder.closed()?.into_iter().collect();
+    let Some(oldest) = closed.first() else { return Ok(Vec::new()) };
+    let months = std::iter::successors(Some(*oldest), |month| Some(month.next()));
+    Ok(months.take_while(|month| *month < since).filter(|month| !closed.contains(month)).collect())
 }
 
 impl Closer {
@@ -183,10 +193,11 @@ impl Closer {
     fn due_of(
         &self,
         folder: &Folder,
+        beginning: Beginning,
         closed: &BTreeMap<Month, Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<Month>, CloseError> {
-        let mut month = self.since(folder, now)?.earlier_by(self.config.report.backfill);
+        let mut month = beginning.since.earlier_by(self.config.report.backfill);
         let mut due = Vec::new();
         while self.standing(month, now) == Standing::Ended {
             if !closed.contains_key(&month) || folder.newest_number(month)?.is_none() {
@@ -223,15 +234,37 @@ impl Closer {
         }
     }
 
-    /// The month of the first start, recorded when it is not known yet.
-    fn since(&self, folder: &Folder, now: Timestamp) -> Result<Month, CloseError> {
+    /// When the tenant's months begin, recorded when it is not known yet.
+    fn beginning(
+        &self,
+        folder: &Folder,
+        closed: &BTreeMap<Month, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Beginning, CloseError> {
+        if let Some(known) = self.ledger.beginning(self.tenant())? {
+            return Ok(known);
+        }
         let file = folder.path().join(SINCE);
-        let earlier = match std::fs::read_to_string(&file) {
-            Ok(text) => text.trim().parse().map_err(|error| ReportError::damaged(&file, &error))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Month::of(now),
+        let new = match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                let since = text.trim().parse().map_err(|error| ReportError::damaged(&file, &error))?;
+                Beginning { since, beside_reports: false }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // Reports that the ledger does not know: it was lost, and months after them are due.
+                let unknown = folder.closed()?.into_iter().rfind(|month| !closed.contains_key(month));
+                match unknown {
+                    Some(newest) => {
+                        let since = newest.next();
+                        tracing::warn!(tenant = self.tenant(), %newest, %since, "the ledger is new although reports of earlier months exist: observations of the past are lost; restore a backup of the ledger if there is one");
+                        Beginning { since, beside_reports: true }
+                    }
+                    None => Beginning { since: Month::of(now), beside_reports: false },
+                }
+            }
             Err(error) => return Err(ReportError::storage(&file, error).into()),
         };
-        Ok(self.ledger.since(self.tenant(), earlier)?)
+        Ok(self.ledger.begin(self.tenant(), new)?)
     }
 
     /// The month that is due after those that are, and from when on.
@@ -246,8 +279,11 @@ impl Closer {
     pub async fn months(&self, now: Timestamp) -> Result<MonthStates, CloseError> {
         self.blocking(move |closer| {
             let closed = closer.ledger.closed_at(closer.tenant())?;
+            let folder = closer.folder()?;
+            let beginning = closer.beginning(&folder, &closed, now)?;
             Ok(MonthStates {
-                due: closer.due_of(&closer.folder()?, &closed, now)?,
+                due: closer.due_of(&folder, beginning, &closed, now)?,
+                lost_ledger: beginning.beside_reports.then(|| holes(&folder, beginning.since)).transpose()?,
                 comparisons: closer.ledger.comparisons(closer.tenant())?,
                 closed,
             })

@@ -313,6 +313,12 @@ impl Prices {
             .find(|(from, _)| from.is_none_or(|from| from <= month))
             .map(|(_, price)| *price)
     }
+
+    /// Number of decimals of the currency's minor unit.
+    #[must_use]
+    pub fn minor_unit(&self) -> u32 {
+        currency::minor_unit(&self.currency)
+    }
 }
 
 /// The command line's share of the server's settings.

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::ledger::Ledger;
 use crate::poll;
+use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
 use crate::store::Store;
 use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
@@ -53,6 +54,13 @@ pub async fn run(
     let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     allow_files();
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
+    for tenant in &config.tenants {
+        let reports = Folder::existing(&config.report.directory, &tenant.name);
+        if reports.closed().is_ok_and(|closed| !closed.is_empty()) {
+            Ledger::refuse_emptied(&config.ledger.path, reports.path())
+                .context("the ledger cannot be opened")?;
+        }
+    }
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));

@@ -7,6 +7,7 @@
 mod copy;
 mod differences;
 mod error;
+mod identity;
 mod observations;
 mod open;
 mod retention;
@@ -18,7 +19,7 @@ pub use copy::{Description, RevisionDescription, TenantDescription, backup, expo
 pub use differences::{CONFIRMED_AFTER, ChangedSeconds, Compared, Comparison, DifferenceState, Reading};
 pub use error::LedgerError;
 pub use retention::Dropped;
-pub use revisions::RevisionRow;
+pub use revisions::{Beginning, RevisionRow};
 pub use statistics::Statistics;
 pub use validity::NamesAndSizes;
 
@@ -34,6 +35,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
+use self::identity::{Fate, Identity};
 use crate::observe::{Known, NotLater, Observations, State};
 use crate::period::{Month, Period};
 use crate::snapshot::{Cloud, InstanceType, InventoryData, Text};
@@ -63,7 +65,12 @@ type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// What the writing thread has.
 struct Writer {
+    path: PathBuf,
     connection: Connection,
+    /// The files that the connection has open.
+    identity: Identity,
+    /// Whether the files were not those at the latest check.
+    is_lost: bool,
     /// What was recorded, so that a poll without changes reads nothing.
     states: HashMap<Text, State>,
     /// The clouds of the latest recorded poll.
@@ -87,8 +94,12 @@ pub type Since = Vec<Option<Timestamp>>;
 
 impl Ledger {
     /// Opens the ledger as the daemon does: made if there is none, and for one daemon only.
+    ///
+    /// # Errors
+    /// [`LedgerError::Emptied`] if the file has 0 bytes beside the lock or the log of a ledger.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let lock = open::lock_path(path);
+        refuse_emptied(path, [lock.as_path(), &identity::log_path(path)])?;
         let at_lock = |source| LedgerError::File { path: lock.clone(), source };
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(at_lock)?;
@@ -99,9 +110,15 @@ impl Ledger {
         }
     }
 
+    /// Refuses a ledger of 0 bytes if `directory`, which holds reports that a ledger recorded, exists.
+    pub fn refuse_emptied(path: &Path, directory: &Path) -> Result<(), LedgerError> {
+        refuse_emptied(path, [directory])
+    }
+
     /// Opens the ledger beside a daemon that may be running: revisions are written in turns, and no
     /// polls are recorded.
     pub fn beside(path: &Path) -> Result<Self, LedgerError> {
+        refuse_emptied(path, [open::lock_path(path).as_path(), &identity::log_path(path)])?;
         Self::start(path, None)
     }
 
@@ -118,7 +135,16 @@ impl Ledger {
         statistics.look();
         let (jobs, waiting) = sync_channel(WAITING);
         let (states, clouds, behind) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let writer = Writer { connection, states, clouds, behind, statistics: Arc::clone(&statistics) };
+        let writer = Writer {
+            path: path.to_owned(),
+            connection,
+            identity: Identity::of(path),
+            is_lost: false,
+            states,
+            clouds,
+            behind,
+            statistics: Arc::clone(&statistics),
+        };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || work(writer, waiting))
@@ -136,6 +162,13 @@ impl Ledger {
                 let ledger = self.clone();
                 // A panic is in the log already, and what it shows of the files grows old.
                 let _ = tokio::task::spawn_blocking(move || ledger.statistics().look()).await;
+                // A ledger that is lost is counted and logged; a full queue is checked the next time.
+                let checked = self.send(Writer::check_files).ok();
+                if let Some(checked) = checked
+                    && let Ok(Err(error)) = checked.await
+                {
+                    self.0.statistics.failed(&error);
+                }
             }
         };
         tokio::select! {
@@ -235,11 +268,20 @@ impl Ledger {
         })
     }
 
-    /// The month of the tenant's first start; `or` is recorded if there was none.
-    pub fn since(&self, tenant: &str, or: Month) -> Result<Month, LedgerError> {
+    /// When the tenant's recorded months begin; `None` before the first start. Blocks.
+    pub fn beginning(&self, tenant: &str) -> Result<Option<Beginning>, LedgerError> {
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => revisions::beginning(connection, tenant),
+            None => Ok(None),
+        })
+    }
+
+    /// Records when the tenant's months begin, unless that is known; returns what is known then. Blocks
+    /// until it is durable.
+    pub fn begin(&self, tenant: &str, new: Beginning) -> Result<Beginning, LedgerError> {
         let tenant = tenant.to_owned();
         self.run_blocking(move |writer| {
-            writer.transaction(|transaction| revisions::since(transaction, &tenant, or))
+            writer.transaction(|transaction| revisions::begin(transaction, &tenant, new))
         })
     }
 
@@ -428,10 +470,42 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
+        self.check_files()?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.commit()?;
+        // What went into a file that was deleted meanwhile is not recorded.
+        self.check_files()?;
         Ok(done)
+    }
+
+    /// Makes sure that the open files are those on disk. A ledger that was replaced by another one, or
+    /// is back, is opened again; one that is gone is never created.
+    fn check_files(&mut self) -> Result<(), LedgerError> {
+        let fate = self.identity.check();
+        if fate == Fate::Same && !self.is_lost {
+            return Ok(());
+        }
+        let lost = match fate {
+            Fate::Deleted => LedgerError::Deleted(self.path.clone()),
+            Fate::Same | Fate::Replaced => LedgerError::Replaced(self.path.clone()),
+        };
+        if !std::mem::replace(&mut self.is_lost, true) {
+            tracing::error!(error = %lost, "the ledger is lost");
+            return Err(lost);
+        }
+        if fate == Fate::Deleted {
+            return Err(lost);
+        }
+        self.connection = open::existing_writer(&self.path)?;
+        self.identity = Identity::of(&self.path);
+        self.is_lost = false;
+        // What is known is what the file says.
+        self.states.clear();
+        self.clouds.clear();
+        self.behind.clear();
+        tracing::warn!(path = %self.path.display(), "the ledger is back and was opened again");
+        Ok(())
     }
 
     /// What was recorded of a tenant; read when it is not known yet.
@@ -501,6 +575,17 @@ impl Writer {
         }
         self.statistics.failed(&early.into());
     }
+}
+
+/// Refuses a ledger of 0 bytes beside any file that shows that it was not always empty.
+fn refuse_emptied<'a>(path: &Path, others: impl IntoIterator<Item = &'a Path>) -> Result<(), LedgerError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0)
+        && let Some(other) = others.into_iter().find(|other| other.exists())
+    {
+        let evidence = other.display().to_string();
+        return Err(LedgerError::Emptied { path: path.to_owned(), evidence });
+    }
+    Ok(())
 }
 
 /// Both are in the order of ids.

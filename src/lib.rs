@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod period;
+pub mod text;
 
 pub mod config;
 

@@ -15,9 +15,15 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// How long the runtime waits at the end for work on other threads, such as files being written.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
+/// Permissions that no new file gets: nobody but the owner writes, and others do not read.
+const PRIVATE: rustix::fs::Mode = rustix::fs::Mode::from_raw_mode(0o027);
+
 fn main() -> ExitCode {
     // Usage errors leave with 2, --help and --version with 0.
     let cli = Cli::parse();
+    // Ledger and reports are not for everybody on the machine, whatever the caller's umask.
+    let umask = rustix::process::umask(PRIVATE);
+    rustix::process::umask(umask | PRIVATE);
     // Test builds can be told to die at a named step; in others this does nothing.
     let _failpoints = fail::FailScenario::setup();
     let log = logging::start(cli.flags.log_level, cli.flags.log_format);

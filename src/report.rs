@@ -5,6 +5,7 @@
 //! writes each file; `publish` makes them appear at once.
 
 mod account;
+mod apportion;
 mod by_group;
 mod by_tag;
 mod by_vm;
@@ -20,6 +21,7 @@ mod frozen;
 mod index;
 mod listing;
 mod manifest;
+mod old_layout;
 mod publish;
 mod published;
 mod reconcile;

@@ -61,6 +61,7 @@ pub struct SelfMetrics {
     difference_seconds: IntGaugeVec,
     report_changed: IntGaugeVec,
     open_differences: IntGaugeVec,
+    ledger_new_beside_reports: IntGaugeVec,
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
     reload_successful: IntGauge,
@@ -173,6 +174,11 @@ impl SelfMetrics {
             open_differences: made.int_gauges(
                 "report_open_differences",
                 "Closed months with a difference from the provider's current report that two readings confirmed and that is neither restated nor waived.",
+                &["tenant"],
+            )?,
+            ledger_new_beside_reports: made.int_gauges(
+                "ledger_new_beside_reports",
+                "Whether the ledger was begun although reports of earlier months existed: observations of the past are lost.",
                 &["tenant"],
             )?,
             comparison_failures: made.counters(
@@ -316,6 +322,11 @@ impl SelfMetrics {
         for (scope, seconds) in &difference.seconds {
             self.difference_seconds.with_label_values(&[tenant, &difference.month, scope]).set(*seconds);
         }
+    }
+
+    /// Whether the ledger was begun although reports of earlier months existed.
+    pub fn ledger_new_beside_reports(&self, tenant: &str, is_new: bool) {
+        self.ledger_new_beside_reports.with_label_values(&[tenant]).set(is_new.into());
     }
 
     /// A closed month could not be compared with the provider's current report.

@@ -5,11 +5,13 @@
 
 mod groups;
 mod lines;
+mod rows;
 mod sums;
 
-pub use groups::{Group, GroupKind, Grouping, NO_VALUE};
-pub use lines::{CheckError, Flag, Flags, Line, NoWitness, Witness, by_id, check, life, lines};
-pub use sums::add_cost;
+pub use groups::{CELLS, Group, GroupKind, Grouping, NO_VALUE, cell_text};
+pub use lines::{CheckError, Flag, Flags, HOUR_NANOSECONDS, Line, NoWitness, Witness, check, life, lines};
+pub use rows::{Conflict, Counted, by_id};
+pub use sums::{STOPPED_COST_DECIMALS, add_cost};
 
 use std::collections::BTreeMap;
 
@@ -155,8 +157,8 @@ pub struct PeriodUsage {
     pub tags: BTreeMap<Text, Totals>,
     /// VMs without tags.
     pub untagged: Totals,
-    /// By group, named as the label `group` shows it: a partition.
-    pub groups: BTreeMap<Text, GroupTotals>,
+    /// By the labels `group` and `group_kind`: a partition.
+    pub groups: BTreeMap<(Text, GroupKind), GroupTotals>,
     /// By instance type: a partition.
     pub instance_types: BTreeMap<Text, Totals>,
     /// Internal cost over all VMs with a price; `None` without a price list.

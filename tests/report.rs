@@ -4,6 +4,8 @@
 
 #[path = "report/anything.rs"]
 mod anything;
+#[path = "report/changes.rs"]
+mod changes;
 #[path = "report/files.rs"]
 mod files;
 #[path = "report/folder.rs"]
@@ -12,3 +14,7 @@ mod folder;
 mod memory;
 #[path = "report/month.rs"]
 mod month;
+#[path = "report/precision.rs"]
+mod precision;
+#[path = "report/repeats.rs"]
+mod repeats;

@@ -2,20 +2,40 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flexvm_exporter::config::{Prices, TagRule};
 use flexvm_exporter::period::{Month, Period};
 use flexvm_exporter::snapshot::{MonthlyReport, ReportVm, Text, VmStatus};
 use flexvm_exporter::usage::{
-    Flag, Grouping, Line, NoWitness, PeriodUsage, Totals, Use, UseSeconds, Witness, lines,
+    Flag, Grouping, Line, NoWitness, PeriodUsage, Totals, Use, UseSeconds, Witness, by_id, check, lines,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 const TAGS: [&str; 9] =
-    ["team:core", "team:ci", "Team: Core ", "team", "team:", "ci", "env:prod", "a;b:c\\d", "untagged"];
+    ["team:core", "team:ci", "Team: Core ", "team", "team:", "ci", "env:prod", "a|b:c\\d", "untagged"];
+
+/// Values with everything that joins, escapes or is reserved.
+const VALUES: [&str; 16] = [
+    "",
+    "x",
+    "y",
+    "x | y",
+    "x|y",
+    "x\\",
+    "\\| y",
+    "|",
+    "\\",
+    "(no value)",
+    "\\(no value)",
+    " ",
+    "x / y",
+    "/ y",
+    "x;y",
+    "x \\/",
+];
 
 fn october() -> Month {
     "2026-10".parse().unwrap()
@@ -110,6 +130,86 @@ fn sum<'a>(parts: impl IntoIterator<Item = &'a Totals>) -> Totals {
     sum
 }
 
+/// Tags with the keys `a` and `b`, with a key that is in no group, and without a key.
+fn any_tags() -> impl Strategy<Value = Vec<Text>> {
+    let tag = (prop::sample::select(vec!["a:", "b:", "c:", ""]), prop::sample::select(VALUES.to_vec()));
+    prop::collection::btree_set(tag.prop_map(|(key, value)| format!("{key}{value}")), 0..4)
+        .prop_map(|tags| tags.into_iter().map(Text::from).collect())
+}
+
+/// What makes a group: the values of each key, or the tags themselves.
+fn identity(group_by: &[String], tags: &[Text]) -> Vec<BTreeSet<Option<String>>> {
+    if group_by.is_empty() {
+        return vec![tags.iter().map(|tag| Some(tag.to_string())).collect()];
+    }
+    let values = |key: &String| {
+        let of_key = tags.iter().filter_map(|tag| match tag.split_once(':') {
+            Some((name, value)) => (name == key).then_some(value),
+            None => (**tag == **key).then_some(""),
+        });
+        of_key.map(|value| (!value.is_empty()).then(|| value.to_owned())).collect()
+    };
+    group_by.iter().map(values).collect()
+}
+
+/// Every set of at most `size` values, each behind `key`.
+fn every_set(key: &str, size: usize) -> Vec<Vec<Text>> {
+    let mut sets = vec![Vec::new()];
+    for value in VALUES {
+        let larger = sets.iter().filter(|set: &&Vec<Text>| set.len() < size).map(|set| {
+            let mut set = set.clone();
+            set.push(format!("{key}{value}").into());
+            set
+        });
+        sets.extend(larger.collect::<Vec<_>>());
+    }
+    sets
+}
+
+#[test]
+fn every_small_set_of_values_is_a_group_of_its_own() {
+    let of_a = every_set("a:", 2);
+    let both = of_a.iter().flat_map(|a| every_set("b:", 2).into_iter().map(move |b| [&a[..], &b].concat()));
+    for (group_by, sets) in [
+        (&["a"][..], every_set("a:", 3)),
+        (&["a", "b"], both.collect()),
+        (&[], every_set("", 3)),
+        (&[], every_set("a:", 3)),
+    ] {
+        let group_by: Vec<String> = group_by.iter().map(ToString::to_string).collect();
+        let grouping = Grouping { group_by: &group_by, tag_rules: &[] };
+        let groups: BTreeSet<_> = sets.iter().map(|tags| grouping.group(tags)).collect();
+        let labels: BTreeSet<_> = groups.iter().map(|group| (group.label(), group.kind)).collect();
+        assert!(sets.len() > 600);
+        assert_eq!((groups.len(), labels.len()), (sets.len(), sets.len()), "{group_by:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn different_groups_have_different_cells_and_labels(
+        sets in prop::collection::vec(any_tags(), 2..24),
+        keys in 0_usize..3,
+    ) {
+        let group_by: Vec<String> = ["a", "b"][..keys].iter().map(ToString::to_string).collect();
+        let grouping = Grouping { group_by: &group_by, tag_rules: &[] };
+        let (mut cells, mut labels) = (BTreeMap::new(), BTreeMap::new());
+        for tags in &sets {
+            let (group, identity) = (grouping.group(tags), identity(&group_by, tags));
+            prop_assert_eq!(group.cells.len(), keys.max(1));
+            let label = (group.label(), group.kind);
+            let others = cells.insert(group, identity.clone()).into_iter().chain(labels.insert(label, identity.clone()));
+            for other in others {
+                prop_assert_eq!(&other, &identity);
+            }
+        }
+        let distinct: BTreeSet<_> = sets.iter().map(|tags| identity(&group_by, tags)).collect();
+        prop_assert_eq!((cells.len(), labels.len()), (distinct.len(), distinct.len()));
+    }
+}
+
 proptest! {
     #[test]
     fn lines_are_partitions_whatever_a_witness_says(vms in any_vms(), seed: u64, fetched in 0_i64..3_000_000) {
@@ -176,6 +276,8 @@ proptest! {
         prop_assert_eq!(sum(usage.instance_types.values()), total);
         let cost: Decimal = usage.groups.values().filter_map(|group| group.internal_cost).sum();
         prop_assert_eq!(usage.internal_cost, Some(cost));
+        let groups: BTreeSet<_> = report.vms.iter().map(|vm| grouping.group(&vm.tags)).collect();
+        prop_assert_eq!(usage.groups.len(), groups.len(), "each group has series of its own");
         let tagged: u64 = usage.tags.values().map(|tag| tag.vms).sum();
         let tags: usize = report.vms.iter().map(|vm| vm.tags.len()).sum();
         prop_assert_eq!(tagged, tags as u64, "a VM is counted under each of its tags");
@@ -183,20 +285,234 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_rows_changes_nothing(vms in any_vms(), seed: u64, turn in 0_usize..60, repeat: bool) {
+    fn the_order_of_rows_changes_nothing(vms in any_vms(), seed: u64, turn in 0_usize..60) {
         let (period, fetched_at, witness) = (october().period(), october().period().end, Gossip(seed));
         let straight = report(period, vms.clone());
         let mut turned = vms;
         if !turned.is_empty() {
             let middle = turn % turned.len();
             turned.rotate_left(middle);
-            if repeat {
-                turned.push(turned[0].clone());
-            }
         }
         turned.reverse();
         let turned = report(period, turned);
         let shown = |report: &MonthlyReport| format!("{:?}", lines(report, fetched_at, &witness).collect::<Vec<_>>());
         prop_assert_eq!(shown(&straight), shown(&turned));
     }
+
+    #[test]
+    fn repeated_rows_count_once_and_the_last_wins(vms in any_vms(), seed: u64, repeats in prop::collection::vec(0_usize..60, 0..9)) {
+        let (period, fetched_at, witness) = (october().period(), october().period().end, Gossip(seed));
+        let once = report(period, vms.clone());
+        let (mut rows, mut last) = (vms.clone(), BTreeMap::new());
+        for (number, index) in repeats.into_iter().enumerate().filter(|_| !vms.is_empty()) {
+            let mut row = vms[index % vms.len()].clone();
+            row.name = format!("repeat {number}").into();
+            row.status = VmStatus::Unknown("drifted".into());
+            last.insert(row.id.clone(), row.name.clone());
+            rows.push(row);
+        }
+        let repeated = report(period, rows);
+        prop_assert!(check(&repeated, period).is_ok());
+        let (once, repeated): (Vec<_>, Vec<_>) =
+            (lines(&once, fetched_at, &witness).collect(), lines(&repeated, fetched_at, &witness).collect());
+        prop_assert_eq!(all(&once), all(&repeated));
+        prop_assert_eq!(once.len(), repeated.len());
+        for (one, other) in once.iter().zip(&repeated) {
+            prop_assert_eq!(&other.vm.name, last.get(&one.vm.id).unwrap_or(&one.vm.name));
+            let flagged = other.flags.iter().any(|flag| flag == Flag::DuplicateRows);
+            prop_assert_eq!(flagged, last.contains_key(&one.vm.id));
+            let others: Vec<_> = other.flags.iter().filter(|flag| *flag != Flag::DuplicateRows).collect();
+            prop_assert_eq!(others, one.flags.iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn exact_life_is_within_a_second_at_each_end(vms in any_vms()) {
+        let (period, fetched_at) = (october().period(), october().period().end);
+        let report = report(period, vms);
+        for line in lines(&report, fetched_at, &NoWitness) {
+            let whole = i128::from(line.seconds.total()) * 1_000_000_000;
+            let away = i128::from(line.exact_nanoseconds) - whole;
+            prop_assert!(away.abs() < 1_000_000_000, "{} {}", whole, line.exact_nanoseconds);
+            let differs = line.flags.iter().any(|flag| flag == Flag::HoursDiffer);
+            prop_assert_eq!(differs, !line.explained_hours().contains(&line.vm.vm_hours));
+        }
+    }
+}
+
+fn row(created: &str, released: &str, vm_hours: u64) -> ReportVm {
+    ReportVm {
+        id: "0198f1c2".into(),
+        name: "agent".into(),
+        status: VmStatus::Running,
+        instance_type: "vm.4c.8g".into(),
+        image: "debian-12".into(),
+        cloud_id: "cloud-1".into(),
+        site: "frmtl1".into(),
+        tags: vec![Text::from("project:a"), Text::from("team:b")].into(),
+        created_at: created.parse().unwrap(),
+        released_at: (!released.is_empty()).then(|| released.parse().unwrap()),
+        vm_hours,
+    }
+}
+
+fn flags(vm: ReportVm) -> Vec<Flag> {
+    let report = report(october().period(), vec![vm]);
+    lines(&report, october().period().end, &NoWitness).next().unwrap().flags.iter().collect()
+}
+
+#[test]
+fn hours_differ_only_if_no_precision_explains_them() {
+    // Created, released, and the hours that whole seconds and exact times make.
+    let cases = [
+        // 3600 s; 3600.7 s.
+        ("2026-10-05T10:00:00.2Z", "2026-10-05T11:00:00.9Z", [1, 2]),
+        // 3600 s; 3600.000000001 s, 3600 s and 3599.999999999 s.
+        ("2026-10-05T10:00:00.5Z", "2026-10-05T11:00:00.500000001Z", [1, 2]),
+        ("2026-10-05T10:00:00.5Z", "2026-10-05T11:00:00.5Z", [1, 1]),
+        ("2026-10-05T10:00:00.500000001Z", "2026-10-05T11:00:00.5Z", [1, 1]),
+        // 3601 s; 3600.2 s and 3601.8 s.
+        ("2026-10-05T10:00:00.9Z", "2026-10-05T11:00:01.1Z", [2, 2]),
+        ("2026-10-05T10:00:00.1Z", "2026-10-05T11:00:01.9Z", [2, 2]),
+        // Less than a second, within one second and over two.
+        ("2026-10-05T10:00:00.5Z", "2026-10-05T10:00:00.9Z", [0, 1]),
+        ("2026-10-05T10:00:00.9Z", "2026-10-05T10:00:01.1Z", [1, 1]),
+        // Over the month's borders, which are whole seconds.
+        ("2026-09-30T23:59:59.9Z", "2026-10-01T01:00:00.1Z", [1, 2]),
+        ("2026-10-31T22:59:59.5Z", "", [2, 2]),
+        ("2026-10-31T23:00:00.5Z", "2026-11-03T00:00:00.5Z", [1, 1]),
+        ("2026-10-31T23:00:00Z", "2026-11-01T00:00:00.9Z", [1, 1]),
+        // Released before it was created.
+        ("2026-10-05T10:00:00.9Z", "2026-10-05T10:00:00.1Z", [0, 0]),
+        // Not in the month.
+        ("2026-11-01T00:00:00.5Z", "", [0, 0]),
+        ("2026-09-01T00:00:00Z", "2026-09-30T23:59:59.9Z", [0, 0]),
+    ];
+    for (created, released, explained) in cases {
+        for hours in 0..5 {
+            let differs = flags(row(created, released, hours)).contains(&Flag::HoursDiffer);
+            assert_eq!(differs, !explained.contains(&hours), "{created} {released} {hours}");
+        }
+    }
+}
+
+#[test]
+fn replaced_text_is_flagged_in_every_field() {
+    let changes: [fn(&mut ReportVm); 6] = [
+        |vm| vm.name = "a\u{fffd}".into(),
+        |vm| vm.status = VmStatus::Unknown("\u{fffd}".into()),
+        |vm| vm.instance_type = "\u{fffd}b".into(),
+        |vm| vm.image = "a\u{fffd}b".into(),
+        |vm| vm.site = "\u{fffd}".into(),
+        |vm| vm.tags = vec![Text::from("a"), Text::from("b\u{fffd}")].into(),
+    ];
+    let plain = row("2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z", 1);
+    assert!(!flags(plain.clone()).contains(&Flag::ReplacedText));
+    for change in changes {
+        let mut vm = plain.clone();
+        change(&mut vm);
+        assert!(flags(vm.clone()).contains(&Flag::ReplacedText), "{vm:?}");
+    }
+}
+
+#[test]
+fn rows_that_differ_in_what_counts_are_refused() {
+    type Change = fn(&mut ReportVm);
+    let period = october().period();
+    let one = row("2026-10-05T10:00:00.25Z", "2026-10-05T11:00:00Z", 1);
+    let checked = |change: Change| {
+        let mut other = one.clone();
+        change(&mut other);
+        // A third VM between both rows, and the rows in either order.
+        let mut third = one.clone();
+        third.id = "0198f1c3".into();
+        let mut rows = vec![one.clone(), third, other];
+        let straight = check(&report(period, rows.clone()), period);
+        rows.reverse();
+        let reversed = check(&report(period, rows), period);
+        assert_eq!(straight.is_ok(), reversed.is_ok());
+        straight.map_err(|error| error.to_string())
+    };
+    let drifts: [Change; 6] = [
+        |_| {},
+        |vm| vm.name = "other".into(),
+        |vm| vm.status = VmStatus::Deleted,
+        |vm| vm.image = "other".into(),
+        |vm| vm.site = "other".into(),
+        // Another version of the API that cuts fractions.
+        |vm| vm.created_at = "2026-10-05T10:00:00Z".parse().unwrap(),
+    ];
+    for change in drifts {
+        assert_eq!(checked(change), Ok(()));
+    }
+    let counts: [(Change, &str); 7] = [
+        (|vm| vm.created_at = "2026-10-05T10:00:01Z".parse().unwrap(), "created 2026-10-05T10:00:01Z"),
+        (
+            |vm| vm.released_at = Some("2026-10-05T11:00:01Z".parse().unwrap()),
+            "released 2026-10-05T11:00:01Z",
+        ),
+        (|vm| vm.released_at = None, "not released"),
+        (|vm| vm.vm_hours = 2, "2 h"),
+        (|vm| vm.instance_type = "vm.8c".into(), "type vm.8c"),
+        (|vm| vm.cloud_id = "cloud-2".into(), "cloud cloud-2"),
+        (
+            |vm| vm.tags = vec![Text::from("project:a"), Text::from("team:c")].into(),
+            "tags [team:c, project:a]",
+        ),
+    ];
+    for (change, shown) in counts {
+        let message = checked(change).unwrap_err();
+        for part in [
+            "two different rows for the VM 0198f1c2",
+            "created 2026-10-05T10:00:00Z, released 2026-10-05T11:00:00Z, 1 h, type vm.4c.8g, cloud cloud-1, tags [",
+            shown,
+            "close with `report --month 2026-10 --from-file FILE --reason TEXT`",
+        ] {
+            assert!(message.contains(part), "{part:?} is missing in {message:?}");
+        }
+    }
+    // A release after the month's end does not count.
+    let mut living = one.clone();
+    living.released_at = None;
+    let mut released = one.clone();
+    released.released_at = Some(period.end);
+    assert_eq!(check(&report(period, vec![living, released]), period), Ok(()));
+}
+
+#[test]
+fn message_about_two_rows_is_one_line_of_bounded_length() {
+    let period = october().period();
+    let long = format!("{}\n\u{202e}\u{1b}[31m", "x".repeat(10_000));
+    let mut one = row("2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z", 1);
+    (one.id, one.instance_type, one.cloud_id) =
+        (long.as_str().into(), long.as_str().into(), long.as_str().into());
+    one.tags = (0..500).map(|number| Text::from(format!("{number:03}\u{200b}{long}"))).collect();
+    let mut other = one.clone();
+    other.vm_hours = u64::MAX;
+    let message = check(&report(period, vec![one, other]), period).unwrap_err().to_string();
+    assert!(message.chars().count() < 1400, "{}", message.chars().count());
+    assert!(!message.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{200b}'), "{message:?}");
+    assert!(message.ends_with("--from-file FILE --reason TEXT`"), "{message}");
+}
+
+#[test]
+fn every_reader_of_rows_uses_the_same_one() {
+    let period = october().period();
+    let mut rows = Vec::new();
+    for id in ["b", "a", "c"] {
+        for name in ["first", "middle", "last"] {
+            let mut vm = row("2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z", 1);
+            (vm.id, vm.name) = (id.into(), name.into());
+            rows.push(vm);
+        }
+    }
+    let report = report(period, rows);
+    let found: Vec<_> = by_id(&report).into_iter().map(|vm| (&*vm.id, &*vm.name)).collect();
+    assert_eq!(found, [("a", "last"), ("b", "last"), ("c", "last")]);
+    let shown: Vec<_> =
+        lines(&report, period.end, &NoWitness).map(|line| (&*line.vm.id, &*line.vm.name)).collect();
+    assert_eq!(shown, found);
+    let grouping = Grouping { group_by: &[], tag_rules: &[] };
+    let usage = PeriodUsage::of(&report, period.end, &grouping, None, &NoWitness);
+    assert_eq!((usage.total.vms, usage.total.vm_hours), (3, 3));
 }

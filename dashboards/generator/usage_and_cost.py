@@ -112,15 +112,15 @@ def headline():
         ),
         series(
             "Month to date by group", "The 20 groups with most hours; a VM is in exactly one group. They fall to 0 when a month begins.",
-            HOURS, (f"topk(20, {hours(seconds('group_', NOW, 'group'))})", "{{tenant}} {{group}}"),
+            HOURS, (f"topk(20, {hours(seconds('group_', NOW, 'group, group_kind'))})", "{{tenant}} {{group}} ({{group_kind}})"),
         ),
     ]
 
 
 def by_what():
     cost = [
-        ("Cost", money("flexvm_usage_group_internal_cost", NOW, "group"), COST, None),
-        ("Cost last month", money("flexvm_usage_group_internal_cost", BEFORE, "group"), COST, None),
+        ("Cost", money("flexvm_usage_group_internal_cost", NOW, "group, group_kind"), COST, None),
+        ("Cost last month", money("flexvm_usage_group_internal_cost", BEFORE, "group, group_kind"), COST, None),
     ]
     tag = [
         ("Provider's", hours(tenants("flexvm_usage_tag_reported_vm_seconds", NOW, "tag")), HOURS, None),
@@ -132,7 +132,7 @@ def by_what():
     return [
         breakdown(
             "By group", "Groups of report.group_by, or else the exact sets of tags. A VM is in exactly one group: groups add up to the whole.",
-            "group_", "group", {"group": "Group", "currency": "Currency"}, extra=cost,
+            "group_", "group, group_kind", {"group": "Group", "group_kind": "Kind", "currency": "Currency"}, extra=cost,
         ),
         breakdown(
             "By tag", "A VM with two tags is in both rows: tags must not be added up.", "tag_", "tag", {"tag": "Tag"}, extra=tag,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Endpoint;
+use crate::text::one_line;
 
 /// Why something failed: the value of every label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,7 +102,8 @@ pub struct Error {
     pub reason: Reason,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// One line, at most [`MAX_MESSAGE`] characters, without control characters.
+    /// One line, at most [`MAX_MESSAGE`] characters ([`MAX_REPORT_MESSAGE`] about a monthly report),
+    /// without control characters.
     pub message: Option<String>,
     /// What lies below.
     #[source]
@@ -110,6 +112,9 @@ pub struct Error {
 
 /// Longest message kept of an answer, in characters: enough for a sentence and its details.
 pub const MAX_MESSAGE: usize = 500;
+
+/// Maximum length of our own message about a monthly report, in characters: it can contain two rows.
+pub const MAX_REPORT_MESSAGE: usize = 1500;
 
 impl Error {
     pub(super) fn new(endpoint: Endpoint, reason: Reason) -> Self {
@@ -129,10 +134,11 @@ impl Error {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// A monthly report that can be read, but not used.
+    /// A monthly report that can be read, but not used. Keeps [`MAX_REPORT_MESSAGE`] characters.
     #[must_use]
     pub fn malformed_report(message: &str) -> Self {
-        Self::new(Endpoint::Monthly, Reason::Malformed).message(message)
+        let message = Some(one_line(message, MAX_REPORT_MESSAGE));
+        Self { message, ..Self::new(Endpoint::Monthly, Reason::Malformed) }
     }
 
     /// Why it failed: the value of the label `reason`.
@@ -158,33 +164,6 @@ impl fmt::Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |text| write!(f, ": {text}"))
     }
-}
-
-/// `text` on one line: white space runs become one space, control and format-like invisible
-/// characters go, and no more than `longest` characters stay.
-pub(super) fn one_line(text: &str, longest: usize) -> String {
-    let mut line = String::new();
-    let mut length = 0;
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if length > 0 {
-            line.push(' ');
-            length += 1;
-        }
-        for c in word.chars().filter(|c| !invisible(*c)) {
-            if length >= longest {
-                line.push('…');
-                return line;
-            }
-            line.push(c);
-            length += 1;
-        }
-    }
-    line
-}
-
-/// Characters that show nothing but turn or hide the text around them in a terminal.
-fn invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::one_line;
+use crate::text::one_line;
 
 /// Most names kept of one endpoint's answers.
 const MAX_NAMES: usize = 100;

@@ -3,13 +3,16 @@
 //! Tolerant where the API is open (unknown fields and statuses, null, absent and empty text, both
 //! spellings of a name), strict where a guess would become a wrong figure (ids, counts, the times
 //! of the monthly report). Rows are converted one by one as they are parsed, so that a body and
-//! its rows never exist three times over.
+//! its rows never exist three times over. An error in a row names the row by its id.
 
 mod capacity;
+mod compound;
+mod decode;
 mod inventory;
 mod monthly;
 mod row;
 mod size;
+mod time;
 mod value;
 
 use std::collections::HashSet;
@@ -22,12 +25,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
+use self::compound::{List, Object};
+use self::decode::decode;
 use self::row::Report;
-use self::value::Time;
+use self::time::Time;
+use self::value::Str;
 use super::unknown::{Path, UnknownFields};
 use crate::snapshot::{
     Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
 };
+use crate::text::one_line;
 
 /// What was read from a body.
 #[derive(Clone, Debug)]
@@ -77,18 +84,23 @@ impl Texts {
     }
 
     /// Sorted, distinct, without empty ones.
-    fn tags(&self, tags: &value::Tags<'_>) -> Arc<[Text]> {
-        let mut sorted: Vec<Text> =
-            tags.0.iter().filter(|tag| !tag.is_empty()).map(|tag| self.word(tag)).collect();
+    fn tags(&self, tags: &List<Str<'_>>) -> Result<Arc<[Text]>, String> {
+        let mut sorted: Vec<Text> = Vec::new();
+        for tag in tags.get("tags")? {
+            match tag.get("tags")? {
+                "" => {}
+                tag => sorted.push(self.word(tag)),
+            }
+        }
         sorted.sort_unstable();
         sorted.dedup();
         let mut sets = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = sets.get(sorted.as_slice()) {
-            return known.clone();
+            return Ok(known.clone());
         }
         let new: Arc<[Text]> = sorted.into();
         sets.insert(new.clone());
-        new
+        Ok(new)
     }
 }
 
@@ -114,9 +126,9 @@ impl<'a> Context<'a> {
     }
 
     /// An optional time under either of its names. What cannot be read is left out and told.
-    fn time(&mut self, of: &fmt::Arguments<'_>, time: Time, other_name: Time) -> Option<Timestamp> {
+    fn time(&mut self, of: &fmt::Arguments<'_>, time: &Time, other_name: &Time) -> Option<Timestamp> {
         match time.or(other_name) {
-            Time::At(at) => Some(at),
+            Time::At(at) => Some(*at),
             Time::Absent => None,
             Time::Unreadable(text) => {
                 self.unreadable_time.get_or_insert_with(|| format!("{of}: {text}"));
@@ -131,8 +143,31 @@ impl<'a> Context<'a> {
 trait Row<'de, P>: Deserialize<'de> + Report {
     type Domain;
 
-    fn convert(self, known: &P, context: &mut Context<'_>) -> Result<Self::Domain, String>;
+    /// What the row describes, as errors name it.
+    const KIND: &'static str;
+
+    /// The text that names the row among others, checked; empty for an object that has none.
+    fn key(&self) -> Result<&str, String>;
+
+    /// Converts the row, whose key is `key`. An error need not name the row.
+    fn convert(&self, key: &str, known: &P, context: &mut Context<'_>) -> Result<Self::Domain, String>;
 }
+
+/// Converts a row. The error names it.
+fn converted<'de, P, R: Row<'de, P>>(
+    row: &R,
+    known: &P,
+    context: &mut Context<'_>,
+) -> Result<R::Domain, String> {
+    let key = row.key()?;
+    row.convert(key, known, context).map_err(|what| match key {
+        "" => what,
+        key => format!("{} {}: {what}", R::KIND, one_line(key, MAX_KEY)),
+    })
+}
+
+/// Maximum number of characters of a row's key in an error.
+const MAX_KEY: usize = 80;
 
 /// Reads one row.
 struct One<'c, 't, P, R>(&'c mut Context<'t>, &'c P, PhantomData<R>);
@@ -143,7 +178,23 @@ impl<'de, P, R: Row<'de, P>> DeserializeSeed<'de> for One<'_, '_, P, R> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<R::Domain, D::Error> {
         let row = R::deserialize(deserializer)?;
         row.report(&Path::default(), &mut self.0.unknown);
-        row.convert(self.1, self.0).map_err(D::Error::custom)
+        converted(&row, self.1, self.0).map_err(D::Error::custom)
+    }
+}
+
+/// Reads the row with this number in its list. An error names the number.
+struct Element<R>(usize, PhantomData<R>);
+
+impl<'de, R: Deserialize<'de>> DeserializeSeed<'de> for Element<R> {
+    type Value = R;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<R, D::Error> {
+        let number = |what: &dyn fmt::Display| D::Error::custom(format!("row {}: {what}", self.0));
+        match Object::deserialize(deserializer).map_err(|error| number(&error))? {
+            Object::Read(row) => Ok(row),
+            Object::Absent => Err(number(&"null is not an object")),
+            Object::Wrong(what) => Err(number(&format_args!("{what} is not an object"))),
+        }
     }
 }
 
@@ -168,7 +219,10 @@ impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
     type Value = Vec<R::Domain>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
+        match self.field {
+            Some(field) => write!(f, "a list in {field}"),
+            None => f.write_str("a list"),
+        }
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
@@ -182,19 +236,17 @@ impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
         let root = Path::default();
         let path = self.field.map_or(Path::default(), |field| root.field(field));
         let mut rows = Vec::new();
-        while let Some(row) = list.next_element::<R>()? {
+        while let Some(row) = list.next_element_seed(Element::<R>(rows.len(), PhantomData))? {
             row.report(&path, &mut self.context.unknown);
-            let converted = row.convert(self.known, self.context);
+            let converted = converted(&row, self.known, self.context);
             rows.push(converted.map_err(|what| A::Error::custom(format!("row {}: {what}", rows.len())))?);
         }
         Ok(rows)
     }
 }
 
-/// Parses a whole body with `seed`.
-fn read<'de, S: DeserializeSeed<'de>>(body: &'de [u8], seed: S) -> Result<S::Value, serde_json::Error> {
-    // Checked once here, not for each text in it.
-    let body = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
+/// Parses a whole body, which is [decoded](decode) once for all texts in it, with `seed`.
+fn read<'de, S: DeserializeSeed<'de>>(body: &'de str, seed: S) -> Result<S::Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(body);
     let value = seed.deserialize(&mut json)?;
     json.end()?;
@@ -202,63 +254,63 @@ fn read<'de, S: DeserializeSeed<'de>>(body: &'de [u8], seed: S) -> Result<S::Val
 }
 
 /// Parses a bare list.
-fn list<'de, P, R: Row<'de, P>>(body: &'de [u8], texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
+fn list<'de, P, R: Row<'de, P>>(body: &'de str, texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
     let mut context = Context::new(texts);
     let value = read(body, Rows { context: &mut context, known, field: None, row: PhantomData::<R> })?;
     Ok(context.parsed(value))
 }
 
 /// Parses a bare object.
-fn object<'de, P, R: Row<'de, P>>(body: &'de [u8], texts: &Texts, known: &P) -> Outcome<R::Domain> {
+fn object<'de, P, R: Row<'de, P>>(body: &'de str, texts: &Texts, known: &P) -> Outcome<R::Domain> {
     let mut context = Context::new(texts);
     let value = read(body, One(&mut context, known, PhantomData::<R>))?;
     Ok(context.parsed(value))
 }
 
 pub(super) fn clouds(body: &[u8], texts: &Texts) -> Outcome<Vec<Cloud>> {
-    list::<_, inventory::CloudRow<'_>>(body, texts, &())
+    list::<_, inventory::CloudRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn cloud(body: &[u8], texts: &Texts) -> Outcome<Cloud> {
-    object::<_, inventory::CloudRow<'_>>(body, texts, &())
+    object::<_, inventory::CloudRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn nodes(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vec<Node>> {
-    list::<_, inventory::NodeRow<'_>>(body, texts, cloud_id)
+    list::<_, inventory::NodeRow<'_>>(&decode(body)?, texts, cloud_id)
 }
 
 pub(super) fn node(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Node> {
-    object::<_, inventory::NodeRow<'_>>(body, texts, cloud_id)
+    object::<_, inventory::NodeRow<'_>>(&decode(body)?, texts, cloud_id)
 }
 
 /// `asked` is the status of rows that say none.
 pub(super) fn vms(body: &[u8], texts: &Texts, cloud_id: &Text, asked: &VmStatus) -> Outcome<Vec<Vm>> {
-    list::<_, inventory::VmRow<'_>>(body, texts, &(cloud_id.clone(), Some(asked.clone())))
+    list::<_, inventory::VmRow<'_>>(&decode(body)?, texts, &(cloud_id.clone(), Some(asked.clone())))
 }
 
 pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
-    object::<_, inventory::VmRow<'_>>(body, texts, &(cloud_id.clone(), None))
+    object::<_, inventory::VmRow<'_>>(&decode(body)?, texts, &(cloud_id.clone(), None))
 }
 
 pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<InstanceType>> {
-    list::<_, capacity::InstanceTypeRow<'_>>(body, texts, &())
+    list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn images(body: &[u8], texts: &Texts) -> Outcome<Vec<Image>> {
-    list::<_, capacity::ImageRow<'_>>(body, texts, &())
+    list::<_, capacity::ImageRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn cloud_capacity(body: &[u8], texts: &Texts) -> Outcome<Vec<CloudCapacity>> {
-    list::<_, capacity::CloudCapacityRow<'_>>(body, texts, &())
+    list::<_, capacity::CloudCapacityRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
-    object::<_, capacity::CapacityRow<'_>>(body, texts, &())
+    object::<_, capacity::CapacityRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
     let mut context = Context::new(texts);
-    let value = read(body, monthly::Report(&mut context))?;
+    let value = read(&decode(body)?, monthly::Report(&mut context))?;
     Ok(context.parsed(value))
 }
 

@@ -21,7 +21,7 @@ impl Closer {
             let folder = closer.folder()?;
             let closed = closer.ledger.closed_at(closer.tenant())?;
             let mut needed = Month::of(now).previous();
-            let mut month = closer.since(&folder, now)?;
+            let mut month = closer.beginning(&folder, &closed, now)?.since;
             while month < needed && closed.contains_key(&month) {
                 month = month.next();
             }

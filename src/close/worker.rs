@@ -223,6 +223,7 @@ impl TenantWorker {
         }
         self.self_metrics.report_due(tenant, Some(states.due.len()));
         self.self_metrics.compared(tenant, &states.comparisons);
+        self.self_metrics.ledger_new_beside_reports(tenant, states.lost_ledger.is_some());
         let due =
             |month: &Month| (*month, DueMonth { error: self.attempts.error(*month).map(str::to_owned) });
         self.store.outlook(
@@ -231,6 +232,7 @@ impl TenantWorker {
                 due: states.due.iter().map(due).collect(),
                 next: self.closer.next_due(now),
                 comparisons: states.comparisons.clone(),
+                lost_ledger: states.lost_ledger.clone(),
             },
         );
     }

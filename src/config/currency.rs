@@ -11,3 +11,34 @@ const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD
 pub fn is_currency(code: &str) -> bool {
     code.len() == 3 && CODES.split_ascii_whitespace().any(|known| known == code)
 }
+
+/// Currencies without a minor unit.
+const WITHOUT_MINOR_UNIT: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF";
+
+/// Currencies whose minor unit is a thousandth.
+const THOUSANDTHS: &str = "BHD IQD JOD KWD LYD OMR TND";
+
+/// Returns the number of decimals of the minor unit of `code`: 2 unless ISO 4217 states another one.
+pub fn minor_unit(code: &str) -> u32 {
+    let lists = |codes: &str| codes.split_ascii_whitespace().any(|known| known == code);
+    if lists(WITHOUT_MINOR_UNIT) {
+        0
+    } else if lists(THOUSANDTHS) {
+        3
+    } else {
+        2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minor_units_follow_iso_4217() {
+        let of = ["EUR", "USD", "HUF", "MGA", "JPY", "KRW", "ISK", "XOF", "KWD", "TND"].map(minor_unit);
+        assert_eq!(of, [2, 2, 2, 2, 0, 0, 0, 0, 3, 3]);
+        let exceptions = WITHOUT_MINOR_UNIT.split(' ').chain(THOUSANDTHS.split(' '));
+        assert!(exceptions.clone().all(is_currency), "{:?}", exceptions.collect::<Vec<_>>());
+    }
+}

@@ -49,6 +49,20 @@ pub enum LedgerError {
     /// The file itself is damaged.
     #[error("the ledger {} is damaged: stop the daemon and put a backup in its place, or move it away and start without (docs/operating.md, Backup and restore)", .0.display())]
     Corrupt(PathBuf),
+    /// It has 0 bytes, although a ledger was there before.
+    #[error("the ledger {} has 0 bytes, but {evidence} exists, so it was not always empty: restore it from a backup (docs/operating.md, Backup and restore), or remove it to begin a new ledger", path.display())]
+    Emptied {
+        /// The ledger.
+        path: PathBuf,
+        /// What shows that a ledger was there.
+        evidence: String,
+    },
+    /// It was deleted while it is open.
+    #[error("the ledger {} was deleted while the exporter uses it: polls and months are not recorded; put it back, or restart the exporter to begin a new one", .0.display())]
+    Deleted(PathBuf),
+    /// Another file is in its place while it is open.
+    #[error("the ledger {} was replaced by another file while the exporter uses it", .0.display())]
+    Replaced(PathBuf),
     /// Its thread has more to do than it can.
     #[error("the ledger is busy with earlier writes")]
     Busy,
@@ -76,28 +90,26 @@ impl LedgerError {
     pub fn reason(&self) -> &'static str {
         use rusqlite::ErrorCode as Code;
         match self {
-            Self::Busy => "busy",
+            Self::Busy | Self::Closed | Self::Missing(_) | Self::Deleted(_) | Self::Replaced(_) => {
+                "unavailable"
+            }
             Self::Clock(_) => "clock",
-            Self::Closed => "closed",
             Self::Locked(_) => "locked",
             Self::NotALedger(_)
             | Self::Newer { .. }
-            | Self::Missing(_)
             | Self::Damaged(_)
-            | Self::Corrupt(_) => "damaged",
+            | Self::Emptied { .. }
+            | Self::Corrupt(_) => "corrupt",
             Self::File { .. } | Self::Output(_) => "io",
             Self::Sqlite(error) => match error.sqlite_error_code() {
-                Some(Code::DiskFull) => "disk_full",
+                Some(Code::DiskFull) => "full",
                 Some(Code::DatabaseBusy | Code::DatabaseLocked) => "locked",
-                Some(Code::DatabaseCorrupt | Code::NotADatabase) => "damaged",
-                Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => "read_only",
-                Some(Code::SystemIoFailure) => "io",
-                _ => "other",
+                Some(Code::DatabaseCorrupt | Code::NotADatabase) => "corrupt",
+                _ => "io",
             },
         }
     }
 
     /// Every value of [`LedgerError::reason`].
-    pub const REASONS: [&'static str; 9] =
-        ["busy", "clock", "closed", "damaged", "disk_full", "io", "locked", "other", "read_only"];
+    pub const REASONS: [&'static str; 6] = ["clock", "corrupt", "full", "io", "locked", "unavailable"];
 }

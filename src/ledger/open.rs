@@ -25,17 +25,23 @@ pub(super) fn writer(path: &Path) -> Result<Connection, LedgerError> {
 }
 
 fn open_writer(path: &Path) -> Result<Connection, LedgerError> {
+    create(path)?;
     let mut connection = Connection::open(path)?;
-    connection.busy_timeout(TURN)?;
-    // A file that is not a database shows only when it is read.
-    let found = version(&connection, path)?;
-    let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-        PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;";
-    connection.execute_batch(pragmas)?;
-    if found < newest() {
+    if prepare_writer(&mut connection, path)? < newest() {
         migrate(&mut connection, path)?;
     }
     Ok(connection)
+}
+
+/// Sets a connection up for writing; the version of the schema.
+fn prepare_writer(connection: &mut Connection, path: &Path) -> Result<i32, LedgerError> {
+    connection.busy_timeout(TURN)?;
+    // A file that is not a database shows only when it is read.
+    let found = version(connection, path)?;
+    let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+        PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;";
+    connection.execute_batch(pragmas)?;
+    Ok(found)
 }
 
 /// Reads an existing ledger with `work`, which cannot write.
@@ -44,6 +50,51 @@ pub(super) fn read<T>(
     work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
 ) -> Result<T, LedgerError> {
     reader(path).and_then(|mut connection| work(&mut connection)).map_err(|error| error.at(path))
+}
+
+/// Creates the ledger with its schema if it does not exist: under a temporary name first, so that a crash
+/// leaves no ledger or a complete one. A ledger that another process creates meanwhile stays.
+fn create(path: &Path) -> Result<(), LedgerError> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let at = |source| LedgerError::File { path: path.to_owned(), source };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".new-{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    // What a process with the same number left behind is not complete.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(error)),
+        _ => {}
+    }
+    let mut connection = Connection::open(&temporary)?;
+    connection.execute_batch("PRAGMA synchronous = FULL;")?;
+    migrate(&mut connection, &temporary)?;
+    connection.close().map_err(|(_, error)| LedgerError::Sqlite(error))?;
+    let linked = match std::fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    };
+    std::fs::remove_file(&temporary).map_err(at)?;
+    linked.map_err(at)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
+}
+
+/// Opens the ledger for writing again, after its file was replaced. Nothing is created.
+pub(super) fn existing_writer(path: &Path) -> Result<Connection, LedgerError> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        if version(&connection, path)? == 0 {
+            return Err(LedgerError::NotALedger(path.to_owned()));
+        }
+        if prepare_writer(&mut connection, path)? < newest() {
+            migrate(&mut connection, path)?;
+        }
+        Ok(connection)
+    };
+    open().map_err(|error: LedgerError| error.at(path))
 }
 
 fn reader(path: &Path) -> Result<Connection, LedgerError> {

@@ -27,16 +27,38 @@ pub struct RevisionRow {
     pub inputs: Option<Vec<u8>>,
 }
 
-/// The month of the tenant's first start, recorded when there is none.
-pub(super) fn since(transaction: &Transaction<'_>, name: &str, or: Month) -> Result<Month, LedgerError> {
+/// When a tenant's recorded months begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// The first month that is never missed.
+    pub since: Month,
+    /// Whether the ledger was begun although reports of earlier months existed.
+    pub beside_reports: bool,
+}
+
+/// When the tenant's recorded months begin; `None` before the first start.
+pub(super) fn beginning(connection: &Connection, tenant: i64) -> Result<Option<Beginning>, LedgerError> {
+    let (since, beside_reports): (Option<String>, bool) =
+        connection.query_row("SELECT since, beside_reports FROM tenant WHERE id = ?1", [tenant], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let Some(text) = since else { return Ok(None) };
+    let since = text.parse().map_err(|error| LedgerError::Damaged(format!("the first month: {error}")))?;
+    Ok(Some(Beginning { since, beside_reports }))
+}
+
+/// Records when the tenant's months begin, unless that is known; returns what is known then.
+pub(super) fn begin(
+    transaction: &Transaction<'_>,
+    name: &str,
+    new: Beginning,
+) -> Result<Beginning, LedgerError> {
     let id = tenant(transaction, name)?;
     transaction.execute(
-        "UPDATE tenant SET since = coalesce(since, ?2) WHERE id = ?1",
-        params![id, or.to_string()],
+        "UPDATE tenant SET since = ?2, beside_reports = ?3 WHERE id = ?1 AND since IS NULL",
+        params![id, new.since.to_string(), new.beside_reports],
     )?;
-    let text: String =
-        transaction.query_row("SELECT since FROM tenant WHERE id = ?1", [id], |row| row.get(0))?;
-    text.parse().map_err(|error| LedgerError::Damaged(format!("the first month of {name}: {error}")))
+    Ok(beginning(transaction, id)?.unwrap_or(new))
 }
 
 /// The newest revision of a month.

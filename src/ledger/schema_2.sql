@@ -1,3 +1,6 @@
+-- Whether the ledger was begun although reports of earlier months existed.
+ALTER TABLE tenant ADD COLUMN beside_reports INTEGER NOT NULL DEFAULT 0;
+
 -- Instance types of the catalogue with their validity, one row per change. Times are seconds since 1970.
 CREATE TABLE instance_type (
     tenant INTEGER NOT NULL REFERENCES tenant,

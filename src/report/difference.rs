@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::changes::counts;
 use super::storage::hexadecimal;
 use crate::ledger::ChangedSeconds;
 use crate::period::rfc3339;
 use crate::snapshot::{MonthlyReport, ProviderTotals, Text};
-use crate::usage::{self, Line, NoWitness};
+use crate::usage::{self, Counted, Line, NoWitness};
 
 /// Seconds in an hour.
 const HOUR: u64 = 3600;
@@ -57,7 +56,7 @@ impl Changed {
         }
         for (id, pair) in pairs {
             let moved = match pair {
-                [Some(old), Some(new)] if counts(old.vm, end) == counts(new.vm, end) => continue,
+                [Some(old), Some(new)] if Counted::of(old.vm, end) == Counted::of(new.vm, end) => continue,
                 [Some(old), Some(new)] => {
                     let hours = old.vm.vm_hours.abs_diff(new.vm.vm_hours).saturating_mul(HOUR);
                     match old.seconds.total().abs_diff(new.seconds.total()).max(hours) {
@@ -129,16 +128,16 @@ pub fn fingerprint(report: &MonthlyReport) -> String {
     part(&rfc3339(report.period.start));
     part(&rfc3339(report.period.end));
     for line in usage::lines(report, report.period.end, &NoWitness) {
-        let (created, released, hours, instance_type, cloud, tags) = counts(line.vm, report.period.end);
+        let counted = Counted::of(line.vm, report.period.end);
         part("vm");
         part(&line.vm.id);
-        part(&created.to_string());
-        part(&released.map(|at| at.to_string()).unwrap_or_default());
-        part(&hours.to_string());
-        part(instance_type);
-        part(cloud);
-        part(&tags.len().to_string());
-        tags.iter().for_each(|tag| part(tag));
+        part(&counted.created_at.to_string());
+        part(&counted.released_at.map(|at| at.to_string()).unwrap_or_default());
+        part(&counted.vm_hours.to_string());
+        part(counted.instance_type);
+        part(counted.cloud_id);
+        part(&counted.tags.len().to_string());
+        counted.tags.iter().for_each(|tag| part(tag));
     }
     for (scope, totals) in [("cloud", clouds(report)), ("tag", tags(report))] {
         for (key, rows) in totals {

@@ -9,11 +9,16 @@ use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::period::{Month, rfc3339};
-use crate::snapshot::Text;
+use crate::snapshot::{ProviderTotals, Text};
+use crate::text::one_line;
 use crate::usage::CheckError;
 
 /// Maximum number of VM ids in a message.
 const MAX_IDS: usize = 5;
+/// A provider's totals on one line.
+fn totals(of: &ProviderTotals) -> String {
+    format!("{} VMs created, {} released, {} h", of.vms_created, of.vms_released, of.vm_hours)
+}
 
 /// Why a report could not be made, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +26,29 @@ pub enum ReportError {
     /// The provider's report is for another period, or contradicts itself.
     #[error(transparent)]
     Check(#[from] CheckError),
-    /// Two rows for one cloud say different things.
-    #[error("the report has two different rows for the cloud {0}")]
-    Clouds(Text),
+    /// Two rows of one cloud have different totals.
+    #[error("the report has two different rows for the cloud {}: {}; and: {}; ask the provider for a corrected report, save it, and close with `report --month {month} --from-file FILE --reason TEXT`", one_line(cloud_id, 64), totals(&rows[0]), totals(&rows[1]))]
+    Clouds {
+        /// The cloud.
+        cloud_id: Text,
+        /// The month of the report.
+        month: Month,
+        /// The totals of both rows, in the order of the response.
+        rows: Box<[ProviderTotals; 2]>,
+    },
     /// The hours are more than any month can hold; sums of them could not be exact.
-    #[error("the report's VM hours sum up to {0}, which no month can hold")]
-    Hours(u128),
+    #[error(
+        "the report's VM hours sum up to {sum}, which no month can hold; the VM {} has most of them: {most}",
+        one_line(vm_id, 64)
+    )]
+    Hours {
+        /// All hours.
+        sum: u128,
+        /// The VM with the most hours.
+        vm_id: Text,
+        /// Its hours.
+        most: u64,
+    },
     /// A month that was fetched before its end cannot be closed with what was fetched.
     #[error("{month} had not ended when it was fetched at {}", rfc3339(*fetched_at))]
     NotEnded {
@@ -132,7 +154,7 @@ impl ReportError {
     /// Whether the command line was wrong: the request makes no sense for the month.
     #[must_use]
     pub fn is_usage_error(&self) -> bool {
-        matches!(self, Self::NoDifference { .. } | Self::NothingToWaive(_) | Self::NotClosed(_))
+        matches!(self, Self::NoDifference { .. } | Self::NothingToWaive(_))
     }
 
     /// The value of the label `reason`.
@@ -148,8 +170,8 @@ impl ReportError {
             | Self::NotClosed(_) => Reason::Period,
             Self::Incomplete { .. } => Reason::Incomplete,
             Self::Check(CheckError::Conflicting(_) | CheckError::NoVms(_))
-            | Self::Clouds(_)
-            | Self::Hours(_) => Reason::Inconsistent,
+            | Self::Clouds { .. }
+            | Self::Hours { .. } => Reason::Inconsistent,
             Self::Storage { .. } | Self::Damaged { .. } | Self::Locked(_) => Reason::Storage,
             Self::Revision { .. } | Self::NotRecorded { .. } | Self::Exists(_) => Reason::Exists,
         }

@@ -49,8 +49,8 @@ pub fn write_all(
         let entries = [
             csv("by-tag.csv", &|out| by_tag::write(out, &frame, tally)),
             csv("by-group.csv", &|out| by_group::write(out, &frame, tally, inputs.group_by)),
-            csv("by-vm.csv", &|out| by_vm::write(out, &frame, tally)),
-            csv("control.csv", &|out| control::write(out, &frame, tally, &reconciliation)),
+            csv("by-vm.csv", &|out| by_vm::write(out, &frame, tally, inputs.group_by)),
+            csv("control.csv", &|out| control::write(out, &frame, tally, &reconciliation, inputs.account)),
         ];
         (provider_report.join(), entries)
     });

@@ -15,7 +15,10 @@ const OPEN_DIFFERENCE: &str = "open_difference_seconds";
 /// Name of the file.
 const INDEX: &str = "index.csv";
 
-const COST_COLUMNS: [&str; 3] = ["internal_cost", "currency", "unpriced_vm_hours"];
+const MONTH_COLUMNS: [&str; 2] = ["month", "vms_at_start"];
+
+const STATE_COLUMNS: [&str; 6] =
+    ["internal_cost", "currency", "unpriced_vm_hours", "verdict", "reason", "open_difference_seconds"];
 
 /// Columns of paths relative to the tenant's folder: the report's own, and its files by the end of
 /// their names.
@@ -38,24 +41,26 @@ pub fn rewrite(folder: &Folder) -> Result<(), ReportError> {
         }
     }
     let path = folder.path().join(INDEX);
-    let bytes = csv(folder.tenant(), &months).map_err(ReportError::at(&path))?;
+    let bytes = csv(folder, &months).map_err(ReportError::at(&path))?;
     if read_file(&path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     write_whole(&path, &bytes)
 }
 
-/// Whether the index lists exactly these directories with these seconds of open differences.
+/// Whether the index has the current columns, and lists exactly these directories with these seconds of
+/// open differences.
 pub fn lists(folder: &Folder, expected: &[(String, u64)]) -> bool {
     let Ok(bytes) = read_file(&folder.path().join(INDEX)) else {
         return expected.is_empty();
     };
     let mut csv = csv::Reader::from_reader(bytes.strip_prefix(BOM).unwrap_or(&bytes));
-    let Ok(names) = csv.headers().cloned() else { return false };
-    let column = |wanted: &str| names.iter().position(|name| name == wanted);
-    let (Some(directory), Some(difference)) = (column(PATH_COLUMNS[0].0), column(OPEN_DIFFERENCE)) else {
+    let wanted: Vec<&str> = FRAME.into_iter().chain(columns()).collect();
+    if csv.headers().ok().is_none_or(|header| header != wanted) {
         return false;
-    };
+    }
+    let column = |name: &str| wanted.iter().position(|column| *column == name).unwrap_or_default();
+    let (directory, difference) = (column(PATH_COLUMNS[0].0), column(OPEN_DIFFERENCE));
     let row = |row: csv::StringRecord| {
         let cell = |at: usize| row.get(at).unwrap_or_default();
         (cell(directory).to_owned(), cell(difference).parse().unwrap_or_default())
@@ -64,21 +69,25 @@ pub fn lists(folder: &Folder, expected: &[(String, u64)]) -> bool {
     listed.is_ok_and(|listed| listed == expected)
 }
 
+/// Returns the columns that follow the shared ones.
+fn columns() -> impl Iterator<Item = &'static str> {
+    let paths = PATH_COLUMNS.into_iter().map(|(column, _)| column);
+    MONTH_COLUMNS.into_iter().chain(MEASURES).chain(STATE_COLUMNS).chain(paths)
+}
+
 /// The index's bytes, with a byte-order mark if the newest month's files have one.
-fn csv(tenant: &str, months: &[Published]) -> io::Result<Vec<u8>> {
+fn csv(folder: &Folder, months: &[Published]) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if months.last().is_some_and(|newest| newest.excel_bom) {
         bytes.extend(BOM);
     }
-    let columns = ["month"].into_iter().chain(["vms_at_start"]).chain(MEASURES).chain(COST_COLUMNS);
-    let columns: Vec<&str> = columns.chain(PATH_COLUMNS.map(|(column, _)| column)).collect();
-    let mut table = Table::headed(bytes, FRAME.into_iter().chain(columns))?;
+    let mut table = Table::headed(bytes, FRAME.into_iter().chain(columns()))?;
     for published in months {
         let totals = &published.totals;
         let revision = Revision::Final(published.revision);
-        let frame = Frame { tenant, month: published.month, revision, excel_bom: false };
-        table.begin_with(&frame)?;
-        table.number(published.month)?;
+        let frame = Frame { tenant: folder.tenant(), month: published.month, revision, excel_bom: false };
+        table.begin_with(&frame);
+        table.word(&published.month.to_string());
         for count in [
             totals.vms_at_start,
             totals.vms,
@@ -93,18 +102,22 @@ fn csv(tenant: &str, months: &[Published]) -> io::Result<Vec<u8>> {
             totals.other_seconds,
             totals.unobserved_seconds,
         ] {
-            table.number(count)?;
+            table.count(count);
         }
         for hours in [&totals.vcpu_hours, &totals.memory_gib_hours, &totals.gpu_hours] {
-            table.maybe(hours.as_deref())?;
+            table.digits(hours.as_deref().unwrap_or_default());
         }
-        table.money(totals.internal_cost)?;
-        table.text(totals.currency.as_deref().unwrap_or_default())?;
-        table.number(totals.unpriced_vm_hours)?;
+        table.maybe(totals.unsized_vm_seconds);
+        table.money(totals.internal_cost);
+        table.text(totals.currency.as_deref().unwrap_or_default());
+        table.count(totals.unpriced_vm_hours);
+        table.word(published.verdict().as_str());
+        table.text(published.reason.as_deref().unwrap_or_default());
+        table.count(folder.open_difference(published.month));
         let of = format!("{}/{}", published.month, revision.folder());
         for (_, end) in PATH_COLUMNS {
             let file = if end.is_empty() { String::new() } else { format!("/{}{end}", frame.prefix()) };
-            table.text(&format!("{of}{file}"))?;
+            table.text(&format!("{of}{file}"));
         }
         table.end()?;
     }

@@ -56,7 +56,7 @@ pub struct Ours {
     pub vm_hours: u64,
     /// Exact seconds.
     pub vm_seconds: u64,
-    /// Each VM's seconds rounded up to hours, summed.
+    /// Each VM's whole seconds rounded up to hours, summed.
     pub sum_of_ceils: u64,
     /// All seconds, rounded up to hours once.
     pub ceil_of_sum: u64,
@@ -81,7 +81,7 @@ pub struct Provider {
     pub difference_hours: i64,
     /// Exact seconds − its total in seconds; rounding alone makes this negative.
     pub difference_seconds: i64,
-    /// 0 if a rounding explains its total, else the nearer rounding − its total, in seconds.
+    /// 0 if a rounding explains its total, else the nearest rounding − its total, in seconds.
     pub unexplained_seconds: i64,
 }
 
@@ -140,14 +140,15 @@ impl<'a> Reconciliation<'a> {
             sum.vms_released = sum.vms_released.saturating_add(row.usage.vms_released);
             sum.vm_hours = sum.vm_hours.saturating_add(row.usage.vm_hours);
         }
-        let by_cloud = self.tally.clouds.values().map(Sums::ceil_of_sum).sum();
+        let by_cloud = |ceil: fn(&Sums) -> u64| self.tally.clouds.values().map(ceil).sum();
+        let by_cloud = [by_cloud(Sums::ceil_of_sum), by_cloud(Sums::exact_ceil_of_sum)];
         compare(&self.tally.total, Some(sum), by_cloud)
     }
 
     /// A cloud and its sums.
     pub fn cloud(&self, id: &str, sums: &Sums) -> Compared {
         let provider = self.tally.provider_clouds.get(id).map(|row| row.usage);
-        compare(sums, provider, sums.ceil_of_sum())
+        compare(sums, provider, [])
     }
 
     /// Every cloud, by id.
@@ -162,7 +163,7 @@ impl<'a> Reconciliation<'a> {
         tags.sort_unstable();
         tags.into_iter().map(|tag| {
             let sums = self.tally.tags.get(tag).copied().unwrap_or_default();
-            (tag, compare(&sums, self.tags.get(tag).copied().flatten(), sums.ceil_of_sum()))
+            (tag, compare(&sums, self.tags.get(tag).copied().flatten(), []))
         })
     }
 
@@ -213,8 +214,12 @@ fn larger(kept: &mut i64, other: i64) {
     }
 }
 
-/// `parts` is the sum rounded up once for each part that the provider may have rounded by itself.
-fn compare(sums: &Sums, provider: Option<ProviderTotals>, parts: u64) -> Compared {
+/// Compares our sums with the provider's. `parts` are further ways of rounding up sums: once for each
+/// part that the provider can have rounded separately.
+///
+/// The provider's hours are explained by VMs' whole seconds or by their exact times, because the API
+/// does not document which of both it rounds up (see [`Line::explained_hours`](crate::usage::Line)).
+fn compare<const N: usize>(sums: &Sums, provider: Option<ProviderTotals>, parts: [u64; N]) -> Compared {
     let totals = &sums.totals;
     let ours = Ours {
         vms_created: totals.vms_created,
@@ -225,14 +230,18 @@ fn compare(sums: &Sums, provider: Option<ProviderTotals>, parts: u64) -> Compare
         ceil_of_sum: sums.ceil_of_sum(),
     };
     let provider = provider.map(|theirs| {
-        let rounding = match theirs.vm_hours {
-            hours if hours == ours.sum_of_ceils => Rounding::SumOfCeils,
-            hours if hours == ours.ceil_of_sum || hours == parts => Rounding::CeilOfSum,
-            _ => Rounding::Unexplained,
+        let each = [ours.sum_of_ceils, sums.exact_sum_of_ceils];
+        let once = [ours.ceil_of_sum, sums.exact_ceil_of_sum()];
+        let once = || once.into_iter().chain(parts);
+        let rounding = if each.contains(&theirs.vm_hours) {
+            Rounding::SumOfCeils
+        } else if once().any(|hours| hours == theirs.vm_hours) {
+            Rounding::CeilOfSum
+        } else {
+            Rounding::Unexplained
         };
-        let away =
-            [ours.sum_of_ceils, ours.ceil_of_sum, parts].map(|hours| difference(hours, theirs.vm_hours));
-        let nearest = away.into_iter().min_by_key(|hours| hours.unsigned_abs()).unwrap_or_default();
+        let away = each.into_iter().chain(once()).map(|hours| difference(hours, theirs.vm_hours));
+        let nearest = away.min_by_key(|hours| hours.unsigned_abs()).unwrap_or_default();
         Provider {
             vms_created: theirs.vms_created,
             vms_released: theirs.vms_released,

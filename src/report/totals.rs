@@ -42,9 +42,16 @@ pub struct MonthTotals {
     pub memory_gib_hours: Option<String>,
     /// GPUs × hours, likewise.
     pub gpu_hours: Option<String>,
+    /// Exact seconds of VMs of unknown size; `None` in a manifest of version 0.1.0.
+    #[serde(default)]
+    pub unsized_vm_seconds: Option<u64>,
     /// Price × provider's hours, exact; `None` without a price list.
     #[serde(serialize_with = "money", deserialize_with = "amount")]
     pub internal_cost: Option<Decimal>,
+    /// Part of `internal_cost` for the observed stopped time; `None` without a price list and in a
+    /// manifest of version 0.1.0.
+    #[serde(default, serialize_with = "rounded", deserialize_with = "amount")]
+    pub stopped_cost: Option<Decimal>,
     /// ISO 4217 code of the price list.
     pub currency: Option<String>,
     /// The provider's hours of VMs without a price.
@@ -71,7 +78,9 @@ impl MonthTotals {
             vcpu_hours: hours.map(|hours| hours.vcpu.to_string()),
             memory_gib_hours: hours.map(|hours| hours.memory_gib.to_string()),
             gpu_hours: hours.map(|hours| hours.gpu.to_string()),
+            unsized_vm_seconds: Some(sums.unsized_seconds),
             internal_cost: tally.cost(),
+            stopped_cost: tally.stopped_cost(),
             currency: tally.currency().map(str::to_owned),
             unpriced_vm_hours: sums.unpriced_hours,
         }
@@ -81,6 +90,12 @@ impl MonthTotals {
 #[expect(clippy::ref_option, reason = "serde hands the field over like this")]
 fn money<S: Serializer>(amount: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
     amount.map(|amount| Money(amount).to_string()).serialize(serializer)
+}
+
+/// Writes an amount with the decimals that it was rounded to.
+#[expect(clippy::ref_option, reason = "serde passes the field in this form")]
+fn rounded<S: Serializer>(amount: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
+    amount.map(|amount| amount.to_string()).serialize(serializer)
 }
 
 fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Decimal>, D::Error> {

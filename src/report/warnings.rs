@@ -12,6 +12,18 @@ use crate::usage::Flag;
 /// Most names that one sentence spells out.
 const MOST_NAMES: usize = 10;
 
+/// Flags that are explained in one sentence, after the number of their VMs.
+const FLAGS: [(Flag, &str); 5] = [
+    (
+        Flag::DuplicateRows,
+        "the response has several rows for each, which agree on what counts; the last row is used",
+    ),
+    (Flag::HoursDiffer, "neither the exact time nor the whole seconds, rounded up, are the provider's hours"),
+    (Flag::OutsidePeriod, "they did not exist within the month and have no seconds"),
+    (Flag::ReleasedBeforeCreated, "released before created, which counts as released at once"),
+    (Flag::ReplacedText, "texts of the response are not valid Unicode; U+FFFD replaces what cannot be read"),
+];
+
 /// Every sentence, in a fixed order.
 pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliation<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -24,11 +36,6 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
     warn(inputs.fetched_at < inputs.month.period().end, &|| {
         format!("The month had not ended when the provider was asked: usage is counted up to {fetched}.")
     });
-    let repeated = inputs.monthly.vms.len() - tally.lines.len();
-    warn(repeated > 0, &|| {
-        format!("Rows that repeat a VM's row word for word: {repeated}. Each VM counts once.")
-    });
-
     let mut flagged: BTreeMap<Flag, u64> = BTreeMap::new();
     let (mut unknown, mut unpriced) = (BTreeSet::new(), BTreeSet::new());
     for line in &tally.lines {
@@ -43,11 +50,7 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
     }
     let all = tally.lines.len();
     let vms = |flag: Flag| flagged.get(&flag).copied().unwrap_or_default();
-    for (flag, sentence) in [
-        (Flag::HoursDiffer, "the provider's hours are not the exact time rounded up"),
-        (Flag::OutsidePeriod, "they did not exist within the month and have no seconds"),
-        (Flag::ReleasedBeforeCreated, "released before created, which counts as released at once"),
-    ] {
+    for (flag, sentence) in FLAGS {
         warn(vms(flag) > 0, &|| format!("{} on {} of {all} VMs: {sentence}.", flag.as_str(), vms(flag)));
     }
     warn(!unknown.is_empty(), &|| {
@@ -76,6 +79,10 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
     let rowless: BTreeSet<&str> = rowless.collect();
     warn(!rowless.is_empty(), &|| {
         format!("The provider's totals have no row for clouds that have VMs ({}).", names(&rowless))
+    });
+    let repeated = inputs.monthly.clouds.len() - tally.provider_clouds.len();
+    warn(repeated > 0, &|| {
+        format!("The provider's totals repeat rows of clouds: {repeated}. Each cloud counts once.")
     });
     let listed: BTreeSet<&str> = inputs.clouds.iter().map(|cloud| &*cloud.id).collect();
     let unlisted: BTreeSet<&str> = tally.clouds.keys().copied().filter(|id| !listed.contains(id)).collect();

@@ -23,4 +23,6 @@ pub struct Outlook {
     pub next: (Month, Timestamp),
     /// The latest comparison of each closed month.
     pub comparisons: BTreeMap<Month, Comparison>,
+    /// If the ledger was begun although reports existed: the months before that have no report.
+    pub lost_ledger: Option<Vec<Month>>,
 }

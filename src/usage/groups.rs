@@ -14,11 +14,18 @@ pub struct Grouping<'a> {
     pub tag_rules: &'a [TagRule],
 }
 
-/// The cell of a key that a VM's tag has without a value.
+/// Text of a tag without a value in a group cell.
 pub const NO_VALUE: &str = "(no value)";
 
-/// What a group's cells are, so that a reserved text and a tag of the same text stay apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Separator of several values in a group cell. A `|` inside a value is escaped.
+const VALUES: &str = " | ";
+
+/// Separator of the cells of several keys in the label `group`. A `/` inside a cell is escaped.
+pub const CELLS: &str = " / ";
+
+/// Kind of a group. It separates a reserved text from a tag of the same text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum GroupKind {
     /// A key has several values.
     Several,
@@ -43,12 +50,12 @@ impl GroupKind {
     }
 }
 
-/// A group: one cell a key, or one cell with the exact set of tags.
+/// A group: one cell per key, or one cell with the exact set of tags.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Group {
-    /// The cells, as the report shows them (before any guard against formulas).
+    /// Text of the cells in the report, without the guard against formulas.
     pub cells: Vec<String>,
-    /// What they are.
+    /// Kind of the group.
     pub kind: GroupKind,
 }
 
@@ -59,7 +66,7 @@ impl Grouping<'_> {
         if self.group_by.is_empty() {
             let set: BTreeSet<String> = tags.iter().map(|tag| self.whole(tag)).collect();
             let kind = if set.is_empty() { GroupKind::Absent } else { GroupKind::Value };
-            return Group { cells: vec![join(set.iter())], kind };
+            return Group { cells: vec![cell_text(set.iter().map(|tag| Some(tag.as_str())))], kind };
         }
         let tags: Vec<(String, Option<String>)> = tags.iter().map(|tag| self.normalise(tag)).collect();
         let mut kind = GroupKind::Value;
@@ -103,30 +110,45 @@ impl Grouping<'_> {
 }
 
 impl Group {
-    /// The value of the label `group`: the one cell, or the cells joined like values of a key.
+    /// Returns the value of the label `group`: the only cell, or the cells of several keys joined.
     #[must_use]
     pub fn label(&self) -> String {
         match self.cells.as_slice() {
             [cell] => cell.clone(),
-            cells => join(cells.iter()),
+            cells => {
+                let cells: Vec<_> = cells.iter().map(|cell| cell.replace('/', "\\/")).collect();
+                cells.join(CELLS)
+            }
         }
     }
 }
 
 fn cell(values: &BTreeSet<Option<&String>>) -> (String, GroupKind) {
-    let text = |value: Option<&String>| value.map_or(NO_VALUE, String::as_str).to_owned();
-    match values.len() {
-        0 => (String::new(), GroupKind::Absent),
-        1 if values.contains(&None) => (NO_VALUE.to_owned(), GroupKind::Valueless),
-        1 => (values.iter().copied().map(text).collect(), GroupKind::Value),
-        _ => (join(values.iter().copied().map(text).collect::<BTreeSet<_>>().iter()), GroupKind::Several),
-    }
+    let kind = match values.len() {
+        0 => GroupKind::Absent,
+        1 if values.contains(&None) => GroupKind::Valueless,
+        1 => GroupKind::Value,
+        _ => GroupKind::Several,
+    };
+    let mut sorted: Vec<Option<&str>> = values.iter().map(|value| value.map(String::as_str)).collect();
+    // A stable sort: a tag without a value precedes the value of the same text.
+    sorted.sort_by_key(|value| value.unwrap_or(NO_VALUE));
+    (cell_text(sorted), kind)
 }
 
-/// Texts joined by `;`, with `;` and `\` inside them escaped.
-fn join<'a>(texts: impl Iterator<Item = &'a String>) -> String {
-    let escaped: Vec<_> = texts.map(|text| text.replace('\\', "\\\\").replace(';', "\\;")).collect();
-    escaped.join(";")
+/// Returns the text of a group cell: its sorted values, escaped and joined. `None` is a tag without
+/// a value. Different lists of values have different texts, except that one empty value and no
+/// value at all are both empty.
+pub fn cell_text<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    let texts: Vec<String> = values
+        .into_iter()
+        .map(|value| match value {
+            None => NO_VALUE.to_owned(),
+            Some(NO_VALUE) => format!("\\{NO_VALUE}"),
+            Some(value) => value.replace('\\', "\\\\").replace('|', "\\|"),
+        })
+        .collect();
+    texts.join(VALUES)
 }
 
 #[cfg(test)]
@@ -150,17 +172,36 @@ mod tests {
     #[test]
     fn every_kind_of_cell() {
         let cells = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(group(&["a"], &["a:x;y"]), (cells(&["x;y"]), "value"));
-        assert_eq!(group(&["a"], &["a:x;y", "a:b\\"]), (cells(&["b\\\\;x\\;y"]), "several"));
-        assert_eq!(group(&["a"], &["a"]), (cells(&["(no value)"]), "valueless"));
-        assert_eq!(group(&["a"], &["a:(no value)"]), (cells(&["(no value)"]), "value"));
-        assert_eq!(group(&["a"], &["b:1"]), (cells(&[""]), "absent"));
-        assert_eq!(group(&["a", "b"], &["b:1"]), (cells(&["", "1"]), "absent"));
-        assert_eq!(group(&["a", "b"], &["a", "a:1"]), (cells(&["(no value);1", ""]), "several"));
-        assert_eq!(group(&[], &["b", "a:1;2"]), (cells(&["a:1\\;2;b"]), "value"));
-        assert_eq!(group(&[], &["a", "a:"]), (cells(&["a;a:"]), "value"), "exact means as it is");
-        assert_eq!(group(&[], &["Team:", "Team:Ops"]), (cells(&["team;team:operations"]), "value"));
-        assert_eq!(group(&[], &[]), (cells(&[""]), "absent"));
+        for (group_by, tags, wanted, kind) in [
+            (&["a"][..], &["a:x;y"][..], &["x;y"][..], "value"),
+            (&["a"], &["a:x|y\\"], &["x\\|y\\\\"], "value"),
+            (&["a"], &["a:x|y", "a:b\\"], &["b\\\\ | x\\|y"], "several"),
+            (&["a"], &["a"], &["(no value)"], "valueless"),
+            (&["a"], &["a:(no value)"], &["\\(no value)"], "value"),
+            (&["a"], &["a:\\(no value)"], &["\\\\(no value)"], "value"),
+            (&["a"], &["a", "a:(no value)"], &["(no value) | \\(no value)"], "several"),
+            (&["a"], &["b:1"], &[""], "absent"),
+            (&["a", "b"], &["b:1"], &["", "1"], "absent"),
+            (&["a", "b"], &["a", "a:1"], &["(no value) | 1", ""], "several"),
+            (&[], &["b", "a:1|2"], &["a:1\\|2 | b"], "value"),
+            (&[], &["a", "a:"], &["a | a:"], "value"),
+            (&[], &["Team:", "Team:Ops"], &["team | team:operations"], "value"),
+            (&[], &[], &[""], "absent"),
+        ] {
+            assert_eq!(group(group_by, tags), (cells(wanted), kind), "{group_by:?} {tags:?}");
+        }
+    }
+
+    #[test]
+    fn labels_join_the_cells_of_several_keys() {
+        let label = |cells: &[&str]| {
+            let cells = cells.iter().map(ToString::to_string).collect();
+            Group { cells, kind: GroupKind::Value }.label()
+        };
+        assert_eq!(label(&["a/b | c"]), "a/b | c", "the cell as it is in the file");
+        assert_eq!(label(&["a", "", "b"]), "a /  / b");
+        assert_eq!(label(&["a / b", "c"]), "a \\/ b / c");
+        assert_eq!(label(&["a", "b / c"]), "a / b \\/ c");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::rows::{Conflict, conflict, with_repeats};
 use super::{Use, UseSeconds};
 use crate::period::{Period, rfc3339, seconds_between, whole};
-use crate::snapshot::{MonthlyReport, ReportVm, Text};
+use crate::snapshot::{MonthlyReport, ReportVm};
+use crate::text::has_replacement;
 
 /// What our own polls saw of a VM.
 pub trait Witness: Sync {
@@ -34,9 +36,9 @@ pub enum CheckError {
         /// What the report says.
         answered: Period,
     },
-    /// Two rows for one VM say different things.
-    #[error("the report has two different rows for the VM {0}")]
-    Conflicting(Text),
+    /// Two rows of one VM differ in what counts.
+    #[error(transparent)]
+    Conflicting(Box<Conflict>),
     /// It names no VM, but its clouds have hours: the list is missing, not empty.
     #[error("the report names no VM, but its clouds have {0} VM hours")]
     NoVms(u64),
@@ -52,16 +54,16 @@ pub fn check(report: &MonthlyReport, asked: Period) -> Result<(), CheckError> {
     if report.vms.is_empty() && hours > 0 {
         return Err(CheckError::NoVms(hours));
     }
-    match by_id(report).windows(2).find(|pair| pair[0].id == pair[1].id && pair[0] != pair[1]) {
-        Some(pair) => Err(CheckError::Conflicting(pair[0].id.clone())),
-        None => Ok(()),
-    }
+    conflict(report).map_or(Ok(()), |conflict| Err(CheckError::Conflicting(Box::new(conflict))))
 }
 
 /// Something worth knowing about a line; in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flag {
-    /// The provider's hours are not the exact seconds rounded up.
+    /// The response has several rows for it that agree on what counts. The last row is used.
+    DuplicateRows,
+    /// Neither its exact life nor its life in whole seconds, rounded up to hours, is the provider's
+    /// figure.
     HoursDiffer,
     /// No poll of ours ever saw the VM.
     NeverObserved,
@@ -71,6 +73,10 @@ pub enum Flag {
     OutsidePeriod,
     /// It was released before it was created; counted as released at once.
     ReleasedBeforeCreated,
+    /// The polls observed its end at another time than the provider reports.
+    ReleasesDiffer,
+    /// A text of its row is not valid Unicode and was read with U+FFFD.
+    ReplacedText,
     /// Its type is not in the catalogue.
     UnknownType,
     /// It existed for no whole second of the period.
@@ -79,12 +85,15 @@ pub enum Flag {
 
 impl Flag {
     /// Every flag, sorted by its word.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
+        Self::DuplicateRows,
         Self::HoursDiffer,
         Self::NeverObserved,
         Self::NoPrice,
         Self::OutsidePeriod,
         Self::ReleasedBeforeCreated,
+        Self::ReleasesDiffer,
+        Self::ReplacedText,
         Self::UnknownType,
         Self::ZeroLength,
     ];
@@ -93,11 +102,14 @@ impl Flag {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::DuplicateRows => "duplicate_rows",
             Self::HoursDiffer => "hours_differ",
             Self::NeverObserved => "never_observed",
             Self::NoPrice => "no_price",
             Self::OutsidePeriod => "outside_period",
             Self::ReleasedBeforeCreated => "released_before_created",
+            Self::ReleasesDiffer => "releases_differ",
+            Self::ReplacedText => "replaced_text",
             Self::UnknownType => "unknown_type",
             Self::ZeroLength => "zero_length",
         }
@@ -106,12 +118,12 @@ impl Flag {
 
 /// A set of [`Flag`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
+pub struct Flags(u16);
 
 impl Flags {
     /// Adds `flag` if `holds`.
     pub fn set(&mut self, flag: Flag, holds: bool) {
-        self.0 |= u8::from(holds) << flag as u8;
+        self.0 |= u16::from(holds) << flag as u8;
     }
 
     /// The flags that hold, sorted by their words.
@@ -130,6 +142,8 @@ pub struct Line<'a> {
     pub life: Period,
     /// The seconds of `life`, by use.
     pub seconds: UseSeconds,
+    /// The VM's life clamped like `life`, at the precision of the API's times, in nanoseconds.
+    pub exact_nanoseconds: u64,
     /// Whether it was alive when the period began.
     pub at_start: bool,
     /// Whether it was created within the period.
@@ -142,7 +156,7 @@ pub struct Line<'a> {
     pub flags: Flags,
 }
 
-/// One line a VM, by id; rows that say the same twice count once.
+/// Returns one line per VM, by id. Of several rows of one VM, the last row is used.
 ///
 /// `vm_seconds = max(0, min(released, end) − max(created, start))`, where a VM that lives is counted
 /// up to `fetched_at`, and `at_start + created − released = at_end` for every line.
@@ -151,17 +165,12 @@ pub fn lines<'a>(
     fetched_at: Timestamp,
     witness: &dyn Witness,
 ) -> impl Iterator<Item = Line<'a>> {
-    let mut vms = by_id(report);
-    vms.dedup_by(|a, b| a.id == b.id);
-    vms.into_iter().map(move |vm| line(vm, report.period, fetched_at, witness))
-}
-
-/// The report's rows by VM id.
-#[must_use]
-pub fn by_id(report: &MonthlyReport) -> Vec<&ReportVm> {
-    let mut vms: Vec<_> = report.vms.iter().collect();
-    vms.sort_by(|a, b| a.id.cmp(&b.id));
-    vms
+    let rows = with_repeats(report).into_iter();
+    rows.map(move |(vm, repeated)| {
+        let mut line = line(vm, report.period, fetched_at, witness);
+        line.flags.set(Flag::DuplicateRows, repeated);
+        line
+    })
 }
 
 /// A VM's life clamped to the period, and to the time of the fetch while it lives.
@@ -171,6 +180,37 @@ pub fn life(vm: &ReportVm, period: Period, fetched_at: Timestamp) -> Period {
     let until = vm.released_at.map_or_else(|| whole(fetched_at), |at| whole(at).max(created));
     let start = created.clamp(period.start, period.end);
     Period { start, end: until.clamp(start, period.end) }
+}
+
+/// Returns the length of a VM's life like [`life`], but at the precision of the API's times, in
+/// nanoseconds.
+fn exact_life(vm: &ReportVm, period: Period, fetched_at: Timestamp) -> u64 {
+    let until = vm.released_at.unwrap_or(fetched_at).min(period.end);
+    let from = vm.created_at.max(period.start);
+    // Negative if the VM did not exist within the period.
+    u64::try_from(until.as_nanosecond() - from.as_nanosecond()).unwrap_or(0)
+}
+
+/// Nanoseconds in an hour.
+pub const HOUR_NANOSECONDS: u64 = 3_600_000_000_000;
+
+impl Line<'_> {
+    /// Returns the hours that the provider can have made of the VM's life, rounded up: of its whole
+    /// seconds, and of its exact time.
+    ///
+    /// Both are accepted. Some versions of the API send times with fractions of a second, some cut
+    /// the fractions, and the API does not document from which of both it computes hours. The two
+    /// lives differ by less than one second at each end.
+    #[must_use]
+    pub fn explained_hours(&self) -> [u64; 2] {
+        [self.seconds.total().div_ceil(3600), self.exact_nanoseconds.div_ceil(HOUR_NANOSECONDS)]
+    }
+}
+
+/// Returns whether a text of the row contains U+FFFD.
+fn has_replaced_text(vm: &ReportVm) -> bool {
+    let texts = [&*vm.name, vm.status.as_str(), &vm.instance_type, &vm.image, &vm.site];
+    texts.into_iter().chain(vm.tags.iter().map(|tag| &**tag)).any(has_replacement)
 }
 
 fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &dyn Witness) -> Line<'a> {
@@ -183,6 +223,7 @@ fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &d
         vm,
         life,
         seconds: partition(exact, observed.unwrap_or_default()),
+        exact_nanoseconds: exact_life(vm, period, fetched_at),
         at_start: created < period.start && released.is_none_or(|at| at >= period.start),
         created: period.contains(created),
         released: released.is_some_and(|at| period.contains(at)),
@@ -194,7 +235,8 @@ fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &d
     made.flags.set(Flag::ZeroLength, exact == 0 && !outside);
     made.flags.set(Flag::ReleasedBeforeCreated, vm.released_at.is_some_and(|at| whole(at) < created));
     made.flags.set(Flag::NeverObserved, observed.is_none());
-    made.flags.set(Flag::HoursDiffer, exact.div_ceil(3600) != vm.vm_hours);
+    made.flags.set(Flag::HoursDiffer, !made.explained_hours().contains(&vm.vm_hours));
+    made.flags.set(Flag::ReplacedText, has_replaced_text(vm));
     made
 }
 

@@ -6,10 +6,13 @@ use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
-use super::{GroupTotals, Grouping, Line, PeriodUsage, Totals, Witness, lines};
+use super::{GroupKind, GroupTotals, Grouping, Line, PeriodUsage, Totals, Use, Witness, lines};
 use crate::config::Prices;
 use crate::period::Month;
 use crate::snapshot::{MonthlyReport, Text};
+
+/// Decimals of the cost of stopped time beyond those of the currency's minor unit.
+pub const STOPPED_COST_DECIMALS: u32 = 2;
 
 impl Line<'_> {
     /// This line as sums over one VM.
@@ -30,6 +33,22 @@ impl Line<'_> {
     pub fn internal_cost(&self, prices: Option<&Prices>, month: Month) -> Option<Decimal> {
         let price = prices?.at(&self.vm.instance_type, month)?;
         price.checked_mul(Decimal::from(self.vm.vm_hours))
+    }
+
+    /// Returns the part of `cost` for the observed stopped time: `cost` × stopped seconds ÷ all
+    /// seconds, rounded half up to the minor unit plus two decimals; 0 if there are no seconds.
+    #[must_use]
+    pub fn stopped_cost(&self, cost: Decimal, minor_unit: u32) -> Decimal {
+        let decimals = minor_unit + STOPPED_COST_DECIMALS;
+        let (stopped, all) = (self.seconds.get(Use::Stopped), self.seconds.total());
+        let part = cost.mantissa().unsigned_abs() * u128::from(stopped);
+        // Prices, hours and seconds are bounded, so no product here exceeds 128 bits.
+        let (part, whole) = match decimals.checked_sub(cost.scale()) {
+            Some(more) => (part * 10_u128.pow(more), u128::from(all)),
+            None => (part, u128::from(all) * 10_u128.pow(cost.scale() - decimals)),
+        };
+        let units = (2 * part + whole).checked_div(2 * whole).unwrap_or_default();
+        Decimal::from_i128_with_scale(i128::try_from(units).unwrap_or(i128::MAX), decimals)
     }
 }
 
@@ -73,7 +92,7 @@ impl PeriodUsage {
             currency: prices.map(|prices| prices.currency.as_str().into()),
         };
         // Build farms make thousands of VMs with one set of tags: each set is grouped once.
-        let mut labels: HashMap<&[Text], Text, RandomState> = HashMap::default();
+        let mut labels: HashMap<&[Text], (Text, GroupKind), RandomState> = HashMap::default();
         for line in lines(report, fetched_at, witness) {
             let (totals, vm) = (line.totals(), line.vm);
             let cost = line.internal_cost(prices, month);
@@ -87,7 +106,10 @@ impl PeriodUsage {
             if vm.tags.is_empty() {
                 usage.untagged += totals;
             }
-            let label = labels.entry(&vm.tags).or_insert_with(|| grouping.group(&vm.tags).label().into());
+            let label = labels.entry(&vm.tags).or_insert_with(|| {
+                let group = grouping.group(&vm.tags);
+                (group.label().into(), group.kind)
+            });
             let group: &mut GroupTotals = usage.groups.entry(label.clone()).or_default();
             group.totals += totals;
             add_cost(&mut group.internal_cost, cost);

@@ -146,13 +146,27 @@ fn tenant(name: &str, state: &TenantState, now: Timestamp, reports: bool) -> Ten
         capacity: capacity(snapshot),
         month_to_date: snapshot.usage.as_ref().map(|section| usage(&section.data.current, known, now)),
         closed_months: state.reports.as_deref().map(closed),
-        report_problems: state.reports.as_ref().map(|it| it.problems.clone()).unwrap_or_default(),
+        report_problems: problems(state),
         reports_due: outlook.map(due),
         next_report: outlook.map(|Outlook { next: (month, from), .. }| Next {
             month: month.to_string(),
             from: rfc3339(*from),
         }),
     }
+}
+
+/// What is wrong with the closed months.
+fn problems(state: &TenantState) -> Vec<String> {
+    let mut problems = state.reports.as_ref().map(|it| it.problems.clone()).unwrap_or_default();
+    let Some(holes) = state.outlook.as_ref().and_then(|it| it.lost_ledger.as_ref()) else { return problems };
+    problems.push(
+        "The ledger is new although reports of earlier months exist: observations of the past are lost. Restore a backup of the ledger if there is one."
+            .to_owned(),
+    );
+    problems.extend(holes.iter().map(|month| {
+        format!("{month} has no report and was not closed before the ledger was lost. Close it with report --month {month}.")
+    }));
+    problems
 }
 
 fn collectors(state: &TenantState, now: Timestamp) -> Vec<Collector> {

@@ -152,7 +152,7 @@ fn tag_coverage_is_that_of_the_report() {
         let report = place.run_with(&text, &[&["report", "--month", &last], arguments].concat());
         assert_eq!((report.code, part(&report.stdout)), (Some(0), shown.clone()), "{}", report.stdout);
     }
-    let restate = ["report", "--month", &last, "--restate", "--reason", "x"];
+    let restate = ["report", "--month", &last, "--restate", "--force", "--reason", "x"];
     assert_eq!(part(&place.run_with(&text, &restate).stdout), shown);
     let running = Month::of(Clock::system().now()).to_string();
     let provisional = place.run_with(&text, &["report", "--month", &running]);

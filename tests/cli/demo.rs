@@ -87,7 +87,7 @@ fn a_second_demo_in_one_folder_finds_the_month_closed() {
     let mut before = None;
     for name in ["first", "second"] {
         let mut demo = place.start(name, place.command(["demo", "--listen", "127.0.0.1:0", "--dir", "d"]));
-        until("the report", || Some(()).filter(|()| demo.stdout().contains("tenant,period_start,")));
+        until("the report", || Some(()).filter(|()| demo.stdout().contains("\"tenant\",\"period_start\",")));
         let files = place.files("d/reports/demo");
         demo.signal("TERM");
         assert_eq!(demo.code(Duration::from_secs(10)), Some(0), "{}", demo.stderr());

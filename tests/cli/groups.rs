@@ -7,8 +7,11 @@ use flexvm_exporter::period::Month;
 
 use crate::place::{Place, config, get, until};
 
-/// Exact seconds by group in last month's by-group.csv, named as gauges name groups.
-fn in_the_file(place: &Place, tenant: &str, keys: &[&str]) -> BTreeMap<String, u64> {
+/// Exact seconds by the labels `group` and `group_kind`.
+type Groups = BTreeMap<(String, String), u64>;
+
+/// The groups of last month's by-group.csv, named as metrics name groups.
+fn in_the_file(place: &Place, tenant: &str, keys: &[&str]) -> Groups {
     let last = Month::of(Clock::system().now()).previous();
     let path = format!("out/{tenant}/{last}/r01/flexvm-usage_{tenant}_{last}_r01_by-group.csv");
     let mut reader = csv::Reader::from_path(place.path(&path)).unwrap();
@@ -17,23 +20,26 @@ fn in_the_file(place: &Place, tenant: &str, keys: &[&str]) -> BTreeMap<String, u
         let cells = keys.iter().map(|key| row[&format!("tag:{key}")].trim_start_matches('\''));
         let cells: Vec<_> = match keys {
             [_] => cells.map(str::to_owned).collect(),
-            _ => cells.map(|cell| cell.replace('\\', "\\\\").replace(';', "\\;")).collect(),
+            _ => cells.map(|cell| cell.replace('/', "\\/")).collect(),
         };
-        (cells.join(";"), row["vm_seconds"].parse().unwrap())
+        ((cells.join(" / "), row["group_kind"].clone()), row["vm_seconds"].parse().unwrap())
     });
     rows.collect()
 }
 
-/// The same by the gauges of the month before, summed over the uses.
-fn in_the_gauges(text: &str, tenant: &str) -> BTreeMap<String, u64> {
+/// The same by the metrics of the previous month, summed over the uses.
+fn in_the_gauges(text: &str, tenant: &str) -> Groups {
     let start = format!("flexvm_usage_group_vm_seconds{{tenant=\"{tenant}\",group=\"");
     let mut groups = BTreeMap::new();
     for line in text.lines().filter(|line| line.contains("period=\"previous\"")) {
-        let Some((group, rest)) = line.strip_prefix(&start).and_then(|rest| rest.split_once("\",")) else {
+        let Some((group, rest)) =
+            line.strip_prefix(&start).and_then(|rest| rest.split_once("\",group_kind=\""))
+        else {
             continue;
         };
+        let (kind, rest) = rest.split_once('"').unwrap();
         let seconds: u64 = rest.rsplit_once(' ').unwrap().1.parse().unwrap();
-        *groups.entry(group.replace("\\\\", "\\")).or_default() += seconds;
+        *groups.entry((group.replace("\\\\", "\\"), kind.to_owned())).or_default() += seconds;
     }
     groups
 }
@@ -63,9 +69,9 @@ fn files_and_gauges_name_the_same_groups() {
     for (tenant, keys) in [("k1", &["Product"][..]), ("k2", &["Product", "env"])] {
         let groups = in_the_gauges(&text, tenant);
         assert_eq!(groups, in_the_file(&place, tenant, keys), "{tenant}");
-        assert!(groups.keys().any(|group| group.contains("Ulysses")), "{groups:?}");
+        assert!(groups.keys().any(|(group, _)| group.contains("Ulysses")), "{groups:?}");
         assert!(
-            !groups.keys().any(|group| group.contains("odyssey") || group.contains("Build")),
+            !groups.keys().any(|(group, _)| group.contains("odyssey") || group.contains("Build")),
             "{groups:?}"
         );
     }

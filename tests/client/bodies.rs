@@ -161,3 +161,42 @@ async fn an_object_for_an_object_and_a_list_for_an_object() {
     assert_eq!(run.cloud("c").await.unwrap_err().reason(), Reason::Malformed);
     assert_eq!(run.monthly(None).await.unwrap_err().reason(), Reason::Malformed);
 }
+
+#[tokio::test]
+async fn text_that_is_not_unicode_is_read_and_the_body_kept() {
+    let row = r#"{"vm_id": "v-1", "name": "a\ud800", "plan": "t", "tags": ["x\ud800"], "cloud_id": "c",
+        "created_at": "2026-10-01T00:00:00.5Z", "vm_hours": 1}"#;
+    let report = format!(
+        r#"{{"period": {{"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z"}}, "total_nodes": 1,
+        "total_active_vms": 1, "clouds": [], "by_tag": [], "vms": [{row}]}}"#
+    );
+    let body = report.clone().into_bytes();
+    let server = Server::start(move |request, _| {
+        if request.target.contains("monthly") {
+            return status(200, "", &report);
+        }
+        status(200, "", b"[{\"id\": \"c-1\", \"name\": \"caf\xe9\"}]")
+    })
+    .await;
+    let (run, _) = run(&server);
+    assert_eq!(&*run.clouds().await.unwrap()[0].name, "caf\u{fffd}");
+    let monthly = run.monthly(None).await.unwrap();
+    assert_eq!((&*monthly.report.vms[0].name, &*monthly.report.vms[0].tags[0]), ("a\u{fffd}", "x\u{fffd}"));
+    assert_eq!(monthly.report.vms[0].created_at, "2026-10-01T00:00:00.5Z".parse().unwrap());
+    assert_eq!(*monthly.body, *body);
+}
+
+#[tokio::test]
+async fn bad_value_and_bad_id_are_malformed_and_named() {
+    for (body, problem) in [
+        (&br#"[{"id": "c-1"}, {"site": 7, "id": "c-2"}]"#[..], "row 1: cloud c-2: site: 7 is not text"),
+        (br#"[{"id": "c-\ud800"}]"#, "row 0: id: \"c-\u{fffd}\" is not valid Unicode"),
+        (b"[{\"id\": \"c-\xff\"}]", "row 0: id: \"c-\u{fffd}\" is not valid Unicode"),
+        (b"\x1f\x8b\xff\xfe", "expected value"),
+    ] {
+        let server = Server::start(move |_, _| status(200, "", body)).await;
+        let error = run(&server).0.clouds().await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Malformed);
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}

@@ -452,3 +452,24 @@ async fn the_month_that_settles_is_the_next() {
     let next = stage.closer().next_due(stage.hand.now());
     assert_eq!(next, (month("2026-10"), "2026-11-01T00:30:00Z".parse().unwrap()));
 }
+
+#[tokio::test]
+async fn new_ledger_beside_reports_keeps_later_months_due() {
+    let stage = Stage::new("2026-08-20T00:00:00Z").await;
+    for (time, name) in [("2026-09-05T00:00:00Z", "2026-07"), ("2026-10-05T00:00:00Z", "2026-09")] {
+        stage.hand.set(time);
+        stage.closer().close(month(name), &terms()).await.unwrap();
+    }
+    // The ledger is lost, and the daemon starts with a new one after October has ended.
+    stage.hand.set("2026-11-05T00:00:00Z");
+    let ledger = Ledger::open(&stage.reports().join("../other.db")).unwrap();
+    let closer = closer((*stage.config).clone(), ledger.clone(), stage.hand.clock());
+    let states = closer.months(stage.hand.now()).await.unwrap();
+    assert_eq!(states.due, [month("2026-10")]);
+    assert_eq!(states.lost_ledger, Some(vec![month("2026-08")]), "an earlier hole is reported, not closed");
+    let beginning = ledger.beginning(TENANT).unwrap().unwrap();
+    assert_eq!((beginning.since, beginning.beside_reports), (month("2026-10"), true));
+    // The worker of the stage has a ledger that recorded the reports.
+    let states = stage.closer().months(stage.hand.now()).await.unwrap();
+    assert_eq!((states.due, states.lost_ledger), (vec![], None));
+}

@@ -173,7 +173,7 @@ async fn restate_auto_follows_the_provider_and_nothing_else() {
     let published = stage.closer().closed(month("2026-10")).await.unwrap().unwrap();
     assert_eq!(published.revision, 2);
     let group = published.files.iter().find(|file| file.to_string_lossy().ends_with("by-group.csv")).unwrap();
-    assert!(fs::read_to_string(group).unwrap().lines().next().unwrap().contains(",tags,"));
+    assert!(fs::read_to_string(group).unwrap().lines().next().unwrap().contains(",\"tags\","));
     assert_eq!(stage.metric(CHANGED), Some(0.0));
     let revision = stage.store.view().tenants["k12345"].closed.as_ref().map(|closed| closed.revision);
     assert_eq!(revision, Some(2));

@@ -187,7 +187,12 @@ const SUBJECTS: [(&str, &[&str]); 16] = [
     ("files of a closed month", &["FlexvmReportFilesDiffer"]),
     (
         "ledger failing or disk filling",
-        &["FlexvmLedgerFailing", "FlexvmLedgerStale", "FlexvmLedgerDiskFilling"],
+        &[
+            "FlexvmLedgerFailing",
+            "FlexvmLedgerStale",
+            "FlexvmLedgerDiskFilling",
+            "FlexvmLedgerNewBesideReports",
+        ],
     ),
     ("unknown fields", &["FlexvmUnknownFields"]),
 ];

@@ -6,7 +6,7 @@ use super::files::{asked, dashboards, names, panel_expressions, read, rules, tex
 
 /// Series about the exporter itself. The golden file has those of the domain; `live` compares this
 /// list with what the running program serves.
-pub const SELF: [&str; 36] = [
+pub const SELF: [&str; 37] = [
     "flexvm_exporter_api_request_duration_seconds",
     "flexvm_exporter_api_requests_total",
     "flexvm_exporter_api_retries_total",
@@ -24,6 +24,7 @@ pub const SELF: [&str; 36] = [
     "flexvm_exporter_ledger_free_bytes",
     "flexvm_exporter_ledger_last_commit_timestamp_seconds",
     "flexvm_exporter_ledger_longest_gap_seconds",
+    "flexvm_exporter_ledger_new_beside_reports",
     "flexvm_exporter_ledger_polls_total",
     "flexvm_exporter_ledger_size_bytes",
     "flexvm_exporter_report_changed_seconds",

@@ -8,7 +8,7 @@ use flexvm_exporter::config::Metrics;
 use flexvm_exporter::exposition::{ClosedMonth, TenantView};
 use flexvm_exporter::period::Month;
 use flexvm_exporter::snapshot::*;
-use flexvm_exporter::usage::{GroupTotals, PeriodUsage, Totals, Use, UseSeconds};
+use flexvm_exporter::usage::{GroupKind, GroupTotals, PeriodUsage, Totals, Use, UseSeconds};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
@@ -216,8 +216,8 @@ pub fn october() -> PeriodUsage {
         tags: tags.into_iter().map(|(tag, totals)| (tag.into(), totals)).collect(),
         untagged: Totals::default(),
         groups: BTreeMap::from([
-            ("project=odyssey".into(), group(totals(2, 6, 10_000, 5_000), Some("0.720"))),
-            (HOSTILE.into(), group(totals(1, 2, 0, 15_000), None)),
+            (("project=odyssey".into(), GroupKind::Value), group(totals(2, 6, 10_000, 5_000), Some("0.720"))),
+            ((HOSTILE.into(), GroupKind::Several), group(totals(1, 2, 0, 15_000), None)),
         ]),
         instance_types: BTreeMap::from([("vm.4c.8g".into(), totals(3, 8, 10_000, 20_000))]),
         internal_cost: Some(decimal("0.720")),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexvm_exporter::ledger::{Ledger, LedgerError, RevisionRow, Since};
+use flexvm_exporter::ledger::{Beginning, Ledger, LedgerError, RevisionRow, Since};
 use flexvm_exporter::period::{Month, Period};
 use flexvm_exporter::snapshot::{InventoryData, VmStatus};
 use flexvm_exporter::usage::{Use, UseSeconds, Witness as _};
@@ -136,7 +136,10 @@ fn revisions_are_recorded_once() {
     second.published("t", month, 1).unwrap();
     let published = RevisionRow { published: true, ..row("first") };
     assert_eq!(ledger.revision("t", month).unwrap(), Some(published));
-    let since = |month: &str| ledger.since("t", month.parse().unwrap()).unwrap().to_string();
+    let since = |month: &str| {
+        let new = Beginning { since: month.parse().unwrap(), beside_reports: false };
+        ledger.begin("t", new).unwrap().since.to_string()
+    };
     assert_eq!((since("2026-09"), since("2026-11")), ("2026-09".to_owned(), "2026-09".to_owned()));
 }
 
@@ -193,13 +196,72 @@ async fn a_damaged_file_is_named_with_the_way_out() {
     let period = Period { start: at(0), end: at(60) };
     let read = Ledger::read_only(&path).observations("t", period, Timestamp::MAX).map(drop);
     let exported = flexvm_exporter::ledger::export(&path, std::io::sink()).map(drop);
-    let opened =
-        Ledger::open(&path).and_then(|ledger| ledger.since("t", "2026-10".parse().unwrap())).map(drop);
+    let opened = Ledger::open(&path).and_then(|ledger| ledger.beginning("t")).map(drop);
     for result in [read, exported, opened] {
         let error = result.unwrap_err();
-        assert_eq!(error.reason(), "damaged");
+        assert_eq!(error.reason(), "corrupt");
         let said = format!("{:#}", anyhow::Error::from(error));
         assert!(said.starts_with(&format!("the ledger {} is damaged: ", path.display())), "{said}");
         assert!(said.contains("backup") && !said.contains("malformed"), "{said}");
     }
+}
+
+#[test]
+fn empty_file_beside_a_lock_or_log_is_refused() {
+    for end in [".lock", "-wal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        std::fs::write(&path, "").unwrap();
+        let mut other = path.clone().into_os_string();
+        other.push(end);
+        std::fs::write(&other, "").unwrap();
+        for opened in [Ledger::open(&path).map(drop), Ledger::beside(&path).map(drop)] {
+            let error = opened.unwrap_err();
+            assert_eq!(error.reason(), "corrupt");
+            assert!(error.to_string().contains("0 bytes") && error.to_string().contains(end), "{error}");
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "nothing is created");
+    }
+    // Without them it is a first start.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    std::fs::write(&path, "").unwrap();
+    Ledger::open(&path).unwrap();
+}
+
+#[tokio::test]
+async fn deleted_ledger_fails_and_is_reopened_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let vms = || std::sync::Arc::new(poll([("a", VmStatus::Running)]));
+    let gap = std::time::Duration::from_mins(3);
+    let observe = |second| ledger.observe("t".into(), at(second), gap, vms());
+    observe(0).await.unwrap();
+    let aside = folder.path().join("aside");
+    std::fs::create_dir(&aside).unwrap();
+    let move_all = |from: &std::path::Path, to: &std::path::Path| {
+        for end in ["", "-wal", "-shm"] {
+            let name = format!("ledger.db{end}");
+            if from.join(&name).exists() {
+                std::fs::rename(from.join(&name), to.join(&name)).unwrap();
+            }
+        }
+    };
+    move_all(folder.path(), &aside);
+    for second in [60, 120] {
+        let error = observe(second).await.unwrap_err();
+        assert_eq!(error.reason(), "unavailable");
+        assert!(matches!(error, LedgerError::Deleted(_)), "{error}");
+        assert!(!path.exists(), "a running daemon creates no ledger");
+    }
+    let failures = |ledger: &Ledger| {
+        ledger.statistics().failures().find(|(reason, _)| *reason == "unavailable").unwrap().1
+    };
+    assert_eq!(failures(&ledger), 2);
+    move_all(&aside, folder.path());
+    observe(180).await.unwrap();
+    let period = Period { start: at(0), end: at(3600) };
+    let polls = ledger.observations("t", period, Timestamp::MAX).unwrap().polls;
+    assert_eq!(polls, [at(0), at(180)]);
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::rig::{Rig, value};
 
-const FAILURES: &str = "flexvm_exporter_ledger_failures_total{reason=\"disk_full\"}";
+const FAILURES: &str = "flexvm_exporter_ledger_failures_total{reason=\"full\"}";
 const POLLS: &str = "flexvm_exporter_ledger_polls_total";
 
 /// A file system in memory that is small, until this is dropped.

@@ -11,10 +11,10 @@ use rust_decimal::Decimal;
 
 use crate::month::{Publish as _, World, empty, odd};
 
-type Row = BTreeMap<String, String>;
+pub type Row = BTreeMap<String, String>;
 
 /// Closes the world's month in a new folder.
-fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
+pub fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let folder = Folder::open(directory.path(), &world.tenant).unwrap();
     let outcome = folder.publish(&world.inputs()).unwrap();
@@ -24,11 +24,11 @@ fn closed(world: &World) -> (tempfile::TempDir, PathBuf) {
     (directory, revision)
 }
 
-fn file(revision: &Path, world: &World, end: &str) -> PathBuf {
+pub fn file(revision: &Path, world: &World, end: &str) -> PathBuf {
     revision.join(format!("flexvm-usage_{}_{}_r01_{end}", world.tenant, world.month))
 }
 
-fn rows(path: &Path) -> Vec<Row> {
+pub fn rows(path: &Path) -> Vec<Row> {
     let bytes = fs::read(path).unwrap();
     let mut csv = csv::Reader::from_reader(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
     let header: Vec<String> = csv.headers().unwrap().iter().map(str::to_owned).collect();
@@ -98,7 +98,10 @@ fn the_empty_month_has_headers_and_the_rows_that_are_always_there() {
     assert_eq!(control.len(), 1);
     assert_eq!(control[0]["scope"], "total");
     for end in ["by-tag.csv", "by-group.csv", "by-vm.csv", "control.csv"] {
-        assert!(fs::read(file(&revision, &world, end)).unwrap().starts_with(b"\xef\xbb\xbftenant,"), "{end}");
+        assert!(
+            fs::read(file(&revision, &world, end)).unwrap().starts_with(b"\xef\xbb\xbf\"tenant\","),
+            "{end}"
+        );
     }
 }
 
@@ -132,7 +135,7 @@ fn the_odd_month_sums_up_to_what_a_pencil_says() {
             "never_observed;released_before_created;zero_length",
             "never_observed;outside_period",
             "hours_differ;never_observed;outside_period",
-            "never_observed",
+            "duplicate_rows;never_observed",
             "never_observed",
             "never_observed",
             "never_observed",
@@ -147,6 +150,15 @@ fn the_odd_month_sums_up_to_what_a_pencil_says() {
         ["2000000", "600000", "60", "40", "78300"]
     );
     assert_eq!(uses.map(|use_| of("vm-04")[&use_].clone()), ["129601", "0", "0", "0", "0"]);
+    // 744 × 0.12345 × 600,000 ÷ 2,678,400 s; no other VM was seen stopped.
+    assert_eq!(of("vm-01")["stopped_cost"], "20.5750");
+    assert_eq!(sum(&by_vm, "stopped_cost").to_string(), "20.5750");
+    assert_eq!((&*of("vm-02")["stopped_cost"], &*of("vm-04")["stopped_cost"]), ("0.0000", ""));
+    assert_eq!(
+        ["tag:team", "tag:env", "group_kind"].map(|column| &*of("vm-05")[column]),
+        ["(no value)", "", "valueless"]
+    );
+    assert_eq!(of("vm-14")["tag:team"], "\\(no value)");
     // 16 vCPUs, 64 GiB, 2 GPUs × 36 h 1 s
     let gpu = of("vm-04");
     assert_eq!(
@@ -173,6 +185,10 @@ fn the_odd_month_sums_up_to_what_a_pencil_says() {
     assert_eq!(column("provider_vm_hours"), ["787", "745", "", "", "1532"]);
     assert_eq!(column("difference_hours"), ["5", "2", "", "", "9"]);
     assert_eq!(column("rounding"), ["sum_of_ceils", "ceil_of_sum", "", "", "unexplained"]);
+    // 753 × 0.12345, 3 × 0.12345 + 744 × 0.21, 2 × 0.12345; the last cloud has no VM.
+    assert_eq!(column("internal_cost"), ["92.95785", "156.61035", "0.2469", "", "249.8151"]);
+    assert_eq!(column("currency"), ["EUR"; 5]);
+    assert_eq!(column("vms_observed_only"), [""; 5], "no poll was recorded");
 }
 
 #[test]
@@ -189,25 +205,189 @@ fn rows_of_additive_files_sum_to_the_totals() {
     let by_vm = rows(&file(&revision, &world, "by-vm.csv"));
     let seconds =
         ["vm", "running", "stopped", "failed", "other", "unobserved"].map(|of| format!("{of}_seconds"));
-    let both = ["vm_hours", "vcpu_hours", "memory_gib_hours", "gpu_hours", "internal_cost"];
+    let both = ["vm_hours", "vcpu_hours", "memory_gib_hours", "gpu_hours", "internal_cost", "stopped_cost"];
     for column in both.into_iter().chain(seconds.iter().map(String::as_str)) {
         assert_eq!(sum(&by_group, column), total(column), "by-group {column}");
         assert_eq!(sum(&by_vm, column), total(column), "by-vm {column}");
     }
-    for column in ["vms", "vms_created", "vms_released", "vms_at_end", "unpriced_vm_hours"] {
+    let counts = ["vms", "vms_created", "vms_released", "vms_at_end", "unpriced_vm_hours"];
+    for column in counts.into_iter().chain(["unsized_vm_seconds"]) {
         assert_eq!(sum(&by_group, column), total(column), "by-group {column}");
     }
     let control = rows(&file(&revision, &world, "control.csv"));
     let (clouds, all) = control.split_at(control.len() - 1);
-    for column in ["vms_at_start", "vms_created", "vms_released", "vms_at_end", "vm_hours", "vm_seconds"] {
+    let counts = ["vms_at_start", "vms_created", "vms_released", "vms_at_end", "vm_hours", "vm_seconds"];
+    for column in counts.into_iter().chain(["internal_cost"]) {
         assert_eq!(sum(clouds, column), total(column), "control {column}");
         assert_eq!(sum(all, column), total(column), "control's total {column}");
     }
     assert_eq!(total("vms"), Decimal::from(16));
+    assert_eq!(total("unsized_vm_seconds"), Decimal::from(5400), "the VM of an unknown type");
+    assert_eq!(sum(&by_group, "share_of_seconds").to_string(), "1.000000");
+    assert_eq!(sum(&by_group, "share_of_cost").to_string(), "1.000000");
+    assert_eq!(sum(&by_group, "amount").to_string(), "249.82", "the cost, rounded half up");
+    let unpriced: Vec<_> = by_group.iter().filter(|row| row["internal_cost"].is_empty()).collect();
+    assert_eq!(unpriced.len(), 1);
+    assert_eq!(["amount", "stopped_cost"].map(|column| &*unpriced[0][column]), ["", ""]);
     assert!(by_group.iter().all(|row| row["additive"] == "true"));
     let by_tag = rows(&file(&revision, &world, "by-tag.csv"));
     assert!(by_tag.iter().all(|row| row["additive"] == "false"));
     assert!(sum(&by_tag, "vm_seconds") > total("vm_seconds"), "a VM with two tags is in two rows");
+    let of_tag = |tag: &str| by_tag.iter().find(|row| row["tag"] == tag).unwrap();
+    let cost = |row: &Row| ["internal_cost", "currency", "unpriced_vm_hours"].map(|name| row[name].clone());
+    assert_eq!(cost(of_tag("ci")), ["0.37035", "EUR", "0"]);
+    assert_eq!(cost(of_tag("team:a;b")), ["", "EUR", "37"]);
+    assert_eq!(cost(of_tag("")), ["0.12345", "EUR", "2"], "VMs without tags");
+}
+
+/// Cells of a CSV file with their column, and whether each is in quotes. The test needs a reader of
+/// its own, because readers of CSV drop the quotes.
+fn raw_cells(text: &str) -> Vec<(String, String, bool)> {
+    let (mut cells, mut row, mut header) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (cell, is_quoted);
+        if let Some(inner) = rest.strip_prefix('"') {
+            let mut end = 0;
+            while !inner[end..].starts_with('"') || inner[end..].starts_with("\"\"") {
+                end += if inner[end..].starts_with('"') { 2 } else { 1 };
+                while !inner.is_char_boundary(end) {
+                    end += 1;
+                }
+            }
+            (cell, is_quoted, rest) = (inner[..end].replace("\"\"", "\""), true, &inner[end + 1..]);
+        } else {
+            let end = rest.find([',', '\r']).unwrap();
+            assert!(!rest[..end].contains(['"', ';', '\t', '\n', '\'']), "{}", &rest[..end]);
+            (cell, is_quoted, rest) = (rest[..end].to_owned(), false, &rest[end..]);
+        }
+        row.push((cell, is_quoted));
+        if let Some(more) = rest.strip_prefix(',') {
+            rest = more;
+            continue;
+        }
+        rest = rest.strip_prefix("\r\n").unwrap_or_else(|| panic!("no end of a row: {rest}"));
+        if header.is_empty() {
+            assert!(row.iter().all(|(_, is_quoted)| *is_quoted), "{row:?}");
+            header = std::mem::take(&mut row).into_iter().map(|(name, _)| name).collect();
+        } else {
+            assert_eq!(row.len(), header.len(), "{row:?}");
+            let named = header.iter().cloned().zip(std::mem::take(&mut row));
+            cells.extend(named.map(|(column, (cell, is_quoted))| (column, cell, is_quoted)));
+        }
+    }
+    cells
+}
+
+#[test]
+fn numbers_are_bare_and_text_is_quoted() {
+    let mut world = odd();
+    // Text that looks like a number is text.
+    world.monthly.vms[0].name = "123".into();
+    world.monthly.vms[1].tags = vec!["team:7".into(), "team:9".into()].into();
+    let (directory, revision) = closed(&world);
+    let paths = fs::read_dir(&revision).unwrap().map(|it| it.unwrap().path());
+    let csv = paths.filter(|path| path.extension().is_some_and(|it| it == "csv"));
+    let mut seen = BTreeMap::new();
+    for path in csv.chain([directory.path().join("k12345/index.csv")]) {
+        for (column, cell, is_quoted) in raw_cells(&fs::read_to_string(&path).unwrap()) {
+            assert_eq!(is_quoted && cell.is_empty(), false, "{column}: an empty cell is bare");
+            if !cell.is_empty() {
+                let kind = seen.entry(column.clone()).or_insert(is_quoted);
+                assert_eq!(*kind, is_quoted, "{column}: {cell}");
+                assert!(is_quoted || Decimal::from_str_exact(&cell).is_ok(), "{column}: {cell}");
+            }
+        }
+    }
+    let numbers: Vec<&str> = seen.iter().filter(|it| !it.1).map(|it| it.0.as_str()).collect();
+    assert_eq!(
+        numbers,
+        [
+            "amount",
+            "difference_hours",
+            "failed_seconds",
+            "gpu_hours",
+            "gpus",
+            "internal_cost",
+            "memory_gib_hours",
+            "memory_mib",
+            "open_difference_seconds",
+            "other_seconds",
+            "provider_vm_hours",
+            "revision",
+            "running_seconds",
+            "share_of_cost",
+            "share_of_seconds",
+            "stopped_cost",
+            "stopped_seconds",
+            "unit_price",
+            "unobserved_seconds",
+            "unpriced_vm_hours",
+            "unsized_vm_seconds",
+            "vcpu_hours",
+            "vcpus",
+            "vm_hours",
+            "vm_seconds",
+            "vms",
+            "vms_at_end",
+            "vms_at_start",
+            "vms_created",
+            "vms_released",
+        ]
+    );
+    let text = fs::read_to_string(file(&revision, &world, "by-vm.csv")).unwrap();
+    assert!(text.contains("\"vm-01\",\"123\","), "{text}");
+    assert!(text.contains("\"7 | 9\""), "{text}");
+}
+
+#[test]
+fn a_currency_without_a_minor_unit_has_whole_amounts() {
+    for (currency, amount, stopped) in [("JPY", "250", "20.58"), ("KWD", "249.815", "20.57500")] {
+        let mut world = odd();
+        world.prices.as_mut().unwrap().currency = currency.into();
+        let (_directory, revision) = closed(&world);
+        let by_group = rows(&file(&revision, &world, "by-group.csv"));
+        assert_eq!(sum(&by_group, "amount").to_string(), amount);
+        assert_eq!(sum(&by_group, "stopped_cost").to_string(), stopped);
+    }
+}
+
+#[test]
+fn shares_and_costs_without_a_total_are_empty() {
+    let mut world = odd();
+    world.prices = None;
+    for vm in &mut world.monthly.vms {
+        vm.released_at = Some(vm.created_at);
+    }
+    let (_directory, revision) = closed(&world);
+    let by_group = rows(&file(&revision, &world, "by-group.csv"));
+    assert!(by_group.len() > 3);
+    let empty = ["share_of_seconds", "share_of_cost", "internal_cost", "stopped_cost", "amount", "currency"];
+    for column in empty.into_iter().chain(["budget", "allocated_node_cost"]) {
+        assert!(by_group.iter().all(|row| row[column].is_empty()), "{column}");
+    }
+    assert_eq!(sum(&by_group, "unpriced_vm_hours"), sum(&by_group, "vm_hours"));
+}
+
+#[test]
+fn vms_that_only_polls_observed_are_counted_in_the_total() {
+    let mut account = flexvm_exporter::report::Account::of(
+        &flexvm_exporter::observe::Observations::default(),
+        &odd().monthly,
+        odd().fetched_at,
+    );
+    account.only_observed = vec!["vm-98".into(), "vm-99".into()];
+    for (polls, total) in [(0, ""), (7, "2")] {
+        account.polls = polls;
+        let world = odd();
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path(), &world.tenant).unwrap();
+        let inputs = flexvm_exporter::report::Inputs { account: Some(&account), ..world.inputs() };
+        folder.publish(&inputs).unwrap();
+        let control = rows(&file(&world.revision(directory.path()), &world, "control.csv"));
+        let cells: Vec<_> = control.iter().map(|row| &*row["vms_observed_only"]).collect();
+        assert_eq!(cells, ["", "", "", "", total]);
+    }
 }
 
 #[test]
@@ -383,12 +563,14 @@ add = lambda rows, column: sum(decimal.Decimal(row[column] or 0) for row in rows
 for row in vms + groups + read('by-tag.csv'):
     parts = [int(row[use + '_seconds']) for use in ('running', 'stopped', 'failed', 'other', 'unobserved')]
     assert sum(parts) == int(row['vm_seconds']), row
-for column in ('vm_seconds', 'vm_hours', 'vcpu_hours', 'memory_gib_hours', 'gpu_hours', 'internal_cost'):
+for column in ('vm_seconds', 'vm_hours', 'vcpu_hours', 'memory_gib_hours', 'gpu_hours', 'internal_cost', 'stopped_cost'):
     assert add(vms, column) == add(groups, column) == decimal.Decimal(totals[column] or 0), column
 for row in control:
     assert int(row['vms_at_start']) + int(row['vms_created']) - int(row['vms_released']) == int(row['vms_at_end']), row
 for row in vms:
     json.loads(row['tags'])
+for column in ('share_of_seconds', 'share_of_cost'):
+    assert not groups or not groups[0][column] or add(groups, column) == 1, column
 for entry in manifest['files']:
     if entry['rows'] is not None:
         assert len(read(entry['name'].rsplit('_', 1)[1])) == entry['rows'], entry

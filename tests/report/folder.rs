@@ -99,7 +99,9 @@ fn a_provisional_report_is_replaced_and_closes_nothing() {
         fs::read_to_string(second.dir.join("flexvm-usage_k12345_2026-10_provisional_by-vm.csv")).unwrap();
     let row = by_vm.lines().nth(1).unwrap();
     assert!(
-        row.starts_with("k12345,2026-10-01T00:00:00Z,2026-11-01T00:00:00Z,0,provisional,vm-01,"),
+        row.starts_with(
+            "\"k12345\",\"2026-10-01T00:00:00Z\",\"2026-11-01T00:00:00Z\",0,\"provisional\",\"vm-01\","
+        ),
         "{row}"
     );
     // The VM that lives is counted up to the fetch: two weeks and a half day.
@@ -376,9 +378,35 @@ fn the_index_lists_closed_months_and_heals() {
     fs::write(folder.path().join("index.csv"), lines[..2].concat()).unwrap();
     open(directory.path());
     assert_eq!(fs::read(folder.path().join("index.csv")).unwrap(), bytes, "put right");
+    // An index of version 0.1.0 has other columns.
+    let old = String::from_utf8(bytes.clone()).unwrap().replace(",\"unsized_vm_seconds\"", "");
+    fs::write(folder.path().join("index.csv"), old).unwrap();
+    open(directory.path());
+    assert_eq!(fs::read(folder.path().join("index.csv")).unwrap(), bytes, "the current columns");
     fs::remove_dir_all(folder.path().join("2026-02")).unwrap();
     open(directory.path());
     assert_eq!(index(&folder), both[1..]);
+}
+
+#[test]
+fn figures_that_an_old_manifest_lacks_are_empty_in_the_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = open(directory.path());
+    let published = folder.publish(&odd().inputs()).unwrap().published().clone();
+    let path = published.dir.join("flexvm-usage_k12345_2026-10_r01_manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let totals = manifest["totals"].as_object_mut().unwrap();
+    assert!(totals.remove("unsized_vm_seconds").is_some() && totals.remove("stopped_cost").is_some());
+    fs::write(&path, manifest.to_string()).unwrap();
+    fs::remove_file(folder.path().join("index.csv")).unwrap();
+    let folder = open(directory.path());
+    assert_eq!(folder.newest().unwrap().unwrap().totals.stopped_cost, None);
+    let mut csv = csv::Reader::from_path(folder.path().join("index.csv")).unwrap();
+    let header = csv.headers().unwrap().clone();
+    let row = csv.records().next().unwrap().unwrap();
+    let cell = |name: &str| row[header.iter().position(|column| column == name).unwrap()].to_owned();
+    let cells = ["unsized_vm_seconds", "gpu_hours", "verdict", "reason", "open_difference_seconds"].map(cell);
+    assert_eq!(cells, ["", "72.00", "differs", "", "0"]);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::inventory::{cloud, present};
+use super::compound::{List, Object};
+use super::inventory::{cloud, identifier, present};
 use super::row::row;
-use super::value::{Count, List, Str, Time};
+use super::time::Time;
+use super::value::{Count, Str};
 use super::{Context, Row};
 use crate::snapshot::{Capacity, CloudCapacity, Image, InstanceType, Resource, Text};
 
@@ -12,8 +14,8 @@ row! {
     /// Capacity of the organisation.
     pub(super) struct CapacityRow {
         nodes: Count = "nodes",
-        node_groups: List<NodeGroup<'a>> = "node_groups",
-        resources: Option<Resources<'a>> = "resources",
+        node_groups: List<Object<NodeGroup<'a>>> = "node_groups",
+        resources: Object<Resources<'a>> = "resources",
     }
     skip {}
 }
@@ -21,46 +23,63 @@ row! {
 impl<'a> Row<'a, ()> for CapacityRow<'a> {
     type Domain = Capacity;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<Capacity, String> {
-        capacity(self.nodes, self.node_groups, self.resources, context)
+    const KIND: &'static str = "capacity";
+
+    fn key(&self) -> Result<&str, String> {
+        Ok("")
+    }
+
+    fn convert(&self, _: &str, (): &(), context: &mut Context<'_>) -> Result<Capacity, String> {
+        capacity(&self.nodes, &self.node_groups, &self.resources, context)
     }
 }
 
 fn capacity(
-    nodes: Count,
-    node_groups: List<NodeGroup<'_>>,
-    resources: Option<Resources<'_>>,
+    nodes: &Count,
+    node_groups: &List<Object<NodeGroup<'_>>>,
+    resources: &Object<Resources<'_>>,
     context: &mut Context<'_>,
 ) -> Result<Capacity, String> {
-    let resources = resources.ok_or("no resources")?;
+    let resources = resources.needed("resources")?;
     // A kind that comes in two rows would be two series of one name: it is added up.
     let mut groups: BTreeMap<Text, u64> = BTreeMap::new();
-    for group in node_groups.0 {
+    for group in node_groups.get("node_groups")? {
+        let group = group.needed("node_groups")?;
         let node_type = context.word(present(&group.instance_type, "instance_type in node_groups")?);
         let sum = groups.entry(node_type).or_default();
         *sum = sum.saturating_add(group.quantity.get("quantity in node_groups")?);
     }
     let mut devices: BTreeMap<Text, Resource> = BTreeMap::new();
-    for device in resources.pci_devices.0.into_iter().chain(resources.pci_devices_camel.0) {
+    let [snake, camel] =
+        [&resources.pci_devices, &resources.pci_devices_camel].map(|list| list.get("pci_devices"));
+    for device in snake?.iter().chain(camel?) {
+        let device = device.needed("pci_devices")?;
         let class = context.word(present(&device.kind, "type in pci_devices")?);
         let sum = devices.entry(class).or_default();
-        let row = Amounts {
-            total: device.total,
-            in_use: device.in_use,
-            available: device.available,
-            ..Amounts::default()
-        }
-        .convert()?;
+        let row = amounts(&device.total, &device.in_use, &device.available)
+            .map_err(|what| format!("pci_devices: {what}"))?;
         sum.total = sum.total.saturating_add(row.total);
         sum.in_use = sum.in_use.saturating_add(row.in_use);
         sum.available = sum.available.saturating_add(row.available);
     }
+    let resource = |of: &Object<Amounts<'_>>, field: &str| {
+        let of = of.needed(&format!("{field} in resources"))?;
+        amounts(&of.total, &of.in_use, &of.available).map_err(|what| format!("{field}: {what}"))
+    };
     Ok(Capacity {
         nodes: nodes.get("nodes")?,
         node_groups: groups.into_iter().collect(),
-        vcpus: resources.vcpu.ok_or("no vcpu in resources")?.convert()?,
-        memory_mib: resources.memory.ok_or("no memory in resources")?.convert()?,
+        vcpus: resource(&resources.vcpu, "vcpu")?,
+        memory_mib: resource(&resources.memory, "memory")?,
         pci_devices: devices.into_iter().collect(),
+    })
+}
+
+fn amounts(total: &Count, in_use: &Count, available: &Count) -> Result<Resource, String> {
+    Ok(Resource {
+        total: total.get("total")?,
+        in_use: in_use.get("in_use")?,
+        available: available.get("available")?,
     })
 }
 
@@ -74,10 +93,10 @@ row! {
 
 row! {
     struct Resources {
-        vcpu: Option<Amounts<'a>> = "vcpu",
-        memory: Option<Amounts<'a>> = "memory",
-        pci_devices: List<Device<'a>> = "pci_devices",
-        pci_devices_camel: List<Device<'a>> = "pciDevices",
+        vcpu: Object<Amounts<'a>> = "vcpu",
+        memory: Object<Amounts<'a>> = "memory",
+        pci_devices: List<Object<Device<'a>>> = "pci_devices",
+        pci_devices_camel: List<Object<Device<'a>>> = "pciDevices",
     }
     skip {}
 }
@@ -89,16 +108,6 @@ row! {
         available: Count = "available",
     }
     skip {}
-}
-
-impl Amounts<'_> {
-    fn convert(self) -> Result<Resource, String> {
-        Ok(Resource {
-            total: self.total.get("total")?,
-            in_use: self.in_use.get("in_use")?,
-            available: self.available.get("available")?,
-        })
-    }
 }
 
 row! {
@@ -121,8 +130,8 @@ row! {
         created_at: Time = "created_at",
         created_at_camel: Time = "createdAt",
         nodes: Count = "nodes",
-        node_groups: List<NodeGroup<'a>> = "node_groups",
-        resources: Option<Resources<'a>> = "resources",
+        node_groups: List<Object<NodeGroup<'a>>> = "node_groups",
+        resources: Object<Resources<'a>> = "resources",
     }
     skip { "description" }
 }
@@ -130,11 +139,17 @@ row! {
 impl<'a> Row<'a, ()> for CloudCapacityRow<'a> {
     type Domain = CloudCapacity;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<CloudCapacity, String> {
-        let created = (self.created_at, self.created_at_camel);
+    const KIND: &'static str = "cloud";
+
+    fn key(&self) -> Result<&str, String> {
+        identifier(&self.id, "id")
+    }
+
+    fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<CloudCapacity, String> {
+        let created = (&self.created_at, &self.created_at_camel);
         Ok(CloudCapacity {
-            cloud: cloud([&self.id, &self.name, &self.site, &self.instance_type], created, context)?,
-            capacity: capacity(self.nodes, self.node_groups, self.resources, context)?,
+            cloud: cloud(id, [&self.name, &self.site, &self.instance_type], created, context)?,
+            capacity: capacity(&self.nodes, &self.node_groups, &self.resources, context)?,
         })
     }
 }
@@ -146,8 +161,8 @@ row! {
         vcpu: Count = "vcpu",
         memory: Count = "memory",
         disk: Count = "disk",
-        pci_devices: List<DeviceSpec<'a>> = "pciDevices",
-        pci_devices_snake: List<DeviceSpec<'a>> = "pci_devices",
+        pci_devices: List<Object<DeviceSpec<'a>>> = "pciDevices",
+        pci_devices_snake: List<Object<DeviceSpec<'a>>> = "pci_devices",
     }
     skip { "id" }
 }
@@ -155,18 +170,28 @@ row! {
 impl<'a> Row<'a, ()> for InstanceTypeRow<'a> {
     type Domain = InstanceType;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<InstanceType, String> {
-        let devices = if self.pci_devices.0.is_empty() { self.pci_devices_snake } else { self.pci_devices };
+    const KIND: &'static str = "instance type";
+
+    fn key(&self) -> Result<&str, String> {
+        present(&self.name, "name")
+    }
+
+    fn convert(&self, name: &str, (): &(), context: &mut Context<'_>) -> Result<InstanceType, String> {
+        let [camel, snake] = [&self.pci_devices, &self.pci_devices_snake].map(|list| list.get("pciDevices"));
+        let (camel, snake) = (camel?, snake?);
+        let devices = if camel.is_empty() { snake } else { camel };
+        let device = |device: &Object<DeviceSpec<'_>>| {
+            let device = device.needed("pciDevices")?;
+            let [class, specification] =
+                [device.kind.get("type in pciDevices")?, device.spec.get("spec in pciDevices")?];
+            Ok((context.word(class), context.word(specification)))
+        };
         Ok(InstanceType {
-            name: context.word(present(&self.name, "name")?),
+            name: context.word(name),
             vcpus: self.vcpu.get("vcpu")?,
             memory_mib: self.memory.get("memory")?,
             disk_gib: self.disk.get("disk")?,
-            pci_devices: devices
-                .0
-                .iter()
-                .map(|device| (context.word(&device.kind), context.word(&device.spec)))
-                .collect(),
+            pci_devices: devices.iter().map(device).collect::<Result<_, String>>()?,
         })
     }
 }
@@ -192,11 +217,17 @@ row! {
 impl<'a> Row<'a, ()> for ImageRow<'a> {
     type Domain = Image;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<Image, String> {
+    const KIND: &'static str = "image";
+
+    fn key(&self) -> Result<&str, String> {
+        present(&self.name, "name")
+    }
+
+    fn convert(&self, name: &str, (): &(), context: &mut Context<'_>) -> Result<Image, String> {
         Ok(Image {
-            name: context.word(present(&self.name, "name")?),
-            os: context.word(&self.os),
-            os_type: context.word(&self.os_type),
+            name: context.word(name),
+            os: context.word(self.os.get("os")?),
+            os_type: context.word(self.os_type.get("os_type")?),
         })
     }
 }

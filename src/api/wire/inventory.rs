@@ -1,10 +1,13 @@
 //! Clouds, nodes and VMs.
 
+use super::compound::{Alone, List, Nested, Object};
 use super::row::row;
 use super::size::{GpuCount, SoftCount};
-use super::value::{Alone, Flag, List, Nested, Str, Tags, Time};
-use super::{Context, Row};
+use super::time::Time;
+use super::value::{Flag, Str};
+use super::{Context, MAX_KEY, Row};
 use crate::snapshot::{Cloud, IpAddress, Node, Text, Vm, VmSize, VmStatus};
+use crate::text::{has_replacement, one_line};
 
 row! {
     /// A cloud.
@@ -22,25 +25,31 @@ row! {
 impl<'a> Row<'a, ()> for CloudRow<'a> {
     type Domain = Cloud;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<Cloud, String> {
-        let created = (self.created_at, self.created_at_camel);
-        cloud([&self.id, &self.name, &self.site, &self.instance_type], created, context)
+    const KIND: &'static str = "cloud";
+
+    fn key(&self) -> Result<&str, String> {
+        identifier(&self.id, "id")
+    }
+
+    fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<Cloud, String> {
+        let created = (&self.created_at, &self.created_at_camel);
+        cloud(id, [&self.name, &self.site, &self.instance_type], created, context)
     }
 }
 
-/// A cloud from its id, name, site and instance type, and its creation under either name.
+/// A cloud from its id, its name, site and instance type, and its creation under either name.
 pub(super) fn cloud(
-    [id, name, site, node_type]: [&str; 4],
-    created: (Time, Time),
+    id: &str,
+    [name, site, node_type]: [&Str<'_>; 3],
+    created: (&Time, &Time),
     context: &mut Context<'_>,
 ) -> Result<Cloud, String> {
-    let id = present(id, "id")?;
     Ok(Cloud {
         created_at: context.time(&format_args!("cloud {id}, created_at"), created.0, created.1),
         id: context.word(id),
-        name: context.word(name),
-        site: context.word(site),
-        node_type: context.word(node_type),
+        name: context.word(name.get("name")?),
+        site: context.word(site.get("site")?),
+        node_type: context.word(node_type.get("instance_type")?),
     })
 }
 
@@ -59,13 +68,20 @@ row! {
 impl<'a> Row<'a, Text> for NodeRow<'a> {
     type Domain = Node;
 
-    fn convert(self, cloud_id: &Text, context: &mut Context<'_>) -> Result<Node, String> {
+    const KIND: &'static str = "node";
+
+    fn key(&self) -> Result<&str, String> {
+        identifier(&self.id, "id")
+    }
+
+    fn convert(&self, id: &str, cloud_id: &Text, context: &mut Context<'_>) -> Result<Node, String> {
+        let status = self.status.get("status")?;
         Ok(Node {
-            id: context.word(present(&self.id, "id")?),
+            id: context.word(id),
             cloud_id: cloud_id.clone(),
-            name: context.word(&self.name),
-            serial: context.word(&self.serial),
-            status: context.word(if self.status.is_empty() { "unknown" } else { &self.status }),
+            name: context.word(self.name.get("name")?),
+            serial: context.word(self.serial.get("serial")?),
+            status: context.word(if status.is_empty() { "unknown" } else { status }),
         })
     }
 }
@@ -78,13 +94,13 @@ row! {
         instance_type: Nested<NamedType<'a>> = "instance_type",
         image: Nested<NamedImage<'a>> = "image",
         status: Str<'a> = "status",
-        ips: List<Ip<'a>> = "ips",
+        ips: List<Object<Ip<'a>>> = "ips",
         node: Nested<HostNode<'a>> = "node",
         created_at: Time = "created_at",
         created_at_camel: Time = "createdAt",
         deleted_at: Time = "deleted_at",
         deleted_at_camel: Time = "deletedAt",
-        tags: Tags<'a> = "tags",
+        tags: List<Str<'a>> = "tags",
         cloud: Nested<SkimmedCloud<'a>> = "cloud",
     }
     skip { "description" }
@@ -94,43 +110,84 @@ row! {
 impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
     type Domain = Vm;
 
-    fn convert(self, known: &(Text, Option<VmStatus>), context: &mut Context<'_>) -> Result<Vm, String> {
-        let id = present(&self.id, "id")?;
-        let (cloud_id, asked) = known;
-        let status = match asked {
-            Some(asked) if self.status.is_empty() || asked.as_str() == &*self.status => asked.clone(),
-            _ => VmStatus::from_api(present(&self.status, "status")?),
+    const KIND: &'static str = "VM";
+
+    fn key(&self) -> Result<&str, String> {
+        identifier(&self.id, "id")
+    }
+
+    fn convert(
+        &self,
+        id: &str,
+        (cloud_id, asked): &(Text, Option<VmStatus>),
+        context: &mut Context<'_>,
+    ) -> Result<Vm, String> {
+        let status = match (asked, self.status.get("status")?) {
+            (Some(asked), status) if status.is_empty() || asked.as_str() == status => asked.clone(),
+            (_, "") => return Err("no status".to_owned()),
+            (_, status) => VmStatus::from_api(status),
         };
-        let instance_type = self.instance_type.0.unwrap_or_default();
-        let ips = self.ips.0.into_iter().filter(|ip| !ip.address.is_empty());
+        let instance_type = self.instance_type.0.get("instance_type")?;
+        let image = self.image.0.get("image")?;
+        let node_id = match self.node.0.get("node")? {
+            Some(node) => valid(node.id.get("id in node")?, "id in node")?,
+            None => "",
+        };
         Ok(Vm {
             created_at: context.time(
                 &format_args!("VM {id}, created_at"),
-                self.created_at,
-                self.created_at_camel,
+                &self.created_at,
+                &self.created_at_camel,
             ),
             deleted_at: context.time(
                 &format_args!("VM {id}, deleted_at"),
-                self.deleted_at,
-                self.deleted_at_camel,
+                &self.deleted_at,
+                &self.deleted_at_camel,
             ),
             id: id.into(),
             cloud_id: cloud_id.clone(),
-            name: (&*self.name).into(),
-            size: instance_type.size(),
-            instance_type: context.word(&instance_type.name),
-            image: context.word(&self.image.0.unwrap_or_default().name),
+            name: self.name.get("name")?.into(),
+            size: instance_type.and_then(NamedType::size),
+            instance_type: context.word(instance_type.map_or(Ok(""), |of| of.name.get("instance_type"))?),
+            image: context.word(image.map_or(Ok(""), |image| image.name.get("image"))?),
             status,
-            node_id: self.node.0.filter(|node| !node.id.is_empty()).map(|node| context.word(&node.id)),
-            ips: ips.map(|ip| IpAddress { address: (&*ip.address).into(), public: ip.public.0 }).collect(),
-            tags: context.texts.tags(&self.tags),
+            node_id: (!node_id.is_empty()).then(|| context.word(node_id)),
+            ips: addresses(self.ips.get("ips")?)?,
+            tags: context.texts.tags(&self.tags)?,
         })
     }
 }
 
-/// A key that no row can be without.
-pub(super) fn present<'a>(text: &'a str, field: &str) -> Result<&'a str, String> {
-    if text.is_empty() { Err(format!("no {field}")) } else { Ok(text) }
+/// The addresses of a VM, without empty ones.
+fn addresses<C: FromIterator<IpAddress>>(ips: &[Object<Ip<'_>>]) -> Result<C, String> {
+    let address = |ip: &Object<Ip<'_>>| {
+        let ip = ip.needed("ips")?;
+        let address = ip.address.get("address in ips")?;
+        let public = ip.public.get("public in ips")?;
+        Ok((!address.is_empty()).then(|| IpAddress { address: address.into(), public }))
+    };
+    ips.iter().filter_map(|ip| address(ip).transpose()).collect()
+}
+
+/// A text that no row can be without.
+pub(super) fn present<'a>(text: &'a Str<'_>, field: &str) -> Result<&'a str, String> {
+    match text.get(field)? {
+        "" => Err(format!("no {field}")),
+        text => Ok(text),
+    }
+}
+
+/// An id that no row can be without.
+pub(super) fn identifier<'a>(id: &'a Str<'_>, field: &str) -> Result<&'a str, String> {
+    valid(present(id, field)?, field)
+}
+
+/// An id as it is. An id with U+FFFD is refused: it could stand for another id.
+pub(super) fn valid<'a>(id: &'a str, field: &str) -> Result<&'a str, String> {
+    if has_replacement(id) {
+        return Err(format!("{field}: {:?} is not valid Unicode", one_line(id, MAX_KEY)));
+    }
+    Ok(id)
 }
 
 row! {
@@ -153,9 +210,9 @@ impl NamedType<'_> {
     }
 }
 
-impl Alone for NamedType<'_> {
-    fn alone(text: String) -> Self {
-        Self { name: Str(text.into()), ..Self::default() }
+impl<'a> Alone<'a> for NamedType<'a> {
+    fn alone(text: Str<'a>) -> Self {
+        Self { name: text, ..Self::default() }
     }
 }
 
@@ -167,9 +224,9 @@ row! {
     skip { "os", "os_type" }
 }
 
-impl Alone for NamedImage<'_> {
-    fn alone(text: String) -> Self {
-        Self { name: Str(text.into()), ..Self::default() }
+impl<'a> Alone<'a> for NamedImage<'a> {
+    fn alone(text: Str<'a>) -> Self {
+        Self { name: text, ..Self::default() }
     }
 }
 
@@ -182,9 +239,9 @@ row! {
     skip { "name", "serial", "status" }
 }
 
-impl Alone for HostNode<'_> {
-    fn alone(text: String) -> Self {
-        Self { id: Str(text.into()), ..Self::default() }
+impl<'a> Alone<'a> for HostNode<'a> {
+    fn alone(text: Str<'a>) -> Self {
+        Self { id: text, ..Self::default() }
     }
 }
 
@@ -195,8 +252,8 @@ row! {
     skip { "id", "name", "description", "site", "instance_type", "created_at", "createdAt" }
 }
 
-impl Alone for SkimmedCloud<'_> {
-    fn alone(_: String) -> Self {
+impl<'a> Alone<'a> for SkimmedCloud<'a> {
+    fn alone(_: Str<'a>) -> Self {
         Self::default()
     }
 }

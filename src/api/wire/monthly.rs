@@ -3,13 +3,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::super::unknown::Path;
-use super::inventory::present;
+use super::compound::{List, Object};
+use super::inventory::{identifier, present, valid};
 use super::row::{Report as _, row};
-use super::value::{Count, Str, Tags, Time};
+use super::time::Time;
+use super::value::{Count, Key, Str};
 use super::{Context, Row, Rows};
 use crate::period::Period;
 use crate::snapshot::{MonthlyReport, ProviderTotals, ReportCloud, ReportTag, ReportVm, VmStatus};
@@ -36,10 +37,10 @@ impl<'de> Visitor<'de> for Report<'_, '_> {
         let context = self.0;
         let (mut period, mut total_nodes, mut total_active_vms) = (None, None, None);
         let (mut clouds, mut by_tag, mut vms) = (None, None, None);
-        while let Some(key) = map.next_key::<Str<'de>>()? {
-            match &*key {
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            match &*key.0 {
                 "period" => {
-                    let row = map.next_value::<PeriodRow<'de>>()?;
+                    let row = map.next_value::<Object<PeriodRow<'de>>>()?;
                     row.report(&Path::default().field("period"), &mut context.unknown);
                     once(&mut period, row, "period")?;
                 }
@@ -70,8 +71,9 @@ impl<'de> Visitor<'de> for Report<'_, '_> {
         vms.sort_by(|a: &ReportVm, b| a.id.cmp(&b.id));
         let count =
             |count: Option<Count>, field| count.unwrap_or_default().get(field).map_err(A::Error::custom);
+        let period = period.ok_or_else(|| missing("period"))?;
         Ok(MonthlyReport {
-            period: period.ok_or_else(|| missing("period"))?.convert().map_err(A::Error::custom)?,
+            period: period.needed("period").and_then(PeriodRow::convert).map_err(A::Error::custom)?,
             total_nodes: count(total_nodes, "total_nodes")?,
             total_active_vms: count(total_active_vms, "total_active_vms")?,
             clouds: clouds.ok_or_else(|| missing("clouds"))?,
@@ -102,22 +104,13 @@ row! {
 }
 
 impl PeriodRow<'_> {
-    fn convert(self) -> Result<Period, String> {
-        let (start, end) = (needed(self.start, "period.start")?, needed(self.end, "period.end")?);
+    fn convert(&self) -> Result<Period, String> {
+        let (start, end) = (self.start.needed("period.start")?, self.end.needed("period.end")?);
         if start <= end {
             Ok(Period { start, end })
         } else {
             Err("the period ends before it begins".to_owned())
         }
-    }
-}
-
-/// A time that the report cannot be without.
-fn needed(time: Time, field: &str) -> Result<Timestamp, String> {
-    match time {
-        Time::At(at) => Ok(at),
-        Time::Absent => Err(format!("no {field}")),
-        Time::Unreadable(what) => Err(format!("{field}: {what}")),
     }
 }
 
@@ -128,7 +121,7 @@ row! {
         instance_type: Str<'a> = "instance_type",
         nodes: Count = "nodes",
         active_vms: Count = "active_vms",
-        period_usage: Option<Usage<'a>> = "period_usage",
+        period_usage: Object<Usage<'a>> = "period_usage",
     }
     skip {}
 }
@@ -143,7 +136,7 @@ row! {
 }
 
 impl Usage<'_> {
-    fn convert(self) -> Result<ProviderTotals, String> {
+    fn convert(&self) -> Result<ProviderTotals, String> {
         Ok(ProviderTotals {
             vms_created: self.created.get("total_vms_created")?,
             vms_released: self.released.get("total_vms_released")?,
@@ -155,14 +148,21 @@ impl Usage<'_> {
 impl<'a> Row<'a, ()> for CloudRow<'a> {
     type Domain = ReportCloud;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<ReportCloud, String> {
+    const KIND: &'static str = "cloud";
+
+    fn key(&self) -> Result<&str, String> {
+        identifier(&self.id, "id in clouds")
+    }
+
+    fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<ReportCloud, String> {
         Ok(ReportCloud {
-            id: context.word(present(&self.id, "id of a cloud")?),
-            site: context.word(&self.site),
-            node_type: context.word(&self.instance_type),
+            id: context.word(id),
+            site: context.word(self.site.get("site")?),
+            node_type: context.word(self.instance_type.get("instance_type")?),
             nodes: self.nodes.get("nodes")?,
             active_vms: self.active_vms.get("active_vms")?,
-            usage: self.period_usage.ok_or("no period_usage")?.convert()?,
+            usage: Usage::convert(self.period_usage.needed("period_usage")?)
+                .map_err(|what| format!("period_usage: {what}"))?,
         })
     }
 }
@@ -181,9 +181,15 @@ row! {
 impl<'a> Row<'a, ()> for TagRow<'a> {
     type Domain = ReportTag;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<ReportTag, String> {
+    const KIND: &'static str = "tag";
+
+    fn key(&self) -> Result<&str, String> {
+        present(&self.tag, "tag in by_tag")
+    }
+
+    fn convert(&self, tag: &str, (): &(), context: &mut Context<'_>) -> Result<ReportTag, String> {
         Ok(ReportTag {
-            tag: context.word(present(&self.tag, "tag in by_tag")?),
+            tag: context.word(tag),
             active_vms: self.active_vms.get("active_vms")?,
             usage: ProviderTotals {
                 vms_created: self.total_vms_created.get("total_vms_created")?,
@@ -203,7 +209,7 @@ row! {
         image: Str<'a> = "image",
         cloud_id: Str<'a> = "cloud_id",
         site: Str<'a> = "site",
-        tags: Tags<'a> = "tags",
+        tags: List<Str<'a>> = "tags",
         created_at: Time = "created_at",
         created_at_camel: Time = "createdAt",
         released_at: Time = "released_at",
@@ -216,25 +222,30 @@ row! {
 impl<'a> Row<'a, ()> for VmRow<'a> {
     type Domain = ReportVm;
 
-    fn convert(self, (): &(), context: &mut Context<'_>) -> Result<ReportVm, String> {
-        let id = present(&self.vm_id, "vm_id")?;
-        let of = |what: String| format!("VM {id}: {what}");
-        let released_at = match self.released_at.or(self.released_at_camel) {
+    const KIND: &'static str = "VM";
+
+    fn key(&self) -> Result<&str, String> {
+        identifier(&self.vm_id, "vm_id")
+    }
+
+    fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<ReportVm, String> {
+        let released_at = match self.released_at.or(&self.released_at_camel) {
             Time::Absent => None,
-            time => Some(needed(time, "released_at").map_err(of)?),
+            time => Some(time.needed("released_at")?),
         };
+        let status = self.status.get("status")?;
         Ok(ReportVm {
-            created_at: needed(self.created_at.or(self.created_at_camel), "created_at").map_err(of)?,
+            created_at: self.created_at.or(&self.created_at_camel).needed("created_at")?,
             released_at,
             id: id.into(),
-            name: (&*self.name).into(),
-            status: VmStatus::from_api(if self.status.is_empty() { "unknown" } else { &self.status }),
-            instance_type: context.word(&self.plan),
-            image: context.word(&self.image),
-            cloud_id: context.word(&self.cloud_id),
-            site: context.word(&self.site),
-            tags: context.texts.tags(&self.tags),
-            vm_hours: self.vm_hours.get("vm_hours").map_err(of)?,
+            name: self.name.get("name")?.into(),
+            status: VmStatus::from_api(if status.is_empty() { "unknown" } else { status }),
+            instance_type: context.word(self.plan.get("plan")?),
+            image: context.word(self.image.get("image")?),
+            cloud_id: context.word(valid(self.cloud_id.get("cloud_id")?, "cloud_id")?),
+            site: context.word(self.site.get("site")?),
+            tags: context.texts.tags(&self.tags)?,
+            vm_hours: self.vm_hours.get("vm_hours")?,
         })
     }
 }

@@ -4,10 +4,16 @@
 //! Serde's derive would either drop unknown fields or buffer every field to keep them; wrapping
 //! the deserializer to notice them tripled the time that a page of VMs takes.
 
+use serde::de::Error;
+
 use super::super::unknown::{Path, UnknownFields};
+use crate::text::one_line;
 
 /// Most unknown names remembered of one object.
 const MAX_NAMES: usize = 32;
+
+/// Maximum number of characters of the text that names an object in an error.
+const MAX_NAME: usize = 80;
 
 /// The unknown fields of one object: their names, and how many there are beyond those.
 #[derive(Debug, Default)]
@@ -27,18 +33,26 @@ impl Unknown {
 /// Tells the unknown fields within a value.
 pub(super) trait Report {
     fn report(&self, _path: &Path<'_>, _into: &mut UnknownFields) {}
+
+    /// The text that can name the object that the value belongs to.
+    fn name(&self) -> Option<&str> {
+        None
+    }
 }
 
-impl<T: Report> Report for Option<T> {
-    fn report(&self, path: &Path<'_>, into: &mut UnknownFields) {
-        if let Some(value) = self {
-            value.report(path, into);
-        }
+/// Adds the name of an object to its error, if the object cannot be read completely: `name` is its
+/// first field that has a text, with the text.
+#[cold]
+pub(super) fn within<E: Error>(error: E, name: Option<(&str, &str)>) -> E {
+    match name {
+        Some((field, text)) => E::custom(format!("{field} {}: {error}", one_line(text, MAX_NAME))),
+        None => error,
     }
 }
 
 /// Declares the struct of an object: its fields with their names on the wire, and the documented
-/// names that are of no use here. Every field may be absent; of a repeated one the last counts.
+/// names that are of no use here. Every field may be absent; of a repeated one the last counts. The
+/// first field is the one that names the object.
 macro_rules! row {
     (
         $(#[$meta:meta])*
@@ -67,20 +81,33 @@ macro_rules! row {
 
                     fn visit_map<A: serde::de::MapAccess<'a>>(self, mut map: A) -> Result<$name<'a>, A::Error> {
                         let mut row = $name::default();
-                        while let Some(key) = map.next_key::<$crate::api::wire::value::Str<'a>>()? {
-                            match &*key {
-                                $($key => row.$field = map.next_value()?,)*
-                                $($skip => drop(map.next_value::<serde::de::IgnoredAny>()?),)*
-                                name => {
-                                    row.unknown.meet(name);
-                                    map.next_value::<serde::de::IgnoredAny>()?;
-                                }
+                        match row.fill(&mut map) {
+                            Ok(()) => Ok(row),
+                            Err(error) => {
+                                let names = [$($crate::api::wire::row::Report::name(&row.$field).map(|name| ($key, name)),)* None];
+                                Err($crate::api::wire::row::within(error, names.into_iter().flatten().next()))
                             }
                         }
-                        Ok(row)
                     }
                 }
                 deserializer.deserialize_map(RowVisitor)
+            }
+        }
+
+        impl<'a> $name<'a> {
+            /// Reads every field.
+            fn fill<A: serde::de::MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+                while let Some(key) = map.next_key::<$crate::api::wire::value::Key<'a>>()? {
+                    match &*key.0 {
+                        $($key => self.$field = map.next_value()?,)*
+                        $($skip => drop(map.next_value::<serde::de::IgnoredAny>()?),)*
+                        name => {
+                            self.unknown.meet(name);
+                            map.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(())
             }
         }
 

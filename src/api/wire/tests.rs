@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::snapshot::Resource;
 
+mod bad_rows;
+
 fn texts() -> Texts {
     Texts::default()
 }
@@ -204,10 +206,12 @@ fn lists_are_lists_and_rows_have_ids() {
     assert!(failure("[{\"id\":\"\"}]").starts_with("row 0: no id"));
     assert!(failure("[{\"id\":\"a\"}").starts_with("EOF"));
     assert!(failure("[] x").starts_with("trailing characters"));
-    assert!(failure("[{\"id\":7}]").starts_with("invalid type: integer `7`, expected text"));
+    assert!(failure("[{\"id\":7}]").starts_with("row 0: id: 7 is not text"));
+    assert!(failure("[{\"id\":\"a\"}, 7]").starts_with("row 1: 7 is not an object"));
+    assert!(failure("[null]").starts_with("row 0: null is not an object"));
     assert_eq!(clouds(b"[]", &texts()).unwrap().value, []);
     assert!(read_vm(&json!([vm_json()])).is_err());
-    assert!(read_vm(&json!({"id": "v"})).unwrap_err().starts_with("no status"));
+    assert!(read_vm(&json!({"id": "v"})).unwrap_err().starts_with("VM v: no status"));
     assert_eq!(
         explain(b" <html>secret</html>", &clouds(b"<", &texts()).unwrap_err()),
         "the body is HTML or XML, not JSON"
@@ -274,13 +278,13 @@ fn a_report_is_never_guessed() {
     let cases: [(Change, &str); 12] = [
         (|r| r["vms"][0]["created_at"] = json!("soon"), "VM v-1: created_at: \"soon\" is not a time"),
         (|r| r["vms"][0]["created_at"] = json!(null), "VM v-1: no created_at"),
-        (|r| r["vms"][0]["released_at"] = json!(17), "VM v-1: released_at: a number is not a time"),
-        (|r| r["vms"][0]["vm_hours"] = json!(-1), "integer `-1`, expected a whole number"),
-        (|r| r["vms"][0]["vm_hours"] = json!(1.5), "floating point `1.5`, expected a whole number"),
+        (|r| r["vms"][0]["released_at"] = json!(17), "VM v-1: released_at: 17 is not a time"),
+        (|r| r["vms"][0]["vm_hours"] = json!(-1), "VM v-1: vm_hours: -1 is not a whole number"),
+        (|r| r["vms"][0]["vm_hours"] = json!(1.5), "VM v-1: vm_hours: 1.5 is not a whole number"),
         (|r| r["vms"][0]["vm_hours"] = json!(null), "VM v-1: no vm_hours"),
-        (|r| r["vms"][0]["vm_hours"] = json!("7"), "string \"7\", expected a whole number"),
+        (|r| r["vms"][0]["vm_hours"] = json!("7"), "VM v-1: vm_hours: \"7\" is not a whole number"),
         (|r| r["vms"][0]["vm_id"] = json!(""), "row 0: no vm_id"),
-        (|r| r["vms"] = json!({}), "expected a list"),
+        (|r| r["vms"] = json!({}), "expected a list in vms"),
         (|r| drop(r.as_object_mut().unwrap().remove("vms")), "missing field `vms`"),
         (|r| r["period"]["end"] = json!("2026-09-01T00:00:00Z"), "the period ends before it begins"),
         (|r| r["period"]["start"] = json!(""), "no period.start"),
@@ -291,6 +295,34 @@ fn a_report_is_never_guessed() {
     }
     let whole = with(monthly_json(), |report| report["vms"][0]["vm_hours"] = json!(360.0));
     assert_eq!(read_monthly(&whole).unwrap().value.vms[0].vm_hours, 360);
+}
+
+#[test]
+fn fractions_of_a_second_are_kept() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let body = with(monthly_json(), |report| {
+        report["vms"][0]["created_at"] = json!("2026-06-01T12:45:14.123456789Z");
+        report["vms"][0]["released_at"] = json!("2026-06-01T14:45:14.9876543219+02:00");
+    });
+    let vm = &read_monthly(&body).unwrap().value.vms[0];
+    assert_eq!(vm.created_at, at("2026-06-01T12:45:14.123456789Z"));
+    assert_eq!(vm.released_at, Some(at("2026-06-01T12:45:14.987654321Z")));
+}
+
+#[test]
+fn rows_of_one_vm_keep_their_order() {
+    let body = with(monthly_json(), |report| {
+        let row = |id: &str, name: &str| {
+            with(report["vms"][0].clone(), |vm| {
+                vm["vm_id"] = json!(id);
+                vm["name"] = json!(name);
+            })
+        };
+        report["vms"] = json!([row("b", "1"), row("a", "2"), row("b", "3"), row("a", "4"), row("b", "5")]);
+    });
+    let report = read_monthly(&body).unwrap().value;
+    let names: Vec<&str> = report.vms.iter().map(|vm| &*vm.name).collect();
+    assert_eq!(names, ["2", "4", "1", "3", "5"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::config::{TagRule, Tenant, TokenSource};
 use crate::period::Month;
 use crate::report::Coverage;
 use crate::snapshot::{InstanceType, MonthlyReport};
+use crate::usage;
 
 /// Most names in one sentence.
 const MOST_NAMES: usize = 5;
@@ -172,7 +173,7 @@ fn group_by(facts: &Facts<'_>) -> Option<Missing> {
 /// Hours of the month by instance type, of types for which `holds`; most first.
 fn hours(report: &MonthlyReport, holds: impl Fn(&str) -> bool) -> Vec<(&str, u64)> {
     let mut hours: BTreeMap<&str, u64> = BTreeMap::new();
-    for vm in report.vms.iter().filter(|vm| holds(&vm.instance_type)) {
+    for vm in usage::by_id(report).into_iter().filter(|vm| holds(&vm.instance_type)) {
         *hours.entry(&vm.instance_type).or_default() += vm.vm_hours;
     }
     let mut hours: Vec<_> = hours.into_iter().collect();

@@ -66,14 +66,15 @@ fn seconds(tenants: &[Tenant<'_>], writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_usage_group_vm_seconds",
         monthly!(
-            "Exact VM seconds by group (the values of report.group_by, or else the exact set of tags) and use; \
-             groups add up to the whole."
+            "Exact VM seconds by group (the values of report.group_by, or else the exact set of tags) and use. Groups \
+             sum to the total. group_kind is value, several, valueless or absent."
         ),
     );
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
-            for (group, sums) in &usage.groups {
-                by_use(&mut family, &[("tenant", tenant.name), ("group", group)], period, &sums.totals);
+            for ((group, kind), sums) in &usage.groups {
+                let labels = [("tenant", tenant.name), ("group", group), ("group_kind", kind.as_str())];
+                by_use(&mut family, &labels, period, &sums.totals);
             }
         }
     }

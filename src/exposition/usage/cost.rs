@@ -34,11 +34,12 @@ pub fn write(tenants: &[Tenant<'_>], writer: &mut Writer) {
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
             let Some(currency) = &usage.currency else { continue };
-            for (group, sums) in &usage.groups {
+            for ((group, kind), sums) in &usage.groups {
                 if let Some(cost) = sums.internal_cost {
                     let labels = [
                         ("tenant", tenant.name),
                         ("group", group),
+                        ("group_kind", kind.as_str()),
                         ("period", period),
                         ("currency", currency),
                     ];

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::period::{rfc3339, seconds_between};
 use crate::report::Money;
 use crate::snapshot::CapacityData;
-use crate::usage::{PeriodUsage, Totals, Use};
+use crate::usage::{GroupKind, PeriodUsage, Totals, Use};
 
 /// Most rows of one table.
 const MOST_ROWS: usize = 20;
@@ -40,7 +40,10 @@ pub struct Rows {
 
 #[derive(Debug, Serialize)]
 pub struct Row {
+    /// Of a group: the value of the label `group`.
     pub name: String,
+    /// Of a group: its kind.
+    pub group_kind: Option<GroupKind>,
     pub vms: u64,
     pub vm_hours: u64,
     pub vm_seconds: u64,
@@ -57,18 +60,21 @@ pub fn usage(of: &PeriodUsage, capacity: Option<&CapacityData>, now: Timestamp) 
         let cloud = capacity.and_then(|it| it.clouds.iter().find(|row| *row.cloud.id == *id));
         cloud.map_or_else(|| id.to_owned(), |row| row.cloud.name.to_string())
     };
-    let mut clouds = most(of.clouds.iter().map(|(id, totals)| (&**id, totals, None)));
+    let mut clouds = most(of.clouds.iter().map(|(id, totals)| (&**id, None, totals, None)));
     for row in &mut clouds.rows {
         row.name = named(&row.name);
     }
-    let groups = of.groups.iter().map(|(name, group)| (&**name, &group.totals, group.internal_cost));
+    let groups = of
+        .groups
+        .iter()
+        .map(|((name, kind), group)| (&**name, Some(*kind), &group.totals, group.internal_cost));
     Usage {
         period_start: rfc3339(of.period.start),
         fetched_at: rfc3339(of.fetched_at),
         age_seconds: seconds_between(of.fetched_at.min(now), now),
         total: row("all", &of.total, of.internal_cost),
         groups: most(groups),
-        tags: most(of.tags.iter().map(|(name, totals)| (&**name, totals, None))),
+        tags: most(of.tags.iter().map(|(name, totals)| (&**name, None, totals, None))),
         untagged: row("(no tags)", &of.untagged, None),
         clouds,
         currency: of.currency.as_ref().map(ToString::to_string),
@@ -79,6 +85,7 @@ pub fn usage(of: &PeriodUsage, capacity: Option<&CapacityData>, now: Timestamp) 
 fn row(name: &str, totals: &Totals, cost: Option<Decimal>) -> Row {
     Row {
         name: name.to_owned(),
+        group_kind: None,
         vms: totals.vms,
         vm_hours: totals.vm_hours,
         vm_seconds: totals.seconds.total(),
@@ -88,10 +95,13 @@ fn row(name: &str, totals: &Totals, cost: Option<Decimal>) -> Row {
     }
 }
 
-fn most<'a>(all: impl Iterator<Item = (&'a str, &'a Totals, Option<Decimal>)>) -> Rows {
+fn most<'a>(all: impl Iterator<Item = (&'a str, Option<GroupKind>, &'a Totals, Option<Decimal>)>) -> Rows {
     let mut all: Vec<_> = all.collect();
-    all.sort_by_key(|(name, totals, _)| (std::cmp::Reverse(totals.seconds.total()), *name));
+    // A stable sort: rows with the same time stay in the order of their names.
+    all.sort_by_key(|(_, _, totals, _)| std::cmp::Reverse(totals.seconds.total()));
     let omitted = all.len().saturating_sub(MOST_ROWS);
     all.truncate(MOST_ROWS);
-    Rows { rows: all.into_iter().map(|(name, totals, cost)| row(name, totals, cost)).collect(), omitted }
+    let rows =
+        all.into_iter().map(|(name, group_kind, totals, cost)| Row { group_kind, ..row(name, totals, cost) });
+    Rows { rows: rows.collect(), omitted }
 }

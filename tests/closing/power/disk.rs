@@ -115,6 +115,10 @@ impl Disk {
                 let id = self.find(from).unwrap();
                 self.folder(from).change(number, Names::Rename(name(from), name(to), id));
             }
+            Event::Link { from, to } => {
+                let id = self.find(from).unwrap();
+                self.folder(to).change(number, Names::Add(name(to), id));
+            }
             Event::Remove { path } => self.folder(path).change(number, Names::Remove(name(path))),
             Event::Folder { path } => self.add(number, path, Node::Folder(Folder::default())),
             Event::Said(_) => {}

@@ -33,6 +33,10 @@ pub enum Event {
         path: PathBuf,
         began: usize,
     },
+    Link {
+        from: PathBuf,
+        to: PathBuf,
+    },
     Rename {
         from: PathBuf,
         to: PathBuf,
@@ -129,6 +133,7 @@ fn event(text: &str, root: &Path, began: usize) -> Option<Event> {
         "ftruncate" => Some(Event::Truncate { path: of_descriptor()?, length: parts[1].parse().unwrap() }),
         "fsync" | "fdatasync" => Some(Event::Sync { path: of_descriptor()?, began }),
         "rename" => Some(Event::Rename { from: named(parts[0])?, to: named(parts[1])? }),
+        "linkat" => Some(Event::Link { from: named(parts[1])?, to: named(parts[3])? }),
         "unlink" | "rmdir" => Some(Event::Remove { path: named(parts[0])? }),
         "unlinkat" => {
             let folder = descriptor(parts[0])?;

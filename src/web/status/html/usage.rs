@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::usage::{Row, Rows, Usage};
 use super::when;
+use crate::usage::{CELLS, GroupKind};
 use crate::web::page::{
     Column,
     Kind::{Number, Short},
@@ -73,8 +74,7 @@ fn rows(
             _ => String::new(),
         };
         vec![
-            // A group without any of the tags that groups are made of; with several keys, the empty cells are joined.
-            escape(if row.name.bytes().all(|byte| byte == b';') { "(none)" } else { &row.name }),
+            name(row),
             thousands(row.vms),
             thousands(row.vm_hours),
             format!("<span class=share>{}{share}</span>", bar(row.vm_seconds, rest, all, &share)),
@@ -93,4 +93,13 @@ fn rows(
             thousands(rows.omitted as u64)
         );
     }
+}
+
+/// Returns the name of a row. A group without any of the keys has a text of its own.
+fn name(row: &Row) -> String {
+    let is_absent = row.group_kind == Some(GroupKind::Absent);
+    if is_absent && row.name.split(CELLS).all(str::is_empty) {
+        return "<span class=soft>(none)</span>".to_owned();
+    }
+    escape(&row.name)
 }
