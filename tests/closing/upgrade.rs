@@ -115,7 +115,9 @@ async fn old_months_verify_and_are_listed() {
     let index = fs::read_to_string(old.of_month("index.csv")).unwrap();
     let mut csv = csv::Reader::from_reader(index.as_bytes());
     let header = csv.headers().unwrap().clone();
-    let column = |name: &str| header.iter().position(|column| column == name).unwrap_or_else(|| panic!("no {name}: {header:?}"));
+    let column = |name: &str| {
+        header.iter().position(|column| column == name).unwrap_or_else(|| panic!("no {name}: {header:?}"))
+    };
     let rows: Vec<_> = csv.records().map(Result::unwrap).collect();
     let months: Vec<_> = rows.iter().map(|row| row[column("month")].to_owned()).collect();
     assert_eq!(months, ["2026-06", "2026-07", "2026-08", "2026-09", "2026-10"]);
