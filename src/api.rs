@@ -60,13 +60,13 @@ pub struct ResponseTime {
 }
 
 impl ResponseTime {
-    /// The time at which the response was generated: `Date`, or, if a cache stored it, the earlier of
-    /// `Date` and `received_at` − `Age` (RFC 9111, section 4.2.3). `None` without a `Date`.
+    /// The latest time at which the response can have been generated: `Date`, or, if a cache stored it,
+    /// the earlier of `Date` and `received_at` − `Age` (RFC 9111, section 4.2.3). Without a `Date`, an
+    /// `Age` only proves that the response is not newer. `None` without both.
     #[must_use]
     pub fn generated_at(self, received_at: Timestamp) -> Option<Timestamp> {
-        let date = self.date?;
         let stored = self.age.map(|age| received_at.checked_sub(age).unwrap_or(Timestamp::MIN));
-        Some(stored.map_or(date, |stored| stored.min(date)))
+        self.date.into_iter().chain(stored).min()
     }
 }
 

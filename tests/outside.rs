@@ -104,26 +104,49 @@ fn duckdb_recomputes_every_figure_from_the_vms() {
     assert!(!passed && said.contains("by-group"), "{said}");
 }
 
-/// Every CSV as LibreOffice reads it: how many cells are formulas.
-fn formulas(soffice: &Path, files: &[PathBuf]) -> usize {
+/// Separators of cells in LibreOffice's import of text: comma alone, and tab, comma and semicolon together.
+const SEPARATORS: [&str; 2] = ["44", "9/44/59"];
+
+/// Converts CSV files as LibreOffice reads them with these separators; returns the texts.
+fn converted(soffice: &Path, files: &[PathBuf], separators: &str, to: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(soffice)
         .arg(format!("-env:UserInstallation=file://{}", folder.path().join("profile").display()))
-        .args(["--headless", "--infilter=CSV:44,34,76,1", "--convert-to", "fods", "--outdir"])
+        .arg("--headless")
+        .arg(format!("--infilter=CSV:{separators},34,76,1"))
+        .args(["--convert-to", to, "--outdir"])
         .arg(folder.path())
         .args(files)
         .output()
         .unwrap();
-    let mut found = 0;
-    for file in files {
-        let converted = folder.path().join(file.file_stem().unwrap()).with_extension("fods");
-        // A stem has dots of its own in no file of ours.
-        let text = fs::read_to_string(&converted)
-            .unwrap_or_else(|error| panic!("{}: {error}: {output:?}", converted.display()));
-        assert!(text.contains("<table:table-cell"), "{} is empty", file.display());
-        found += text.matches("table:formula=").count();
+    let end = to.split(':').next().unwrap();
+    let read = |file: &PathBuf| {
+        // No name of a report's file has a dot in its stem.
+        let converted = folder.path().join(file.file_stem().unwrap()).with_extension(end);
+        fs::read_to_string(&converted)
+            .unwrap_or_else(|error| panic!("{}: {error}: {output:?}", converted.display()))
+    };
+    files.iter().map(read).collect()
+}
+
+/// Returns the number of cells that LibreOffice reads as formulas.
+fn formulas(soffice: &Path, files: &[PathBuf], separators: &str) -> usize {
+    let texts = converted(soffice, files, separators, "fods");
+    assert!(texts.iter().all(|text| text.contains("<table:table-cell")), "an empty table");
+    texts.iter().map(|text| text.matches("table:formula=").count()).sum()
+}
+
+/// Every CSV file of the golden months and of simulated ones.
+fn csv_files() -> (tempfile::TempDir, Vec<PathBuf>) {
+    let (folder, mut folders) = reports();
+    folders.push(Path::new(ROOT).join("tests/golden/report"));
+    let mut files = Vec::new();
+    for folder in folders {
+        let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.extend(all.filter(|path| path.extension().is_some_and(|end| end == "csv")));
     }
-    found
+    assert!(files.len() > 12, "{files:?}");
+    (folder, files)
 }
 
 #[test]
@@ -133,19 +156,22 @@ fn libreoffice_finds_no_formula() {
         eprintln!("SKIPPED: there is no LibreOffice");
         return;
     }
-    let (folder, mut folders) = reports();
-    folders.push(Path::new(ROOT).join("tests/golden/report"));
-    let mut files = Vec::new();
-    for folder in folders {
-        let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files.extend(all.filter(|path| path.extension().is_some_and(|end| end == "csv")));
-    }
-    assert!(files.len() > 12, "{files:?}");
-    assert_eq!(formulas(soffice, &files), 0);
-    // It would find one.
+    let (folder, files) = csv_files();
+    // It would find one, and a cell with a semicolon but without quotes is two cells.
     let control = folder.path().join("control.csv");
-    fs::write(&control, "a,b\r\n=1+1,2\r\n").unwrap();
-    assert_eq!(formulas(soffice, &[control]), 1);
+    fs::write(&control, "a,b\r\n=1+1,2\r\na;=1+1,2\r\n").unwrap();
+    for (separators, of_control) in SEPARATORS.into_iter().zip([1, 2]) {
+        assert_eq!(formulas(soffice, &files, separators), 0, "{separators}");
+        assert_eq!(formulas(soffice, &[control.clone()], separators), of_control, "{separators}");
+    }
+    // The columns are the same with all separators.
+    let csv = |files: &[PathBuf], separators| {
+        converted(soffice, files, separators, "csv:Text - txt - csv (StarCalc):44,34,76")
+    };
+    let [comma, all] = SEPARATORS.map(|separators| csv(&files, separators));
+    assert!(comma.iter().any(|text| text.contains(';')) && comma == all);
+    let control = [control];
+    assert_ne!(csv(&control, SEPARATORS[0]), csv(&control, SEPARATORS[1]));
 }
 
 /// A daemon on a simulator, with everything polled.

@@ -284,20 +284,22 @@ fn api_message(body: &[u8]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// The answer's `Date`.
+/// The earliest `Date` of the response; `None` if it has none that can be read.
 fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?.try_into().ok()
+    let time = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok()?.try_into().ok();
+    headers.get_all(DATE).iter().filter_map(time).min()
 }
 
 /// The largest `Age` of the response, in whole seconds; `None` if it has none that can be read.
+/// RFC 9111: a value that is not a number is ignored, and a number that is too large is the largest.
 fn age(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = |value: &HeaderValue| -> Option<u64> {
-        let text = value.to_str().ok()?.trim();
+    let seconds = |text: &str| -> Option<u64> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // RFC 9111: a number that is too large counts as the largest.
-        is_number.then(|| text.parse().unwrap_or(u64::from(u32::MAX)))
+        is_number.then(|| text.parse().unwrap_or(u64::MAX).min(u64::from(u32::MAX)))
     };
-    headers.get_all(AGE).iter().filter_map(seconds).max().map(Duration::from_secs)
+    let values = headers.get_all(AGE).iter().filter_map(|value| value.to_str().ok());
+    let ages = values.flat_map(|value| value.split(',')).filter_map(|text| seconds(text.trim()));
+    ages.max().map(Duration::from_secs)
 }
 
 /// What `Retry-After` asks for: seconds, or a date that is compared with the answer's own `Date`,
@@ -368,6 +370,37 @@ fn plain(timeout: Duration) -> reqwest::ClientBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_dates_and_ages_count_as_the_oldest_response() {
+        let headers = |values: &[(HeaderName, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(name.clone(), HeaderValue::from_static(value));
+            }
+            (date(&headers).map(|at| at.to_string()), age(&headers).map(|age| age.as_secs()))
+        };
+        let (early, late) = ("Sat, 31 Oct 2026 12:00:00 GMT", "Sun, 01 Nov 2026 00:30:00 GMT");
+        let early_date = Some("2026-10-31T12:00:00Z".to_owned());
+        assert_eq!(headers(&[]), (None, None));
+        assert_eq!(headers(&[(DATE, late), (DATE, "yesterday"), (DATE, early)]), (early_date, None));
+        assert_eq!(headers(&[(DATE, "2026-10-31T12:00:00Z")]), (None, None));
+        for (values, expected) in [
+            (&["0"][..], Some(0)),
+            (&["60", "7200", "5"], Some(7200)),
+            (&["60, 7200"], Some(7200)),
+            (&["99999999999999999999999"], Some(u64::from(u32::MAX))),
+            (&["5000000000"], Some(u64::from(u32::MAX))),
+            (&["a while"], None),
+            (&["-60"], None),
+            (&["1.5"], None),
+            (&[""], None),
+            (&["a while", "60"], Some(60)),
+        ] {
+            let values: Vec<_> = values.iter().map(|value| (AGE, *value)).collect();
+            assert_eq!(headers(&values), (None, expected), "{values:?}");
+        }
+    }
 
     #[test]
     fn of_a_token_neither_the_whole_nor_its_beginning_stays() {

@@ -23,6 +23,8 @@ pub struct CurrentReport {
     before: Published,
     monthly: Monthly,
     received_at: Timestamp,
+    /// What a report that is made from the response must say about its time.
+    time_note: Option<String>,
 }
 
 /// The result of an automatic restatement.
@@ -37,7 +39,9 @@ pub enum Followed {
 impl CurrentReport {
     /// The difference as the ledger records it; `None` if nothing that counts differs.
     fn reading(&self) -> Option<Reading> {
+        let stored = self.monthly.time.age.unwrap_or_default();
         (!self.changed.is_empty()).then(|| Reading {
+            read_at: self.received_at.checked_sub(stored).unwrap_or(Timestamp::MIN),
             fingerprint: fingerprint(&self.monthly.report),
             vms: self.changed.vms.len() as u64,
             seconds: self.changed.seconds,
@@ -56,11 +60,11 @@ impl Closer {
         let run = self.client.run(DEADLINE).without_caches();
         let monthly = run.monthly(Some(month.period())).await?;
         let received_at = self.clock.now();
-        self.prove_time(month, &monthly, Source::Api, received_at, Undated::Accept)?;
+        let time_note = self.prove_time(month, &monthly, Source::Api, received_at, Undated::Accept)?;
         self.blocking(move |_| {
             usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
             let changed = Changed::between(&before.provider_report()?.report, &monthly.report);
-            Ok(CurrentReport { changed, before, monthly, received_at })
+            Ok(CurrentReport { changed, before, monthly, received_at, time_note })
         })
         .await
     }
@@ -86,8 +90,9 @@ impl Closer {
         month: Month,
         current: CurrentReport,
     ) -> Result<Followed, CloseError> {
-        let CurrentReport { before, monthly, received_at, .. } = current;
-        let response = self.with_lists(monthly, received_at).await?;
+        let CurrentReport { before, monthly, received_at, time_note, .. } = current;
+        let mut response = self.with_lists(monthly, received_at).await?;
+        response.notes.extend(time_note);
         self.blocking(move |closer| {
             let previous = closer.previous(&before)?;
             let options = CloseOptions::preview();
@@ -106,13 +111,19 @@ impl Closer {
                     "vm_seconds would fall from {old} to {new}, by more than report.restate_max_decrease ({most})"
                 )));
             }
-            let revision = before.revision + 1;
-            let outcome = closer.record(revision, &frozen)?;
-            // The new revision is made from the response that was compared.
-            closer.ledger.record_comparison(closer.tenant(), month, revision, received_at, None)?;
+            let outcome = closer.record(before.revision + 1, &frozen)?;
+            closer.record_match(&outcome, received_at)?;
             Ok(Followed::Restated(Box::new(outcome)))
         })
         .await
+    }
+
+    /// Records that a revision that was written now matches the response of `at`. Blocks.
+    pub(super) fn record_match(&self, outcome: &Outcome, at: Timestamp) -> Result<(), CloseError> {
+        if let Outcome::Written(Published { month, revision, .. }) = outcome {
+            self.ledger.record_comparison(self.tenant(), *month, *revision, at, None)?;
+        }
+        Ok(())
     }
 
     /// Waives the difference of a closed month: the one that the ledger knows, or else the one that the

@@ -66,11 +66,13 @@ impl Previous {
                 None => {}
             }
         }
-        self.keep_observed(header, observations, report);
-        if header.account.polls == 0 {
+        // A ledger that was lost, restored from an old backup or cleaned up knows less than it did.
+        let has_lost_polls = header.account.polls < old.account.polls;
+        self.keep_observed(header, observations, report, has_lost_polls);
+        if has_lost_polls {
             header.account = old.account.against(report);
+            header.account.add_observed_in_use(old.observed.in_use(), report);
         }
-        header.account.add_observed_in_use(old.observed.in_use(), report);
         if self.from_files {
             header.terms.notes.push(format!(
                 "The ledger does not have the inputs of revision {}: observed seconds, names and sizes are those of its files by-vm.csv and manifest.json.",
@@ -79,7 +81,13 @@ impl Previous {
         }
     }
 
-    fn keep_observed(&self, header: &mut Header, observations: &Observations, report: &MonthlyReport) {
+    fn keep_observed(
+        &self,
+        header: &mut Header,
+        observations: &Observations,
+        report: &MonthlyReport,
+        has_lost_polls: bool,
+    ) {
         let before = lives(&self.report, &self.header);
         let mut cut = 0_u64;
         for (id, life) in lives(report, header) {
@@ -87,7 +95,7 @@ impl Previous {
             let kept = self.header.observed.get(&id);
             if *known != life {
                 // Recomputed from the ledger, if it still has the events.
-                if observations.histories.contains_key(&id) {
+                if !has_lost_polls && observations.histories.contains_key(&id) {
                     continue;
                 }
                 cut += u64::from(kept.is_some_and(|parts| parts.iter().sum::<u64>() > life.seconds()));
@@ -106,12 +114,6 @@ impl Previous {
         let before = &self.header;
         let list =
             |keys: &[String]| if keys.is_empty() { "exact tag set".to_owned() } else { keys.join(", ") };
-        let prices = |header: &Header| {
-            let prices = header.prices.as_ref()?;
-            let types =
-                prices.vm_hour.keys().filter_map(|name| Some((name.clone(), prices.at(name, header.month)?)));
-            Some((prices.currency.clone(), types.collect::<BTreeMap<_, _>>()))
-        };
         let mut keys = Vec::new();
         if before.group_by != after.group_by {
             keys.push(format!("report.group_by ({} -> {})", list(&before.group_by), list(&after.group_by)));
@@ -119,9 +121,7 @@ impl Previous {
         if before.tag_rules != after.tag_rules {
             keys.push("report.tag_rules".to_owned());
         }
-        if prices(before) != prices(after) {
-            keys.push("prices".to_owned());
-        }
+        keys.extend(price_changes(before, after));
         let counts = !keys.is_empty();
         if before.excel_bom != after.excel_bom {
             keys.push("report.excel_bom".to_owned());
@@ -136,6 +136,28 @@ impl Previous {
         header.tag_rules.clone_from(&self.header.tag_rules);
         header.excel_bom = self.header.excel_bom;
     }
+}
+
+/// The keys of the price list whose value in the month differs, with both values.
+fn price_changes(before: &Header, after: &Header) -> Vec<String> {
+    let currency = |header: &Header| header.prices.as_ref().map(|prices| prices.currency.clone());
+    let price = |header: &Header, name: &str| header.prices.as_ref()?.at(name, header.month);
+    let names = [before, after].into_iter().filter_map(|header| header.prices.as_ref());
+    let names: BTreeSet<&String> = names.flat_map(|prices| prices.vm_hour.keys()).collect();
+    let mut changes = Vec::new();
+    let mut add = |key: &str, before: Option<String>, after: Option<String>| {
+        if before != after {
+            let [before, after] = [before, after].map(|value| value.unwrap_or_else(|| "none".to_owned()));
+            changes.push(format!("{key} ({before} -> {after})"));
+        }
+    };
+    add("prices.currency", currency(before), currency(after));
+    for name in names {
+        let [before, after] =
+            [before, after].map(|header| price(header, name).map(|price| price.normalize().to_string()));
+        add(&format!("prices.vm_hour.{name}"), before, after);
+    }
+    changes
 }
 
 /// The life of each VM in the month, by id.

@@ -226,17 +226,17 @@ impl Closer {
             Source::File => Some(received_at),
             Source::Api => monthly.time.generated_at(received_at),
         };
-        match (generated_at, undated) {
-            (Some(generated_at), _) if generated_at < settled_at => {
-                Err(ReportError::Early { month, generated_at, settled_at }.into())
-            }
-            (Some(_), _) if source == Source::File => Ok(Some(format!(
+        if let Some(generated_at) = generated_at.filter(|at| *at < settled_at) {
+            return Err(ReportError::Early { month, generated_at, settled_at }.into());
+        }
+        match (source, monthly.time.date, undated) {
+            (Source::File, ..) => Ok(Some(format!(
                 "The provider's response was read from a file at {}.",
                 rfc3339(received_at)
             ))),
-            (Some(_), _) => Ok(None),
-            (None, Undated::Wait(wait)) => Err(ReportError::Undated { month, wait }.into()),
-            (None, Undated::Accept) => Ok(Some(
+            (Source::Api, Some(_), _) => Ok(None),
+            (Source::Api, None, Undated::Wait(wait)) => Err(ReportError::Undated { month, wait }.into()),
+            (Source::Api, None, Undated::Accept) => Ok(Some(
                 "The provider's response had no usable Date: only this machine's clock proves that the month had ended."
                     .to_owned(),
             )),

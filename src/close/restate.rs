@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{CloseError, CloseOptions, Closer};
 use crate::period::Month;
-use crate::report::{Changed, MonthTotals, Outcome, Published, ReportError, Summary, dry_run};
+use crate::report::{Changed, MonthTotals, Outcome, Published, ReportError, Source, Summary, dry_run};
 use crate::snapshot::Text;
 
 /// What a restatement would change.
@@ -89,6 +89,7 @@ impl Closer {
         self.blocking(move |closer| {
             let previous = closer.previous(&before)?;
             let reason = options.reason.clone().unwrap_or_default();
+            let (source, received_at) = (response.source, response.received_at);
             let mut frozen = closer.freeze_after(month, response, &options, Some((&previous, &reason)))?;
             let (keys, counts) = previous.configuration_changes(&frozen.header);
             frozen.header.terms.configuration_changes = keys;
@@ -96,7 +97,12 @@ impl Closer {
             if changed.is_empty() && !counts && !options.force {
                 return Err(ReportError::NoDifference { month, revision: before.revision }.into());
             }
-            closer.record(before.revision + 1, &frozen)
+            let outcome = closer.record(before.revision + 1, &frozen)?;
+            // A saved response says nothing about the provider's current report.
+            if source == Source::Api {
+                closer.record_match(&outcome, received_at)?;
+            }
+            Ok(outcome)
         })
         .await
     }

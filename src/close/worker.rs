@@ -108,6 +108,8 @@ impl TenantWorker {
         // Closed months are shown before anything that can take long.
         self.show_reports().await;
         let Some(mut states) = self.month_states(now).await else { return };
+        // Open differences as well: a request may hang for minutes.
+        self.show(&states, now);
         if self.close_due(&states, scheduled, now, monotonic).await {
             self.show_reports().await;
         }

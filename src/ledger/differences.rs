@@ -44,6 +44,8 @@ impl ChangedSeconds {
 /// A difference as one response of the provider shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
+    /// The time of the response: when it was received, less the time that a cache had stored it.
+    pub read_at: Timestamp,
     /// Of everything that counts in the response; two readings agree if their fingerprints are equal.
     pub fingerprint: String,
     /// Number of VMs that differ.
@@ -149,14 +151,20 @@ fn record_reading(
              WHERE tenant = ?1 AND month = ?2 AND state = 'read'",
             params![tenant, month, at],
         )?;
-        insert(transaction, tenant, month, revision, at, reading, "read", None)?;
+        insert(transaction, tenant, month, revision, reading, "read", None)?;
         return Ok(Compared { state: Some(DifferenceState::Read), opened: false });
     };
     if state == "waived" {
         end_pending(transaction, tenant, month, "vanished", at, None)?;
         return Ok(Compared { state: Some(DifferenceState::Waived), opened: false });
     }
-    transaction.execute("UPDATE difference SET last_read = ?2 WHERE id = ?1", params![id, at])?;
+    let read_at = reading.read_at.as_second();
+    // If the clock was ahead at the first reading, the time between two readings begins anew.
+    let first_read = if state == "read" { first_read.min(read_at) } else { first_read };
+    transaction.execute(
+        "UPDATE difference SET first_read = ?2, last_read = ?3 WHERE id = ?1",
+        params![id, first_read, read_at],
+    )?;
     if state == "open" {
         transaction.execute(
             "UPDATE difference SET state = 'replaced', ended = ?3
@@ -165,7 +173,7 @@ fn record_reading(
         )?;
         return Ok(Compared { state: Some(DifferenceState::Open), opened: false });
     }
-    if at - first_read < CONFIRMED_AFTER.as_secs() {
+    if read_at - first_read < CONFIRMED_AFTER.as_secs() {
         return Ok(Compared { state: Some(DifferenceState::Read), opened: false });
     }
     transaction.execute(
@@ -178,18 +186,16 @@ fn record_reading(
     Ok(Compared { state: Some(DifferenceState::Open), opened: true })
 }
 
-#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
 fn insert(
     transaction: &Transaction<'_>,
     tenant: i64,
     month: &str,
     revision: u32,
-    at: i64,
     reading: &Reading,
     state: &str,
-    reason: Option<&str>,
+    waived: Option<(i64, &str)>,
 ) -> Result<(), LedgerError> {
-    let ended = reason.map(|_| at);
+    let (ended, reason) = waived.unzip();
     transaction
         .prepare_cached(
             "INSERT INTO difference (tenant, month, revision, fingerprint, state, first_read, last_read, ended,
@@ -202,7 +208,7 @@ fn insert(
             revision,
             reading.fingerprint,
             state,
-            at,
+            reading.read_at.as_second(),
             ended,
             signed(reading.vms),
             signed(reading.seconds.vms),
@@ -254,9 +260,9 @@ pub(super) fn waive(
     let (tenant, month, at) = (tenant(transaction, name)?, month.to_string(), at.as_second());
     let waived = end_pending(transaction, tenant, &month, "waived", at, Some(reason))?;
     if waived == 0
-        && let Some(reading) = current
+        && let Some(current) = current
     {
-        insert(transaction, tenant, &month, revision, at, reading, "waived", Some(reason))?;
+        insert(transaction, tenant, &month, revision, current, "waived", Some((at, reason)))?;
     }
     transaction.execute(
         "UPDATE comparison SET vm_seconds = 0, cloud_seconds = 0, tag_seconds = 0
@@ -341,3 +347,6 @@ fn seconds(row: &Row<'_>, first: usize) -> rusqlite::Result<ChangedSeconds> {
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

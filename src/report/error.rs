@@ -76,7 +76,7 @@ pub enum ReportError {
         wait: Duration,
     },
     /// The response lacks VMs that polls observed in use.
-    #[error("the provider's response lacks {} VMs that polls observed running or stopped in {month} ({}); check them with the provider, then close the month with report --month {month} --accept-incomplete --reason TEXT, or from a corrected response with --from-file FILE --reason TEXT", missing.len(), first_ids(missing))]
+    #[error("the provider's response lacks {} VMs that polls observed running or stopped in {month} ({}); check them with the provider, then accept the response with report --month {month} --accept-incomplete --reason TEXT, or use a corrected one with --from-file FILE --reason TEXT", missing.len(), first_ids(missing))]
     Incomplete {
         /// The month.
         month: Month,
@@ -133,8 +133,8 @@ pub enum ReportError {
         /// What is wrong.
         problem: &'static str,
     },
-    /// Only a closed month can be restated.
-    #[error("{0} is not closed: there is nothing to restate")]
+    /// Only a closed month can be restated or waived.
+    #[error("{0} is not closed: there is nothing to restate or waive")]
     NotClosed(Month),
     /// A file with other content stands where a copy should go.
     #[error("{} exists with other content", .0.display())]

@@ -66,9 +66,10 @@ impl Published {
         let polls = self.disagreements.unwrap_or_default();
         match self.verdict() {
             Verdict::Incomplete => {
-                let reason = self.accepted_incomplete.as_deref().unwrap_or("the reason is not recorded");
+                let accepted = self.accepted_incomplete.as_deref();
+                let accepted = accepted.map(|reason| format!(" Accepted: {reason}.")).unwrap_or_default();
                 format!(
-                    "Incomplete: the response lacks {} VMs that polls observed. Accepted: {reason}.",
+                    "Incomplete: the response lacks {} VMs that polls observed.{accepted}",
                     polls.only_observed
                 )
             }

@@ -42,6 +42,8 @@ pub enum FaultKind {
     /// Every page but the first begins so many rows later, or earlier when negative: rows that
     /// shifted between two pages, lost or repeated.
     Shift(i64),
+    /// A header of the response has these values instead of its own; without values it is absent.
+    Header(&'static str, Vec<String>),
     /// The answer's JSON is changed on its way.
     Edit(Arc<dyn Fn(&mut Value) + Send + Sync>),
 }
@@ -60,6 +62,7 @@ impl fmt::Debug for FaultKind {
             Self::ObjectForList => f.write_str("ObjectForList"),
             Self::IgnoreRange => f.write_str("IgnoreRange"),
             Self::Shift(rows) => write!(f, "Shift({rows})"),
+            Self::Header(name, values) => write!(f, "Header({name}: {values:?})"),
             Self::Edit(_) => f.write_str("Edit"),
         }
     }
@@ -149,6 +152,12 @@ impl Fault {
             headers.push((name, value.to_owned()));
         }
         self
+    }
+
+    /// Replaces a header of the response, such as `date`, by these values; by none, it is absent.
+    #[must_use]
+    pub fn header(name: &'static str, values: &[&str]) -> Self {
+        Self::new(FaultKind::Header(name, values.iter().map(|value| (*value).to_owned()).collect()))
     }
 
     /// Changes the answer's JSON.

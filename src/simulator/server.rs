@@ -42,7 +42,8 @@ type Body = BoxBody<Bytes, io::Error>;
 /// Serves connections of `listener` until `shutdown` is ready.
 pub(super) async fn serve(simulator: Simulator, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    // `dated` adds the Date, unless a fault removes it.
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).auto_date_header(false);
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -67,14 +68,25 @@ pub(super) async fn serve(simulator: Simulator, listener: TcpListener, shutdown:
     tasks.shutdown().await;
 }
 
+/// Headers of a response that faults replace.
+#[derive(Clone)]
+struct ReplacedHeaders(Vec<(&'static str, Vec<String>)>);
+
 /// Answers one request with the `Date` of the simulator's own clock, unless a fault has another.
 async fn dated(simulator: Simulator, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let now = simulator.0.clock.now();
     let mut response = respond(simulator, request).await?;
+    let replaced = response.extensions_mut().remove::<ReplacedHeaders>();
     if let Ok(seconds) = now.as_second().try_into()
         && let Ok(date) = HeaderValue::from_str(&fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds)))
     {
         response.headers_mut().entry(DATE).or_insert(date);
+    }
+    for (name, values) in replaced.into_iter().flat_map(|replaced| replaced.0) {
+        response.headers_mut().remove(name);
+        for value in values.iter().filter_map(|value| HeaderValue::from_str(value).ok()) {
+            response.headers_mut().append(name, value);
+        }
     }
     Ok(response)
 }
@@ -193,6 +205,11 @@ fn deliver(answer: Answer, faults: &[FaultKind]) -> Response<Body> {
     if !bytes.is_empty() {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    let replaced = faults.iter().filter_map(|fault| match fault {
+        FaultKind::Header(name, values) => Some((*name, values.clone())),
+        _ => None,
+    });
+    response.extensions_mut().insert(ReplacedHeaders(replaced.collect()));
     let half = bytes.slice(..bytes.len() / 2);
     let promised = HeaderValue::from(bytes.len());
     let body = match faults.iter().find(|fault| shapes_body(fault)) {

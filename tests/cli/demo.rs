@@ -20,8 +20,7 @@ fn it_does_the_whole_job_and_shows_where() {
     }
     let mut demo = place.start("demo-log", command);
     let text = until("the report's first lines", || {
-        Some(demo.stdout())
-            .filter(|text| text.contains("\ntenant,period_start,") || text.contains("  tenant,period_start,"))
+        Some(demo.stdout()).filter(|text| text.contains("  \"tenant\",\"period_start\","))
     });
     let after = |word: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(word)).unwrap();

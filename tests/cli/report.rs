@@ -53,7 +53,7 @@ fn months_that_cannot_be_reported_are_usage_errors() {
     refused(&report("2026-02..2026-01"), "2026-01 is before 2026-02");
     refused(&report("2000-01..2026-01"), "more than 120 months");
     let ended = place.run_with(&settled(NOBODY), &["report", "--month", "2026-01", "--tenant", "k9"]);
-    refused(&ended, "there is no tenant \"k9\"; there are k1");
+    refused(&ended, "unknown tenant \"k9\"; configured tenants: k1");
     assert!(!place.path("out").exists(), "nothing is written");
 }
 
@@ -226,23 +226,27 @@ fn a_closed_month_is_restated_beside_what_it_was() {
     assert_eq!(report(&[]).code, Some(0));
     let dry = report(&["--restate", "--reason", "x", "--dry-run"]);
     assert_eq!(dry.code, Some(0), "{}", dry.stderr);
-    assert!(dry.stdout.contains("Beside revision 1"), "{}", dry.stdout);
-    assert!(!dry.stdout.contains("The configuration is not"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("Compared with revision 1"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("reports the same as when"), "{}", dry.stdout);
+    assert!(!dry.stdout.contains("Changed configuration"), "{}", dry.stdout);
     let others = "report: {directory: out/reports, settle: 0s, group_by: [project, env], excel_bom: true}\n";
     let arguments = ["report", "--month", &last(), "--restate", "--reason", "x", "--dry-run"];
     let dry = place.run_with(&config(&api, others), &arguments);
-    let said = "not that of then: report.group_by (the exact tags -> project, env), report.excel_bom.\n";
+    let said = "Changed configuration: report.group_by (exact tag set -> project, env), report.excel_bom.\n";
     assert!(dry.stdout.contains(said), "{}", dry.stdout);
     let month = place.path("out/reports/k1").join(last());
     assert!(!month.join("r02").exists(), "a dry run writes nothing");
-    let restated = report(&["--restate", "--reason", "an auditor asked"]);
+    let refused = report(&["--restate", "--reason", "an auditor asked"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing that counts differs"), "{}", refused.stderr);
+    let restated = report(&["--restate", "--force", "--reason", "an auditor asked"]);
     assert_eq!(restated.code, Some(0), "{}", restated.stderr);
     assert!(restated.stdout.contains("_r02_changes.csv"), "{}", restated.stdout);
     assert!(month.join("r01").is_dir() && month.join("r02").is_dir());
-    // Without the ledger, what the month was made from is not known; the rest is.
+    // Without the ledger, the inputs are read from the files of the revision.
     std::fs::remove_file(place.path("l.db")).unwrap();
     let dry = report(&["--restate", "--reason", "x", "--dry-run"]);
     assert_eq!(dry.code, Some(0), "{}", dry.stderr);
-    assert!(dry.stdout.contains("what the revision was made from is not kept"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("are those of its files by-vm.csv and manifest.json"), "{}", dry.stdout);
     assert!(!place.path("l.db").exists(), "a dry run makes no ledger");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use flexvm_exporter::api::{Client, NoObserver};
@@ -17,10 +17,13 @@ use flexvm_exporter::config::{
 };
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::period::Month;
+use flexvm_exporter::report::Published;
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::simulator::{Options, Simulator};
+use flexvm_exporter::snapshot::{InventoryData, Vm, VmStatus};
 use flexvm_exporter::store::Store;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 pub const TENANT: &str = "k12345";
@@ -29,22 +32,35 @@ pub fn month(text: &str) -> Month {
     text.parse().unwrap()
 }
 
-/// A clock that stands until a test moves it.
+/// Clocks that stand until a test moves them.
 #[derive(Clone)]
-pub struct Hand(Arc<AtomicI64>);
+pub struct Hand {
+    wall: Arc<AtomicI64>,
+    monotonic: Arc<AtomicU64>,
+}
 
 impl Hand {
     pub fn at(time: &str) -> Self {
-        Self(Arc::new(AtomicI64::new(time.parse::<Timestamp>().unwrap().as_second())))
+        let hand = Self { wall: Arc::default(), monotonic: Arc::default() };
+        hand.set(time);
+        hand
     }
 
+    /// Sets the wall clock alone.
     pub fn set(&self, time: &str) {
-        self.0.store(time.parse::<Timestamp>().unwrap().as_second(), Ordering::SeqCst);
+        self.wall.store(time.parse::<Timestamp>().unwrap().as_second(), Ordering::SeqCst);
+    }
+
+    /// Lets time pass on both clocks.
+    pub fn pass(&self, time: Duration) {
+        self.wall.fetch_add(i64::try_from(time.as_secs()).unwrap(), Ordering::SeqCst);
+        self.monotonic.fetch_add(time.as_secs(), Ordering::SeqCst);
     }
 
     pub fn clock(&self) -> Clock {
-        let seconds = Arc::clone(&self.0);
-        Clock::new(move || Timestamp::from_second(seconds.load(Ordering::SeqCst)).unwrap())
+        let (wall, monotonic) = (Arc::clone(&self.wall), Arc::clone(&self.monotonic));
+        Clock::new(move || Timestamp::from_second(wall.load(Ordering::SeqCst)).unwrap())
+            .with_monotonic(move || Duration::from_secs(monotonic.load(Ordering::SeqCst)))
     }
 
     pub fn now(&self) -> Timestamp {
@@ -156,6 +172,49 @@ impl Stage {
         Worker { timetable, tenant }
     }
 
+    /// Goes on with empty metrics and pages, as after a restart.
+    pub fn restarted(&mut self) {
+        self.metrics = Arc::new(SelfMetrics::new(self.hand.now()).unwrap());
+        self.metrics.add_tenant(TENANT, std::iter::empty());
+        let Config { tenants, metrics, poll, .. } = &*self.config;
+        self.store = Arc::new(Store::new(tenants, metrics.clone(), poll.clone()));
+    }
+
+    /// Goes on with a new, empty ledger.
+    pub fn without_ledger(&mut self) {
+        let path = self._folder.path().join("another.db");
+        self.ledger = Ledger::open(&path).unwrap();
+        self.configured(|config| config.ledger.path = path);
+    }
+
+    /// Records a complete poll that saw these VMs, by id, in these statuses.
+    pub async fn poll(&self, time: &str, vms: &[(&str, &str)]) {
+        let mut vms: Vec<_> = vms.iter().map(|(id, status)| Arc::new(vm(id, status))).collect();
+        vms.sort_by(|a, b| a.id.cmp(&b.id));
+        let data = Arc::new(InventoryData { vms: vms.into(), ..InventoryData::default() });
+        let (at, day) = (time.parse().unwrap(), Duration::from_hours(24));
+        self.ledger.observe(TENANT.into(), at, day, data).await.unwrap();
+    }
+
+    /// The provider's response about a month, without faults.
+    pub fn monthly(&self, month: Month) -> Value {
+        let period = month.period();
+        let target = format!("/v3/flexVM/reports/monthly?start={}&end={}", period.start, period.end);
+        let answer = self.simulator.call("GET", &target, None, "");
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// Why the month is not closed yet, as pages show it.
+    pub fn due_error(&self, month: Month) -> String {
+        let outlook = self.store.view().tenants[TENANT].outlook.clone().unwrap();
+        outlook.due.get(&month).and_then(|due| due.error.clone()).unwrap_or_default()
+    }
+
+    /// The current revision of a month.
+    pub async fn current(&self, month: Month) -> Option<Published> {
+        self.closer().closed(month).await.unwrap()
+    }
+
     pub fn reports(&self) -> PathBuf {
         self.config.report.directory.join(TENANT)
     }
@@ -170,6 +229,46 @@ impl Stage {
         let text = String::from_utf8(self.metrics.text()).unwrap();
         text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
+}
+
+/// A VM of which only its id and its status matter.
+fn vm(id: &str, status: &str) -> Vm {
+    Vm {
+        id: id.into(),
+        cloud_id: "cloud".into(),
+        name: "".into(),
+        instance_type: "".into(),
+        size: None,
+        image: "".into(),
+        status: VmStatus::from_api(status),
+        node_id: None,
+        created_at: None,
+        deleted_at: None,
+        ips: Box::default(),
+        tags: Vec::new().into(),
+    }
+}
+
+/// The file of a report whose name ends so.
+pub fn text(published: &Published, end: &str) -> String {
+    let file = published.files.iter().find(|file| file.to_string_lossy().ends_with(end)).unwrap();
+    fs::read_to_string(file).unwrap()
+}
+
+/// The manifest of a report.
+pub fn manifest(published: &Published) -> Value {
+    serde_json::from_str(&text(published, "_manifest.json")).unwrap()
+}
+
+/// The texts of a list.
+pub fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+/// The rows of a CSV text, each by its columns.
+pub fn rows(text: &str) -> Vec<BTreeMap<String, String>> {
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    csv.deserialize().map(Result::unwrap).collect()
 }
 
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

@@ -110,8 +110,10 @@ async fn old_months_verify_and_are_listed() {
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!(old.files(), before);
     // The pending revision was recorded, but had no files: it is written in today's layout.
-    let pending = old.closer().closed(month("2026-10")).await.unwrap().unwrap();
-    pending.verify().unwrap();
+    let due = old.closer().due(old.hand.now()).await.unwrap();
+    assert!(due.contains(&month("2026-10")), "{due:?}");
+    let closed = old.closer().close(month("2026-10"), &CloseOptions::default()).await.unwrap();
+    closed.published().verify().unwrap();
     let index = fs::read_to_string(old.of_month("index.csv")).unwrap();
     let mut csv = csv::Reader::from_reader(index.as_bytes());
     let header = csv.headers().unwrap().clone();

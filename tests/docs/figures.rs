@@ -24,8 +24,8 @@ fn table(text: &str) -> Vec<BTreeMap<String, String>> {
 /// A row as `column  cell` lines, in the order of the file, from `first` on.
 fn column_by_column(text: &str, first: &str, wanted: impl Fn(&BTreeMap<String, String>) -> bool) -> String {
     let row = table(text).into_iter().find(wanted).unwrap();
-    let header = text.lines().next().unwrap().trim();
-    let columns = header.split(',').skip_while(|column| *column != first);
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    let columns = csv.headers().unwrap().iter().skip_while(|column| *column != first);
     columns.fold(String::new(), |mut lines, column| {
         let line = format!("{column:<20} {}", row[column]);
         writeln!(lines, "{}", line.trim_end()).unwrap();

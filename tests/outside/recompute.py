@@ -6,8 +6,10 @@ Shares no code with the exporter: it knows what docs/ and the README say of the 
 anything differs, and says how many cells it compared.
 """
 
+import csv
 import json
 import sys
+from fractions import Fraction
 
 import duckdb
 
@@ -34,12 +36,23 @@ with open(path("manifest.json"), encoding="utf-8") as file:
 db.execute("""
     CREATE MACRO guarded(cell) AS CASE
         WHEN regexp_matches(cell, '^[=+@\t\r\n''-]') THEN '''' || cell ELSE cell END;
-    CREATE MACRO escaped(part) AS replace(replace(part, '\\', '\\\\'), ';', '\\;');
-    CREATE MACRO joined(parts) AS array_to_string([escaped(part) FOR part IN parts], ';');
+    CREATE MACRO written(part) AS CASE WHEN part = '(no value)' THEN '\\(no value)'
+        ELSE replace(replace(part, '\\', '\\\\'), '|', '\\|') END;
+    CREATE MACRO joined(parts) AS array_to_string(parts, ' | ');
     CREATE MACRO key_of(tag) AS split_part(tag, ':', 1);
     CREATE MACRO value_of(tag) AS CASE
         WHEN position(':' IN tag) = 0 THEN '' ELSE substr(tag, position(':' IN tag) + 1) END;
 """)
+# Exact numbers of a file, in the order of its rows; None for an empty cell.
+def numbers(end, *names):
+    with open(path(end), newline="", encoding="utf-8-sig") as file:
+        number = lambda cell: Fraction(cell) if cell else None
+        return [[number(row[name]) for name in names] for row in csv.DictReader(file, strict=True)]
+
+
+currency = (manifest["prices"] or {}).get("currency")
+# ISO 4217: decimals of the minor unit.
+MINOR = {"JPY": 0, "KRW": 0, "KWD": 3, "BHD": 3}.get(currency, 2)
 SECONDS = ["vm_seconds", "running_seconds", "stopped_seconds", "failed_seconds", "other_seconds", "unobserved_seconds"]
 HOURS = ["vcpu_hours", "memory_gib_hours", "gpu_hours"]
 db.execute("""
@@ -61,14 +74,17 @@ measures = ", ".join(
         *[f"coalesce(sum(CAST({name} AS HUGEINT)), 0) AS {name}" for name in SECONDS],
         # Sizes that are not known leave cells empty, and sums of nothing are none.
         *[f"CASE WHEN count(*) = 0 THEN 0 ELSE sum(CAST({name} AS DECIMAL(38, 2))) END AS {name}" for name in HOURS],
+        "coalesce(sum(CAST(vm_seconds AS HUGEINT)) FILTER (vcpus IS NULL), 0) AS unsized_vm_seconds",
     ]
 )
-MEASURES = ["vms", "vms_created", "vms_released", "vms_at_end", "vm_hours", *SECONDS, *HOURS]
+MEASURES = ["vms", "vms_created", "vms_released", "vms_at_end", "vm_hours", *SECONDS, *HOURS, "unsized_vm_seconds"]
 money = """
     , sum(CAST(internal_cost AS DECIMAL(38, 10))) AS internal_cost
-    , sum(CASE WHEN unit_price IS NULL THEN CAST(vm_hours AS HUGEINT) ELSE 0 END) AS unpriced_vm_hours
+    , sum(CAST(stopped_cost AS DECIMAL(38, 10))) AS stopped_cost
+    , coalesce(sum(CASE WHEN unit_price IS NULL THEN CAST(vm_hours AS HUGEINT) ELSE 0 END), 0) AS unpriced_vm_hours
 """
 MONEY = ["internal_cost", "unpriced_vm_hours"]
+STOPPED = "stopped_cost"
 
 differences, compared = [], 0
 
@@ -102,13 +118,13 @@ compare(
     "by-tag",
     rows(f"""
         SELECT 'tag' AS kind, guarded(one) AS tag, guarded(key_of(one)) AS tag_key,
-            nullif(guarded(value_of(one)), '') AS tag_value, {measures}
+            nullif(guarded(value_of(one)), '') AS tag_value, {measures} {money}
         FROM (SELECT *, unnest(tag_list) AS one FROM life) GROUP BY one
-        UNION ALL SELECT 'untagged', NULL, NULL, NULL, {measures} FROM life WHERE len(tag_list) = 0
+        UNION ALL SELECT 'untagged', NULL, NULL, NULL, {measures} {money} FROM life WHERE len(tag_list) = 0
     """),
     rows("SELECT * FROM by_tag"),
     ["kind", "tag", "tag_key", "tag_value"],
-    MEASURES,
+    MEASURES + MONEY,
 )
 
 # By group: each VM in exactly one row.
@@ -116,42 +132,98 @@ keys = manifest["grouping"]["group_by"]
 columns = manifest["grouping"]["columns"]
 if not manifest["tag_rules"]:
     if keys:
-        def group(key):
+        def values(key):
             key = key.replace("'", "''")
-            values = (
-                "list_sort(list_distinct([coalesce(nullif(value_of(t), ''), '(no value)')"
-                f" FOR t IN tag_list IF key_of(t) = '{key}']))"
+            return (
+                "list_sort(list_distinct([{'raw': coalesce(nullif(value_of(t), ''), '(no value)'), 'has_value':"
+                f" value_of(t) != ''}} FOR t IN tag_list IF key_of(t) = '{key}']))"
             )
-            return f"CASE WHEN len({values}) = 1 THEN ({values})[1] ELSE joined({values}) END"
+
+        def group(key):
+            text = "CASE WHEN v.has_value THEN written(v.raw) ELSE '(no value)' END"
+            return f"joined([{text} FOR v IN {values(key)}])"
+
+        def kind(key):
+            return (
+                f"CASE WHEN len({values(key)}) > 1 THEN '1 several' WHEN len({values(key)}) = 0 THEN '3 absent'"
+                f" WHEN NOT ({values(key)})[1].has_value THEN '2 valueless' ELSE '4 value' END"
+            )
+
+        kinds = f"substr(least({', '.join(kind(key) for key in keys)}, '4 value'), 3)"
     else:
-        group = lambda _: "joined(list_sort(tag_list))"
+        group = lambda _: "joined([written(t) FOR t IN list_sort(tag_list)])"
+        kinds = "CASE WHEN len(tag_list) = 0 THEN 'absent' ELSE 'value' END"
     parts = [f"nullif(guarded({group(key)}), '') AS cell{number}" for number, key in enumerate(keys or [None])]
-    cells = ", ".join(f"cell{number}" for number in range(len(columns)))
-    named = ", ".join(f'"{column}" AS cell{number}' for number, column in enumerate(columns))
+    parts.append(f"{kinds} AS kind")
+else:
+    # The rules are not known here, but by-vm has the group of each VM.
+    parts = [f'"{column}" AS cell{number}' for number, column in enumerate(columns)] + ["group_kind AS kind"]
+cells = ", ".join(f"cell{number}" for number in range(len(columns))) + ", kind"
+named = ", ".join(f'"{column}" AS cell{number}' for number, column in enumerate(columns)) + ", group_kind AS kind"
+compare(
+    "by-group",
+    rows(f"SELECT {cells}, {measures} {money} FROM (SELECT *, {', '.join(parts)} FROM life) GROUP BY {cells}"),
+    rows(f"SELECT {named}, * FROM by_group"),
+    cells.split(", "),
+    MEASURES + MONEY + [STOPPED],
+)
+# The group of each VM in by-vm is a row of by-group.
+if keys:
     compare(
-        "by-group",
-        rows(f"SELECT {cells}, {measures} {money} FROM (SELECT *, {', '.join(parts)} FROM life) GROUP BY {cells}"),
-        rows(f"SELECT {named}, * FROM by_group"),
+        "by-vm's groups",
+        rows(f"SELECT {named}, count(*) AS vms FROM vm GROUP BY ALL"),
+        rows(f"SELECT {named}, vms FROM by_group"),
         cells.split(", "),
-        MEASURES + MONEY,
+        ["vms"],
     )
-share = db.execute("SELECT coalesce(sum(CAST(share_of_seconds AS DECIMAL(38, 6))), 1) FROM by_group").fetchone()[0]
-groups = db.execute("SELECT count(*) FROM by_group").fetchone()[0]
-if abs(float(share) - 1) > groups * 1e-6:
-    differences.append(f"by-group: the shares sum to {share}")
+
+
+def largest_remainder(parts, total):
+    """Rounds `parts` to whole numbers that sum to `total`; the first of equal remainders precedes."""
+    floors = [part // 1 for part in parts]
+    order = sorted(range(len(parts)), key=lambda index: floors[index] - parts[index])
+    for index in order[: int(total - sum(floors))]:
+        floors[index] += 1
+    return floors
+
+
+def stated(column, wanted):
+    """Compares a column of by-group.csv with exact numbers."""
+    global compared
+    found = [row[0] for row in numbers("by-group.csv", column)]
+    compared += len(found)
+    if found != wanted:
+        differences.append(f"by-group: {column} is {found}, recomputed {wanted}")
+
+
+of_groups = numbers("by-group.csv", "vm_seconds", "internal_cost")
+for column, weights in [("share_of_seconds", [row[0] for row in of_groups]), ("share_of_cost", [row[1] or 0 for row in of_groups])]:
+    whole = sum(weights)
+    if whole == 0:
+        stated(column, [None] * len(weights))
+    else:
+        wanted = largest_remainder([weight * 10**6 / whole for weight in weights], 10**6)
+        stated(column, [share / Fraction(10**6) for share in wanted])
+unit = 10**MINOR
+total = (sum(cost or 0 for _, cost in of_groups) * unit + Fraction(1, 2)) // 1
+amounts = largest_remainder([(cost or 0) * unit for _, cost in of_groups], total)
+stated("amount", [None if cost is None else amount / Fraction(unit) for amount, (_, cost) in zip(amounts, of_groups)])
 
 # Control: opening + created - released = closing, and sums by cloud.
 control = "count(*) FILTER (at_start) AS vms_at_start, " + measures
+# A total of prices is 0, not empty, if no VM has a price.
+known = "coalesce(sum(CAST(internal_cost AS DECIMAL(38, 10))), 0)" if currency else "NULL"
 compare(
     "control",
     rows(f"""
-        SELECT 'cloud' AS scope, guarded(cloud_id) AS cloud_id, {control} FROM life GROUP BY cloud_id
-        UNION ALL SELECT 'total', NULL, {control} FROM life
+        SELECT 'cloud' AS scope, guarded(cloud_id) AS cloud_id, {control},
+            sum(CAST(internal_cost AS DECIMAL(38, 10))) AS internal_cost FROM life GROUP BY cloud_id
+        UNION ALL SELECT 'total', NULL, {control}, {known} FROM life
     """),
     # A cloud without VMs has a row of zeros.
     rows("SELECT * FROM control WHERE scope = 'total' OR vms_at_start != '0' OR vms_created != '0' OR vm_hours != '0'"),
     ["scope", "cloud_id"],
-    ["vms_at_start", "vms_created", "vms_released", "vms_at_end", "vm_hours", "vm_seconds"],
+    ["vms_at_start", "vms_created", "vms_released", "vms_at_end", "vm_hours", "vm_seconds", "internal_cost"],
 ) if db.execute("SELECT count(*) FROM vm").fetchone()[0] else None
 unbalanced = rows("""
     SELECT * FROM control WHERE CAST(vms_at_start AS INT) + CAST(vms_created AS INT) - CAST(vms_released AS INT)
@@ -173,14 +245,22 @@ bad = rows(f"""
 differences += [f"by-vm: {row['vm_id']} does not add up" for row in bad]
 compared += 4 * db.execute("SELECT count(*) FROM vm").fetchone()[0]
 
+for cost, stopped, seconds, part in numbers("by-vm.csv", "internal_cost", "stopped_seconds", "vm_seconds", "stopped_cost"):
+    compared += 1
+    scale = 100 * unit
+    exact = None if cost is None else cost * stopped / seconds if seconds else Fraction(0)
+    if part != (None if exact is None else (exact * scale + Fraction(1, 2)) // 1 / Fraction(scale)):
+        differences.append(f"by-vm: stopped_cost is {part}, recomputed {exact}")
+
 # The totals of the manifest.
 total = rows(f"SELECT count(*) FILTER (at_start) AS vms_at_start, {measures} {money} FROM life")[0]
-for name in ["vms_at_start", *MEASURES, *MONEY]:
+for name in ["vms_at_start", *MEASURES, *MONEY, STOPPED]:
     compared += 1
-    stated, ours = manifest["totals"][name], total[name]
-    zero = lambda value: 0 if value is None and name != "internal_cost" else value
-    if (None if zero(stated) is None else float(zero(stated))) != (None if zero(ours) is None else float(zero(ours))):
-        differences.append(f"manifest: totals.{name} is {stated}, recomputed {ours}")
+    given, ours = manifest["totals"][name], total[name]
+    # Without prices, costs are not known; with prices, they are 0 if no VM has one.
+    zero = lambda value: 0 if value is None and (currency or name not in ("internal_cost", STOPPED)) else value
+    if (None if zero(given) is None else float(zero(given))) != (None if zero(ours) is None else float(zero(ours))):
+        differences.append(f"manifest: totals.{name} is {given}, recomputed {ours}")
 
 for difference in differences:
     print(difference)

@@ -19,6 +19,9 @@ const DAILY: SignedDuration = SignedDuration::from_hours(24);
 /// Time between two comparisons of a month with an open difference after `report.watch`.
 const WEEKLY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// Least time between two readings of a difference that is not confirmed yet.
+const HOURLY: SignedDuration = SignedDuration::from_hours(1);
+
 /// Time until a comparison that failed is made again, by the monotonic clock.
 const RETRY: Duration = Duration::from_hours(1);
 
@@ -47,10 +50,12 @@ impl Comparisons {
     ) -> bool {
         let mut compared = false;
         for (month, closed_at) in &states.closed {
-            let known = states.comparisons.get(month);
-            if !self.is_due(*closed_at, known, now)
-                || self.retries.get(month).is_some_and(|retry| monotonic < *retry)
-            {
+            // A failure is retried also if the comparison itself was recorded before it.
+            let is_due = match self.retries.get(month) {
+                Some(retry) => monotonic >= *retry,
+                None => self.is_due(*closed_at, states.comparisons.get(month), now),
+            };
+            if !is_due {
                 continue;
             }
             match compare(closer, *month, self.restate).await {
@@ -71,15 +76,18 @@ impl Comparisons {
 
     fn is_due(&self, closed_at: Timestamp, known: Option<&Comparison>, now: Timestamp) -> bool {
         let watched = after(closed_at, self.watch.try_into().unwrap_or(SignedDuration::MAX)) > now;
-        let (last, pause) = match known {
-            Some(Comparison { first_read: Some(first_read), .. }) => (*first_read, CONFIRMED_AFTER),
-            Some(Comparison { at, .. }) if watched => (*at, DAILY),
-            Some(Comparison { at, open: true, .. }) => (*at, WEEKLY),
-            None if watched => (closed_at, DAILY),
+        let (last, next) = match known {
+            // A cache may return the first response again.
+            Some(Comparison { at, first_read: Some(first_read), .. }) => {
+                (*at, after(*first_read, CONFIRMED_AFTER).max(after(*at, HOURLY)))
+            }
+            Some(Comparison { at, .. }) if watched => (*at, after(*at, DAILY)),
+            Some(Comparison { at, open: true, .. }) => (*at, after(*at, WEEKLY)),
+            None if watched => (closed_at, after(closed_at, DAILY)),
             _ => return false,
         };
         // A clock that was set back must not postpone the next comparison.
-        now >= after(last, pause) || last > after(now, SignedDuration::from_hours(1))
+        now >= next || last > after(now, HOURLY)
     }
 }
 
