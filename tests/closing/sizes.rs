@@ -7,42 +7,44 @@ use std::time::Duration;
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::report::{Outcome, Published};
 use flexvm_exporter::simulator::{Fault, Operation};
-use flexvm_exporter::snapshot::{Cloud, InstanceType, InventoryData, Text, Vm, VmSize, VmStatus};
+use flexvm_exporter::snapshot::{Cloud, InstanceType, InventoryData, Vm, VmSize, VmStatus};
 use serde_json::{Value, json};
 
-use crate::support::{Stage, TENANT, closer, forced, month, terms};
+use crate::support::{Stage, TENANT, closer, forced, manifest, month, rows, terms, text};
 
 const TIME: &str = "2026-11-05T00:00:00Z";
 const MONTH: &str = "2026-10";
-
-fn text(text: &str) -> Text {
-    text.into()
-}
 
 fn size(vcpus: u64, memory_mib: u64, gpus: u64) -> VmSize {
     VmSize { vcpus, memory_mib, gpus }
 }
 
 fn of_type(name: &str, size: VmSize) -> InstanceType {
-    let device = (text("gpu"), text("L40S"));
+    let device = ("gpu".into(), "L40S".into());
     let pci_devices = vec![device; usize::try_from(size.gpus).unwrap()];
     let VmSize { vcpus, memory_mib, .. } = size;
-    InstanceType { name: text(name), vcpus, memory_mib, disk_gib: 80, pci_devices }
+    InstanceType { name: name.into(), vcpus, memory_mib, disk_gib: 80, pci_devices }
 }
 
 fn cloud(id: &str, name: &str) -> Cloud {
-    Cloud { id: text(id), name: text(name), site: text("nlrtm1"), node_type: text("bm7"), created_at: None }
+    Cloud {
+        id: id.into(),
+        name: name.into(),
+        site: "nlrtm1".into(),
+        node_type: "bm7".into(),
+        created_at: None,
+    }
 }
 
 /// A VM as a list gives it.
 fn vm(id: &str, instance_type: &str, size: Option<VmSize>) -> Vm {
     Vm {
-        id: text(id),
-        cloud_id: text("c1"),
-        name: text(id),
-        instance_type: text(instance_type),
+        id: id.into(),
+        cloud_id: "c1".into(),
+        name: id.into(),
+        instance_type: instance_type.into(),
         size,
-        image: text("debian"),
+        image: "debian".into(),
         status: VmStatus::Running,
         node_id: None,
         created_at: None,
@@ -100,15 +102,8 @@ fn serve(stage: &Stage, vms: &[(&str, &str, &str)], types: &[InstanceType], clou
 
 /// The cells of the named columns, for each VM of a revision.
 fn cells<const N: usize>(published: &Published, columns: [&str; N]) -> BTreeMap<String, [String; N]> {
-    let path = published.files.iter().find(|path| path.to_string_lossy().ends_with("_by-vm.csv")).unwrap();
-    let mut csv = csv::Reader::from_path(path).unwrap();
-    let header = csv.headers().unwrap().clone();
-    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
-    let (id, columns) = (column("vm_id"), columns.map(column));
-    csv.records()
-        .map(Result::unwrap)
-        .map(|row| (row[id].to_owned(), columns.map(|at| row[at].to_owned())))
-        .collect()
+    let rows = rows(&text(published, "_by-vm.csv"));
+    rows.into_iter().map(|row| (row["vm_id"].clone(), columns.map(|name| row[name].clone()))).collect()
 }
 
 fn sizes(published: &Published) -> BTreeMap<String, [String; 3]> {
@@ -215,8 +210,7 @@ async fn sizes_and_names_are_those_of_the_month() {
         assert_eq!(flags(&published, vm).contains("unknown_type"), vm == "unknown", "{vm}");
     }
     // The manifest shows what the report used: the types of the month, and those known at closing alone.
-    let path = published.files.iter().find(|path| path.to_string_lossy().ends_with("manifest.json")).unwrap();
-    let manifest: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let manifest = manifest(&published);
     let types = manifest["catalogue"]["instance_types"].as_array().unwrap();
     let types: Vec<_> =
         types.iter().map(|of| (of["name"].as_str().unwrap(), of["vcpus"].as_u64().unwrap())).collect();
