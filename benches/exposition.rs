@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use flexvm_exporter::config::Metrics;
-use flexvm_exporter::exposition::{Exposition, Part, TenantView, gzip, write_part};
+use flexvm_exporter::exposition::{Part, Renderer, TenantView, gzip, write_part};
 use flexvm_exporter::snapshot::{Cloud, Collector, InventoryData, Section, Snapshot, Text, Vm, VmStatus};
 use jiff::Timestamp;
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
@@ -36,12 +36,12 @@ const AT_LEAST: f64 = 20.0;
 
 fn main() {
     let snapshot = snapshot();
-    let tenants = [TenantView { name: TENANT, snapshot: &snapshot, up: Some(true), closed: None }];
+    let tenant = TenantView { name: TENANT, snapshot: &snapshot, up: Some(true), closed: &[] };
     let tag_keys = TAG_KEYS.map(str::to_owned).to_vec();
     let options = Metrics { max_vms: VMS as usize, tag_keys, ..Metrics::default() };
     let registry = registry(&snapshot);
     let write =
-        |buffer| INVENTORY.iter().fold(buffer, |buffer, part| write_part(*part, &tenants, &options, buffer));
+        |buffer| INVENTORY.iter().fold(buffer, |buffer, part| write_part(*part, &tenant, &options, buffer));
     let encode = |buffer| encode(&registry, buffer);
     let ours = write(Vec::new());
     compare(&ours, &encode(Vec::new()));
@@ -55,7 +55,9 @@ fn main() {
     let fresh_reference = measure(&mut group, "prometheus_new_memory", || encode(Vec::new()).len());
     measure(&mut group, "gzip", || gzip(&ours).len());
     measure(&mut group, "render_and_gzip", || {
-        Exposition::render(&tenants, &options, None, &INVENTORY).body(None, Vec::new(), true).len()
+        let mut renderer = Renderer::default();
+        renderer.render(&tenant, &options, INVENTORY.into_iter().collect());
+        renderer.assemble().body(None, Vec::new(), true).len()
     });
     group.finish();
     criterion.final_summary();

@@ -163,6 +163,12 @@ pub struct Metrics {
     pub max_vms: usize,
     /// Most tags of a tenant that get series; the tags with most seconds.
     pub max_tags: usize,
+    /// Most groups of a tenant that get series; the groups with most seconds. The others are summed.
+    pub max_groups: usize,
+    /// Longest value of a label, in bytes; longer ones are cut and end in a digest.
+    pub max_label_length: usize,
+    /// Most closed months of a tenant that get series, latest first.
+    pub max_months: usize,
     /// Tag keys that become labels of `flexvm_vm_tags`.
     pub tag_keys: Vec<String>,
     /// Least age at which a collector's series go.
@@ -175,6 +181,9 @@ impl Default for Metrics {
             per_vm: true,
             max_vms: 20_000,
             max_tags: 1_000,
+            max_groups: 1_000,
+            max_label_length: 1_024,
+            max_months: 24,
             tag_keys: Vec::new(),
             stale_after: Duration::from_mins(15),
         }

@@ -27,7 +27,7 @@ use crate::ledger::Ledger;
 use crate::poll;
 use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
-use crate::store::Store;
+use crate::store::{Store, rendering};
 use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
@@ -89,13 +89,15 @@ pub async fn run(
         schedules: schedules.clone(),
         wakes: wakes.subscribe(),
         permits: Closer::permits(),
+        limits: poll::Limits::default(),
     };
     let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
     tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));
     let config = Arc::new(config);
     let mut generation = Generation::prepare(&config, &lasting)?;
     generation.start(&lasting);
-    tasks.spawn(poll::expire(store, shutdown.clone()));
+    tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
+    tasks.spawn(rendering::run(store, shutdown.clone()));
     let (served, leave) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn_blocking(move || {
         if let Err(error) = web::serve(listeners, &served, Limits::default(), &leave) {
@@ -193,6 +195,9 @@ impl Reloading {
         self.generation.end().await;
         let lasting = &self.lasting;
         lasting.store.reconfigure(&config.tenants, config.metrics.clone(), config.poll.clone());
+        let store = Arc::clone(&lasting.store);
+        // The series of tenants that are gone go at once. If this fails, the renderer tries again.
+        let _ = tokio::task::spawn_blocking(move || store.publish()).await;
         for tenant in &self.config.tenants {
             if !config.tenants.iter().any(|kept| kept.name == tenant.name) {
                 lasting.self_metrics.remove_tenant(&tenant.name);

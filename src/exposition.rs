@@ -1,25 +1,31 @@
 //! Snapshots as text for Prometheus: rendered and compressed once per change, shared by all scrapes.
 //!
-//! Comes from `store`, goes to `web`. Each collector's families are a part of their own, and the
-//! series of single VMs another, so that new capacity or usage does not cost a rendering of every VM; `gzip` puts compressed parts together.
+//! Data comes from `store` and goes to `web`. Each collector's families are a part of their own, and the
+//! series of single VMs another, so that new capacity or usage does not cost a rendering of every VM.
+//! `renderer` keeps a piece for each family and tenant; `gzip` makes one member of compressed pieces.
 
 mod capacity;
 mod catalogue;
+mod choice;
 mod counts;
 mod deleted_vms;
 mod gzip;
 mod inventory;
 mod per_vm;
+mod renderer;
 mod status;
-mod tags;
 mod usage;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::Crc;
 
-use self::gzip::Piece;
+use self::choice::Choice;
+use self::renderer::Assembled;
+pub use self::renderer::Renderer;
 use self::writer::Writer;
 use crate::config::Metrics;
 pub use crate::snapshot::ClosedMonth;
@@ -37,8 +43,8 @@ pub struct TenantView<'a> {
     pub snapshot: &'a Snapshot,
     /// The value of `flexvm_up`; `None` before the first run.
     pub up: Option<bool>,
-    /// The newest closed month.
-    pub closed: Option<&'a ClosedMonth>,
+    /// The current revision of each closed month, newest month first.
+    pub closed: &'a [ClosedMonth],
 }
 
 /// A piece of the exposition that is rendered on its own.
@@ -65,35 +71,61 @@ impl Part {
     ];
 }
 
+/// A set of parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts([bool; Part::ALL.len()]);
+
+impl Parts {
+    /// Every part.
+    pub const ALL: Self = Self([true; Part::ALL.len()]);
+
+    /// Adds a part.
+    pub fn insert(&mut self, part: Part) {
+        self.merge([part].into_iter().collect());
+    }
+
+    /// Adds every part of `other`.
+    pub fn merge(&mut self, other: Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine |= theirs;
+        }
+    }
+
+    /// Whether a part is in the set.
+    #[must_use]
+    pub fn contains(self, part: Part) -> bool {
+        Part::ALL.into_iter().zip(self.0).any(|(each, is_in)| is_in && each == part)
+    }
+
+    /// Whether no part is in the set.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl FromIterator<Part> for Parts {
+    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Self {
+        let parts: Vec<_> = parts.into_iter().collect();
+        Self(Part::ALL.map(|part| parts.contains(&part)))
+    }
+}
+
 /// All domain families, rendered. Immutable.
 #[derive(Clone, Debug, Default)]
 pub struct Exposition {
-    parts: [Rendered; Part::ALL.len()],
-}
-
-#[derive(Clone, Debug, Default)]
-struct Rendered {
-    plain: Bytes,
-    compressed: Piece,
+    parts: [Arc<Assembled>; Part::ALL.len()],
 }
 
 impl Exposition {
-    /// Renders `changed` parts from `tenants` (in the order given) and shares the others with
-    /// `previous`; without `previous` everything is rendered.
+    /// Renders everything of these tenants.
     #[must_use]
-    pub fn render(
-        tenants: &[TenantView<'_>],
-        options: &Metrics,
-        previous: Option<&Self>,
-        changed: &[Part],
-    ) -> Self {
-        let mut exposition = previous.cloned().unwrap_or_default();
-        for (part, rendered) in Part::ALL.iter().zip(&mut exposition.parts) {
-            if previous.is_none() || changed.contains(part) {
-                *rendered = render_part(*part, tenants, options, rendered.plain.len());
-            }
+    pub fn of(tenants: &[TenantView<'_>], options: &Metrics) -> Self {
+        let mut renderer = Renderer::default();
+        for tenant in tenants {
+            renderer.render(tenant, options, Parts::ALL);
         }
-        exposition
+        renderer.assemble()
     }
 
     /// A whole body in pieces: all parts, or the status and the named collectors, and `own`, the
@@ -106,41 +138,46 @@ impl Exposition {
             Part::Vms => collect.is_none_or(|named| named.contains(&Collector::Inventory)),
         };
         let parts = Part::ALL.iter().zip(&self.parts).filter(|(part, _)| wanted(part));
-        let parts = parts.map(|(_, rendered)| rendered).filter(|rendered| !rendered.plain.is_empty());
-        if gzip {
-            gzip::member(parts.map(|rendered| &rendered.compressed), &own)
-        } else {
+        let parts = parts.map(|(_, assembled)| assembled);
+        if !gzip {
             let own = (!own.is_empty()).then(|| own.into());
-            parts.map(|rendered| rendered.plain.clone()).chain(own).collect()
+            return parts.flat_map(|part| &part.plain).cloned().chain(own).collect();
         }
+        let (mut body, mut crc) = (vec![gzip::header()], Crc::new());
+        for part in parts {
+            body.extend_from_slice(&part.compressed);
+            crc.combine(&part.crc);
+        }
+        body.push(gzip::end(crc, &own));
+        body
     }
 }
 
-/// `likely` is how long the text probably becomes.
-fn render_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics, likely: usize) -> Rendered {
-    // A little more, so that a few new VMs do not make it twice as large.
-    let mut plain = write_part(part, tenants, options, Vec::with_capacity(likely + likely / 32));
-    // The text lives until the next change: spare room would be kept for as long.
-    plain.shrink_to_fit();
-    if plain.is_empty() {
-        return Rendered::default();
-    }
-    Rendered { compressed: Piece::of(&plain), plain: plain.into() }
-}
-
-/// One part as plain text behind what `buffer` holds, not compressed.
-#[must_use]
-pub fn write_part(part: Part, tenants: &[TenantView<'_>], options: &Metrics, buffer: Vec<u8>) -> Vec<u8> {
-    let mut writer = Writer::new(buffer);
+/// The samples of one part of one tenant.
+fn write_samples(
+    part: Part,
+    tenant: &TenantView<'_>,
+    choice: &Choice,
+    options: &Metrics,
+    writer: &mut Writer,
+) {
     match part {
-        Part::Status => status::write(tenants, &mut writer),
-        Part::Collector(Collector::Capacity) => capacity::write(tenants, &mut writer),
-        Part::Collector(Collector::Inventory) => inventory::write(tenants, options, &mut writer),
-        Part::Vms => per_vm::write(tenants, options, &mut writer),
-        Part::Collector(Collector::DeletedVms) => deleted_vms::write(tenants, &mut writer),
-        Part::Collector(Collector::Usage) => usage::write(tenants, options, &mut writer),
-        Part::Collector(Collector::Catalogue) => catalogue::write(tenants, &mut writer),
+        Part::Status => status::write(tenant, options, writer),
+        Part::Collector(Collector::Capacity) => capacity::write(tenant, writer),
+        Part::Collector(Collector::Inventory) => inventory::write(tenant, choice, writer),
+        Part::Vms => per_vm::write(tenant, options, writer),
+        Part::Collector(Collector::DeletedVms) => deleted_vms::write(tenant, writer),
+        Part::Collector(Collector::Usage) => usage::write(tenant, choice, writer),
+        Part::Collector(Collector::Catalogue) => catalogue::write(tenant, writer),
     }
+}
+
+/// The samples of one part of one tenant behind what `buffer` holds, plain and without HELP and TYPE.
+#[must_use]
+pub fn write_part(part: Part, tenant: &TenantView<'_>, options: &Metrics, buffer: Vec<u8>) -> Vec<u8> {
+    let mut writer = Writer::new(buffer, options.max_label_length);
+    let choice = Choice::default().next(tenant, options);
+    write_samples(part, tenant, &choice, options, &mut writer);
     writer.into_bytes()
 }
 
@@ -156,8 +193,8 @@ fn distinct<'a, T, K: Ord>(rows: &'a [T], key: impl Fn(&'a T) -> K) -> impl Iter
     rows.iter().filter(move |row| met.insert(key(row)))
 }
 
-/// `plain` as gzip, compressed as parts are.
+/// `plain` as gzip, compressed as bodies are.
 #[must_use]
 pub fn gzip(plain: &[u8]) -> Vec<u8> {
-    gzip::member(std::iter::empty(), plain).concat()
+    [gzip::header(), gzip::end(Crc::new(), plain)].concat()
 }

@@ -3,7 +3,10 @@
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
 pub mod inventory;
+mod limits;
 mod usage;
+
+pub use limits::Limits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +58,7 @@ pub struct Poller {
     self_metrics: Arc<SelfMetrics>,
     clock: Clock,
     config: Arc<Config>,
+    limits: Limits,
 }
 
 impl Poller {
@@ -69,7 +73,14 @@ impl Poller {
         clock: Clock,
         config: Arc<Config>,
     ) -> Self {
-        Self { tenant, client, store, ledger, self_metrics, clock, config }
+        let limits = Limits::default();
+        Self { tenant, client, store, ledger, self_metrics, clock, config, limits }
+    }
+
+    /// Shares the limits with the pollers of other tenants.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Starts a task for each collector that is switched on. They end when `shutdown` turns true
@@ -114,24 +125,26 @@ impl Poller {
     /// One run: fetch, store, and say how it went. [`Poller::spawn`] repeats it; so can a caller who
     /// has a clock of its own.
     pub async fn run_once(&self, collector: Collector, mut state: State) -> State {
+        let month = Month::of(self.clock.now());
+        // All tenants are due at once: at start, after a reload, and for usage as a month begins.
+        let crowded = match state.month {
+            None => true,
+            Some(before) => collector == Collector::Usage && before != month,
+        };
+        let place = if crowded { self.limits.place().await } else { None };
+        state.month = Some(month);
         let started = Instant::now();
         let deadline =
             RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
         let run = self.client.run(deadline);
-        let fetched = self.fetch(collector, &run, &mut state).await;
+        let fetched =
+            limits::hold(place, || run.bodies(), Box::pin(self.fetch(collector, &run, &mut state))).await;
         let at = self.clock.now();
         let duration = started.elapsed();
         let tenant = &self.tenant.name;
         match fetched {
             Ok(put) => {
-                // Rendering and compressing a large tenant takes a while, so not on an async thread.
-                let (store, name) = (Arc::clone(&self.store), Arc::clone(tenant));
-                let stored = tokio::task::spawn_blocking(move || {
-                    store.succeeded(&name, collector, at, duration, |snapshot| put(snapshot, at));
-                });
-                if let Err(error) = stored.await {
-                    tracing::error!(%tenant, collector = collector.as_str(), %error, "rendering failed");
-                }
+                self.store.succeeded(tenant, collector, at, duration, |snapshot| put(snapshot, at));
                 self.self_metrics.collector_succeeded(tenant, collector, duration, at);
                 tracing::debug!(%tenant, collector = collector.as_str(), ?duration, "polled");
                 if std::mem::take(&mut state.failing) {
@@ -158,9 +171,8 @@ impl Poller {
                 Ok(put(CapacityData { total, clouds }, |snapshot| &mut snapshot.capacity))
             }
             Collector::Inventory => {
-                let view = self.store.view();
-                let before =
-                    view.tenants.get(&*self.tenant.name).and_then(|state| state.snapshot.inventory.as_ref());
+                let before = self.store.tenant(&self.tenant.name);
+                let before = before.as_ref().and_then(|state| state.snapshot.inventory.as_ref());
                 if before.is_none() {
                     state.recorded = self.recorded().await;
                 }
@@ -260,6 +272,8 @@ impl Poller {
 #[derive(Debug, Default)]
 pub struct State {
     failing: bool,
+    /// The month of the newest run.
+    month: Option<Month>,
     unrecorded: bool,
     /// VMs that only the ledger knows, still to be asked for.
     recorded: Vec<Recorded>,
@@ -295,9 +309,6 @@ pub async fn expire(store: Arc<Store>, mut shutdown: watch::Receiver<bool>) {
             () = tokio::time::sleep(EXPIRY_CHECK) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
-        let store = Arc::clone(&store);
-        if let Err(error) = tokio::task::spawn_blocking(move || store.expire()).await {
-            tracing::error!(%error, "looking for stale series failed");
-        }
+        store.expire();
     }
 }

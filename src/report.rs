@@ -43,7 +43,7 @@ pub use listing::{Listed, Listing};
 pub use publish::{Folder, Outcome, Prepared, Turn, write_copy};
 pub use published::{Disagreements, Published};
 pub use reconcile::{Compared, Differences, Ours, Provider, Rounding, Scopes};
-pub use storage::write_whole;
+pub use storage::{sha256, write_whole};
 pub use summary::{Summary, dry_run};
 pub use totals::MonthTotals;
 pub use verdict::Verdict;

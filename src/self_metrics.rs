@@ -19,7 +19,7 @@ use prometheus::{
 };
 
 use crate::api::{Code, Endpoint, Observer, Reason};
-use crate::ledger::{Comparison, Ledger};
+use crate::ledger::{ChangedSeconds, Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
 
@@ -75,6 +75,8 @@ struct State {
     tenants: BTreeSet<String>,
     unknown: BTreeMap<(String, Collector), BTreeSet<(Endpoint, String)>>,
     woken: bool,
+    /// The months whose comparison has series, of each tenant.
+    compared: BTreeMap<String, BTreeSet<Month>>,
 }
 
 impl SelfMetrics {
@@ -341,7 +343,15 @@ impl SelfMetrics {
 
     /// The latest comparison of each closed month; other months have no series.
     pub fn compared(&self, tenant: &str, comparisons: &BTreeMap<Month, Comparison>) {
-        remove(&self.report_changed, tenant, &["tenant", "month", "scope"]);
+        // The families hold the series of all tenants, so they are not searched.
+        let months = comparisons.keys().copied().collect();
+        let before = self.state().compared.insert(tenant.to_owned(), months).unwrap_or_default();
+        for month in before.iter().filter(|month| !comparisons.contains_key(month)) {
+            for (scope, _) in ChangedSeconds::default().by_scope() {
+                // It is there: it was set with the month.
+                let _ = self.report_changed.remove_label_values(&[tenant, &month.to_string(), scope]);
+            }
+        }
         for (month, comparison) in comparisons {
             for (scope, seconds) in comparison.seconds.by_scope() {
                 let labels = [tenant, &month.to_string(), scope];

@@ -406,4 +406,8 @@ pub struct ClosedMonth {
     pub vm_seconds: u64,
     /// With its currency, if there are prices.
     pub internal_cost: Option<(rust_decimal::Decimal, Text)>,
+    /// The provider's whole hours of VMs without a price; none if there are no prices.
+    pub unpriced_vm_hours: Option<u64>,
+    /// How its sums compare with the provider's, as a word.
+    pub verdict: &'static str,
 }

@@ -1,8 +1,11 @@
 //! The newest snapshot of each tenant, and what was rendered from them.
 //!
-//! `poll` and `schedule` put in; `web` reads. Readers take one immutable [`View`] and never wait.
+//! `poll` and `close` put data in; `web` reads it. A change takes a short lock, replaces the state of one
+//! tenant and marks its parts as changed. [`rendering`] makes the text from that, later and elsewhere,
+//! so neither a poll nor a scrape waits for it.
 
 mod outlook;
+pub mod rendering;
 
 pub use outlook::{DueMonth, Outlook};
 
@@ -12,11 +15,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::rendering::{Rendering, Served};
 use crate::api::Reason;
 use crate::config::{Metrics, Poll, Tenant};
-use crate::exposition::{Exposition, Part, TenantView};
+use crate::exposition::{Exposition, Part, Parts};
 use crate::report::Listing;
 use crate::snapshot::{ClosedMonth, Collector, Snapshot};
 
@@ -46,8 +51,8 @@ pub struct TenantState {
     pub snapshot: Arc<Snapshot>,
     /// Every collector that is switched on.
     pub collectors: BTreeMap<Collector, CollectorState>,
-    /// The newest closed month.
-    pub closed: Option<ClosedMonth>,
+    /// The current revision of each closed month, newest month first.
+    pub closed: Arc<[ClosedMonth]>,
     /// Every report on disk when it was last looked; `None` before the first look.
     pub reports: Option<Arc<Listing>>,
     /// What is due; `None` before the first look.
@@ -74,28 +79,34 @@ impl TenantState {
     }
 }
 
-/// One consistent state of everything that is served.
+/// The newest state of every tenant.
 #[derive(Debug)]
 pub struct View {
     /// By name.
-    pub tenants: BTreeMap<Arc<str>, TenantState>,
-    /// The domain's series, rendered and compressed.
-    pub exposition: Arc<Exposition>,
+    pub tenants: BTreeMap<Arc<str>, Arc<TenantState>>,
 }
 
-/// Holds the newest [`View`].
+/// Holds the newest state of every tenant and the newest exposition.
 #[derive(Debug)]
 pub struct Store {
-    view: ArcSwap<View>,
-    /// Taken while a new view is made: one at a time, so that none is lost.
-    options: Mutex<Options>,
+    current: Mutex<Current>,
+    /// Wakes the renderer.
+    changed: Notify,
+    /// Taken by the renderer alone, for as long as it renders.
+    rendering: Mutex<Rendering>,
+    served: ArcSwap<Served>,
 }
 
-/// What the configuration says of views.
-#[derive(Clone, Debug)]
-struct Options {
-    metrics: Metrics,
+/// What changes and readers share. The lock around it is held for microseconds.
+#[derive(Debug)]
+struct Current {
+    metrics: Arc<Metrics>,
     poll: Poll,
+    tenants: BTreeMap<Arc<str>, Arc<TenantState>>,
+    /// The parts that were not rendered since they changed, of each tenant that has any.
+    changed: BTreeMap<Arc<str>, Parts>,
+    /// Made when someone reads, and kept until the next change.
+    view: Option<Arc<View>>,
 }
 
 /// The interval of `collector`; zero when it is switched off.
@@ -115,35 +126,61 @@ impl Store {
     #[must_use]
     pub fn new(tenants: &[Arc<Tenant>], metrics: Metrics, poll: Poll) -> Self {
         let tenants = states(tenants, &poll, &BTreeMap::new());
-        let exposition = Arc::new(render(&tenants, &metrics, None, &Part::ALL));
-        let view = ArcSwap::from_pointee(View { tenants, exposition });
-        Self { view, options: Mutex::new(Options { metrics, poll }) }
+        let changed = BTreeMap::new();
+        Self {
+            current: Mutex::new(Current { metrics: Arc::new(metrics), poll, tenants, changed, view: None }),
+            changed: Notify::new(),
+            rendering: Mutex::default(),
+            served: ArcSwap::default(),
+        }
     }
 
-    /// Goes on with another configuration: tenants that stay keep what is known of them, the others go
-    /// at once.
+    /// Goes on with another configuration: tenants that stay keep what is known of them, the others go.
+    /// [`Store::publish`] takes their series away.
     pub fn reconfigure(&self, tenants: &[Arc<Tenant>], metrics: Metrics, poll: Poll) {
-        let mut options = self.options();
-        let tenants = states(tenants, &poll, &self.view().tenants);
-        let exposition = Arc::new(render(&tenants, &metrics, None, &Part::ALL));
-        *options = Options { metrics, poll };
-        self.view.store(Arc::new(View { tenants, exposition }));
+        let mut current = self.current();
+        let tenants = states(tenants, &poll, &current.tenants);
+        let changed = tenants.keys().map(|name| (Arc::clone(name), Parts::ALL)).collect();
+        let new = Current { metrics: Arc::new(metrics), poll, tenants, changed, view: None };
+        let old = std::mem::replace(&mut *current, new);
+        drop(current);
+        // Large data of tenants that are gone is freed without the lock.
+        drop(old);
+        self.changed.notify_one();
     }
 
-    fn options(&self) -> MutexGuard<'_, Options> {
-        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest view.
+    /// The newest state of every tenant.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
-        self.view.load_full()
+        let mut current = self.current();
+        if let Some(view) = &current.view {
+            return Arc::clone(view);
+        }
+        let view = Arc::new(View { tenants: current.tenants.clone() });
+        current.view = Some(Arc::clone(&view));
+        view
     }
 
-    /// Whether every tenant's required collectors have been tried.
+    /// The newest state of one tenant.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Option<Arc<TenantState>> {
+        self.current().tenants.get(name).cloned()
+    }
+
+    /// The newest domain series, rendered and compressed.
+    #[must_use]
+    pub fn exposition(&self) -> Exposition {
+        self.served.load().exposition.clone()
+    }
+
+    /// Whether every tenant's required collectors have been tried and what they gave is served.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.view.load().tenants.values().all(TenantState::tried)
+        self.served.load().ready && self.current().tenants.values().all(|state| state.tried())
     }
 
     /// Records a run of `collector` that ended at `at`; `store` puts what it fetched into the snapshot.
@@ -155,7 +192,7 @@ impl Store {
         duration: Duration,
         store: impl FnOnce(&mut Snapshot),
     ) {
-        self.change(tenant, &parts_of(collector), |state| {
+        self.change(tenant, parts_of(collector), |state| {
             store(Arc::make_mut(&mut state.snapshot));
             let state = state.collectors.entry(collector).or_default();
             *state = CollectorState {
@@ -178,7 +215,7 @@ impl Store {
         reason: Reason,
         error: String,
     ) {
-        self.change(tenant, &[Part::Status], |state| {
+        self.change(tenant, status(), |state| {
             let state = state.collectors.entry(collector).or_default();
             state.last_run = Some(at);
             state.duration = duration;
@@ -186,36 +223,47 @@ impl Store {
         });
     }
 
-    /// Shows these reports, and `newest` as the newest closed month; without one, the one before stays.
-    pub fn reports(&self, tenant: &str, listing: Listing, newest: Option<ClosedMonth>) {
-        self.change(tenant, &[Part::Status], |state| {
-            state.reports = Some(Arc::new(listing));
-            if newest.is_some() {
-                state.closed = newest;
+    /// Shows these reports. A month that cannot be read now keeps the figures that it had.
+    pub fn reports(&self, tenant: &str, listing: Listing) {
+        let mut closed: BTreeMap<_, _> = listing
+            .reports
+            .iter()
+            .filter(|report| report.current)
+            .map(|report| (report.published.month, report.published.closed_month()))
+            .collect();
+        self.change(tenant, status(), |state| {
+            if !listing.problems.is_empty() {
+                for before in state.closed.iter() {
+                    closed.entry(before.month).or_insert_with(|| before.clone());
+                }
             }
+            state.closed = closed.into_values().rev().collect();
+            state.reports = Some(Arc::new(listing));
         });
     }
 
     /// Shows what is due.
     pub fn outlook(&self, tenant: &str, outlook: Outlook) {
-        let known = self.view().tenants.get(tenant).and_then(|state| state.outlook.clone());
-        // Most looks find what the one before did; no view is made for that.
+        let known = self.tenant(tenant).and_then(|state| state.outlook.clone());
+        // Most looks find what the one before did.
         if known.is_none_or(|known| *known != outlook) {
-            self.change(tenant, &[], |state| state.outlook = Some(Arc::new(outlook)));
+            self.change(tenant, Parts::default(), |state| state.outlook = Some(Arc::new(outlook)));
         }
     }
 
     /// Drops every section whose collector has not succeeded for too long.
     pub fn expire(&self) {
-        let (view, options) = (self.view(), self.options().clone());
-        for (tenant, state) in &view.tenants {
+        let (metrics, poll) = {
+            let current = self.current();
+            (Arc::clone(&current.metrics), current.poll.clone())
+        };
+        for (tenant, state) in &self.view().tenants {
             for (collector, run) in &state.collectors {
-                let limit =
-                    options.metrics.stale_after.max(interval(&options.poll, *collector) * STALE_INTERVALS);
+                let limit = metrics.stale_after.max(interval(&poll, *collector) * STALE_INTERVALS);
                 let too_old = |at: Instant| at.elapsed() > limit;
                 if run.succeeded.is_some_and(too_old) {
                     tracing::warn!(%tenant, collector = collector.as_str(), "no success for {limit:?}: its series go");
-                    self.change(tenant, &parts_of(*collector), |state| {
+                    self.change(tenant, parts_of(*collector), |state| {
                         // A run may have succeeded since the look.
                         if !state
                             .collectors
@@ -234,14 +282,21 @@ impl Store {
         }
     }
 
-    fn change(&self, tenant: &str, parts: &[Part], change: impl FnOnce(&mut TenantState)) {
-        let options = self.options();
-        let old = self.view();
-        let mut tenants = old.tenants.clone();
-        let Some(state) = tenants.get_mut(tenant) else { return };
-        change(state);
-        let exposition = Arc::new(render(&tenants, &options.metrics, Some(&old.exposition), parts));
-        self.view.store(Arc::new(View { tenants, exposition }));
+    fn change(&self, tenant: &str, parts: Parts, change: impl FnOnce(&mut TenantState)) {
+        let mut current = self.current();
+        let Some((name, state)) = current.tenants.get_key_value(tenant) else { return };
+        let (name, old) = (Arc::clone(name), Arc::clone(state));
+        let mut new = TenantState::clone(&old);
+        change(&mut new);
+        current.tenants.insert(Arc::clone(&name), Arc::new(new));
+        let view = current.view.take();
+        if !parts.is_empty() {
+            current.changed.entry(name).or_default().merge(parts);
+        }
+        drop(current);
+        // The data before may be large; it is freed without the lock.
+        drop((old, view));
+        self.changed.notify_one();
     }
 }
 
@@ -249,10 +304,10 @@ impl Store {
 fn states(
     tenants: &[Arc<Tenant>],
     poll: &Poll,
-    known: &BTreeMap<Arc<str>, TenantState>,
-) -> BTreeMap<Arc<str>, TenantState> {
+    known: &BTreeMap<Arc<str>, Arc<TenantState>>,
+) -> BTreeMap<Arc<str>, Arc<TenantState>> {
     let of = |tenant: &Arc<Tenant>| {
-        let mut state = known.get(&tenant.name).cloned().unwrap_or_default();
+        let mut state = known.get(&tenant.name).map(|state| TenantState::clone(state)).unwrap_or_default();
         for collector in Collector::ALL {
             if interval(poll, collector).is_zero() {
                 state.collectors.remove(&collector);
@@ -261,7 +316,7 @@ fn states(
                 state.collectors.entry(collector).or_default();
             }
         }
-        (Arc::clone(&tenant.name), state)
+        (Arc::clone(&tenant.name), Arc::new(state))
     };
     tenants.iter().map(of).collect()
 }
@@ -278,33 +333,23 @@ fn forget(snapshot: &mut Arc<Snapshot>, collector: Collector) {
     }
 }
 
-/// What shows the data of `collector`: headroom is made of capacity and catalogue, the choice of
-/// tags of inventory and usage. Series of single VMs need nothing but the inventory.
-fn parts_of(collector: Collector) -> Vec<Part> {
-    let mut parts = vec![Part::Status, Part::Collector(collector)];
-    match collector {
-        Collector::Catalogue => parts.push(Part::Collector(Collector::Capacity)),
-        Collector::Usage => parts.push(Part::Collector(Collector::Inventory)),
-        Collector::Inventory => parts.extend([Part::Vms, Part::Collector(Collector::Usage)]),
-        _ => {}
-    }
-    parts
+/// The part that belongs to no collector.
+fn status() -> Parts {
+    [Part::Status].into_iter().collect()
 }
 
-fn render(
-    tenants: &BTreeMap<Arc<str>, TenantState>,
-    metrics: &Metrics,
-    previous: Option<&Exposition>,
-    changed: &[Part],
-) -> Exposition {
-    let views: Vec<_> = tenants
-        .iter()
-        .map(|(name, state)| TenantView {
-            name,
-            snapshot: &state.snapshot,
-            up: state.up(),
-            closed: state.closed.as_ref(),
-        })
-        .collect();
-    Exposition::render(&views, metrics, previous, changed)
+/// What shows the data of `collector`: headroom is made of capacity and catalogue, the choice of
+/// tags of inventory and usage. Series of single VMs need nothing but the inventory.
+fn parts_of(collector: Collector) -> Parts {
+    let mut parts: Parts = [Part::Status, Part::Collector(collector)].into_iter().collect();
+    match collector {
+        Collector::Catalogue => parts.insert(Part::Collector(Collector::Capacity)),
+        Collector::Usage => parts.insert(Part::Collector(Collector::Inventory)),
+        Collector::Inventory => {
+            parts.insert(Part::Vms);
+            parts.insert(Part::Collector(Collector::Usage));
+        }
+        Collector::Capacity | Collector::DeletedVms => {}
+    }
+    parts
 }

@@ -251,7 +251,7 @@ impl App {
             Format::Text => self.self_metrics.text(),
             Format::OpenMetrics => self.self_metrics.open_metrics(),
         };
-        let pieces = self.store.view().exposition.body(collect.as_deref(), own, gzip);
+        let pieces = self.store.exposition().body(collect.as_deref(), own, gzip);
         let mut response = reply(StatusCode::OK, format.content_type(), Answer::from(pieces));
         if gzip {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -16,20 +16,20 @@ mod series;
 mod world;
 
 use flexvm_exporter::config::Metrics;
-use flexvm_exporter::exposition::{Exposition, Part, TenantView};
+use flexvm_exporter::exposition::{Exposition, TenantView};
 use flexvm_exporter::snapshot::Snapshot;
 
 use self::parse::{Family, families};
 
 /// All parts of `tenants` as one text.
 fn text(tenants: &[TenantView<'_>], options: &Metrics) -> String {
-    let exposition = Exposition::render(tenants, options, None, &Part::ALL);
+    let exposition = Exposition::of(tenants, options);
     String::from_utf8(exposition.body(None, Vec::new(), false).concat()).unwrap()
 }
 
 /// A tenant named `k1` of which only `snapshot` is known.
 fn only(snapshot: &Snapshot) -> [TenantView<'_>; 1] {
-    [TenantView { name: "k1", snapshot, up: None, closed: None }]
+    [TenantView { name: "k1", snapshot, up: None, closed: &[] }]
 }
 
 /// The parsed families of one tenant.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::paging::{List, Page, Rows};
@@ -23,6 +24,9 @@ use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node,
 /// Bodies from this size on, in bytes, are parsed on a thread of their own: parsing would hold up
 /// the other tasks for longer than the hand-over takes.
 const LARGE: usize = 32 << 10;
+
+/// Most large bodies that are parsed at the same time, over all tenants.
+static PARSING: Semaphore = Semaphore::const_new(8);
 
 /// One run of a collector. All its requests share a deadline, a budget of retries and the token;
 /// text that repeats in their answers is stored once.
@@ -163,6 +167,13 @@ impl Run {
         .collect()
     }
 
+    /// How many bodies were read so far.
+    #[must_use]
+    pub fn bodies(&self) -> u64 {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.statistics.values().map(|statistics| statistics.pages).sum()
+    }
+
     /// What was seen so far of each endpoint that was called.
     #[must_use]
     pub fn statistics(&self) -> BTreeMap<Endpoint, Statistics> {
@@ -260,7 +271,13 @@ impl Run {
             None if body.len() < LARGE => parse.parse(&body, &self.texts),
             None => {
                 let (body, texts) = (body.clone(), Arc::clone(&self.texts));
-                tokio::task::spawn_blocking(move || parse.parse(&body, &texts))
+                let permit = PARSING.acquire().await;
+                let parse = move || {
+                    // Held until the work is done, even if the run is dropped.
+                    let _permit = permit;
+                    parse.parse(&body, &texts)
+                };
+                tokio::task::spawn_blocking(parse)
                     .await
                     .map_err(|error| malformed("parsing was abandoned".to_owned()).caused_by(error))?
             }

@@ -15,7 +15,7 @@ use crate::close::worker::scheduler::Wake;
 use crate::config::Config;
 use crate::config::schedule::Schedule;
 use crate::ledger::Ledger;
-use crate::poll::Poller;
+use crate::poll::{Limits, Poller};
 use crate::self_metrics::{RequestObserver, SelfMetrics};
 use crate::snapshot::Collector;
 use crate::store::{Store, interval};
@@ -35,6 +35,8 @@ pub struct Lasting {
     pub wakes: watch::Receiver<Wake>,
     /// Bounds the blocking work of all closers.
     pub permits: Arc<Semaphore>,
+    /// Bounds what the pollers of all tenants do at the same time.
+    pub limits: Limits,
 }
 
 /// The tasks of one configuration.
@@ -63,7 +65,7 @@ impl Generation {
 
     /// Starts every collector and the closing of months.
     pub fn start(&mut self, lasting: &Lasting) {
-        let Lasting { store, self_metrics, ledger, clock, schedules, wakes, permits } = lasting;
+        let Lasting { store, self_metrics, ledger, clock, schedules, wakes, permits, limits } = lasting;
         let (config, stop) = (&self.config, self.stop.subscribe());
         for (tenant, client) in config.tenants.iter().zip(&self.clients) {
             let on = |collector: &Collector| !interval(&config.poll, *collector).is_zero();
@@ -90,7 +92,8 @@ impl Generation {
                 Arc::clone(self_metrics),
                 clock.clone(),
                 Arc::clone(config),
-            );
+            )
+            .with_limits(limits.clone());
             Arc::new(poller).spawn(&mut self.tasks, &stop);
         }
         schedules.send_if_modified(|schedule| {

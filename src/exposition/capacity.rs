@@ -10,11 +10,10 @@ use crate::snapshot::{Capacity, Resource};
 /// The three figures of a resource.
 type Figure = fn(&Resource) -> u64;
 
-pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
+pub fn write(tenant: &TenantView<'_>, writer: &mut Writer) {
     let mut totals = Vec::new();
     let mut clouds = Vec::new();
-    for tenant in tenants {
-        let Some(section) = &tenant.snapshot.capacity else { continue };
+    if let Some(section) = &tenant.snapshot.capacity {
         totals.push((vec![("tenant", tenant.name)], &section.data.total));
         for row in distinct(&section.data.clouds, |row| &row.cloud.id) {
             clouds.push((vec![("tenant", tenant.name), ("cloud_id", &*row.cloud.id)], &row.capacity));
@@ -22,7 +21,7 @@ pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
     }
     families(&ORGANISATION, &totals, writer);
     families(&CLOUD, &clouds, writer);
-    headroom(tenants, writer);
+    headroom(tenant, writer);
 }
 
 /// Names and HELP of the families of one scope.
@@ -167,27 +166,21 @@ fn with<'a>(labels: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec
     labels
 }
 
-fn headroom(tenants: &[TenantView<'_>], writer: &mut Writer) {
+fn headroom(tenant: &TenantView<'_>, writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_cloud_headroom_upper_bound_vms",
         "VMs of the instance type that the cloud's free vCPUs, memory and devices would hold (the scarcest decides); \
          an upper bound, since what is free may be spread over nodes.",
     );
-    for tenant in tenants {
-        let (Some(capacity), Some(catalogue)) = (&tenant.snapshot.capacity, &tenant.snapshot.catalogue)
-        else {
-            continue;
-        };
-        for row in distinct(&capacity.data.clouds, |row| &row.cloud.id) {
-            for size in instance_types(&catalogue.data) {
-                if let Some(vms) = row.capacity.fits(size) {
-                    let labels = [
-                        ("tenant", tenant.name),
-                        ("cloud_id", &*row.cloud.id),
-                        ("instance_type", &*size.name),
-                    ];
-                    family.sample(&labels, vms);
-                }
+    let (Some(capacity), Some(catalogue)) = (&tenant.snapshot.capacity, &tenant.snapshot.catalogue) else {
+        return;
+    };
+    for row in distinct(&capacity.data.clouds, |row| &row.cloud.id) {
+        for size in instance_types(&catalogue.data) {
+            if let Some(vms) = row.capacity.fits(size) {
+                let labels =
+                    [("tenant", tenant.name), ("cloud_id", &*row.cloud.id), ("instance_type", &*size.name)];
+                family.sample(&labels, vms);
             }
         }
     }

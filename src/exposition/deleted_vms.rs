@@ -3,15 +3,13 @@
 use super::writer::Writer;
 use super::{TenantView, distinct};
 
-pub fn write(tenants: &[TenantView<'_>], writer: &mut Writer) {
+pub fn write(tenant: &TenantView<'_>, writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_cloud_deleted_vms",
         "Deleted VMs that the API still lists for the cloud, as of the newest poll.",
     );
-    for tenant in tenants {
-        let Some(section) = &tenant.snapshot.deleted_vms else { continue };
-        for (cloud_id, vms) in distinct(&section.data.clouds, |(cloud_id, _)| cloud_id) {
-            family.sample(&[("tenant", tenant.name), ("cloud_id", cloud_id)], *vms);
-        }
+    let Some(section) = &tenant.snapshot.deleted_vms else { return };
+    for (cloud_id, vms) in distinct(&section.data.clouds, |(cloud_id, _)| cloud_id) {
+        family.sample(&[("tenant", tenant.name), ("cloud_id", cloud_id)], *vms);
     }
 }

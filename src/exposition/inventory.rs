@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::choice::Choice;
 use super::writer::Writer;
-use super::{TenantView, counts, distinct, tags};
-use crate::config::Metrics;
+use super::{TenantView, counts, distinct};
 use crate::snapshot::{Cloud, InventoryData, NODE_STATUSES, Node, Vm, VmStatus, split_tag};
 
 /// A tenant's inventory in which every id is met once, so that no series is written twice.
@@ -46,15 +46,14 @@ pub fn living(data: &InventoryData) -> (Vec<&Vm>, Vec<Option<Timestamp>>) {
     vms.into_iter().unzip()
 }
 
-pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
-    let inventories: Vec<_> = tenants
-        .iter()
-        .filter_map(|tenant| Some(Inventory::of(tenant, &tenant.snapshot.inventory.as_ref()?.data)))
-        .collect();
-    clouds(&inventories, writer);
-    nodes(&inventories, writer);
-    by_cloud(&inventories, writer);
-    by_tag(&inventories, options, writer);
+pub fn write(tenant: &TenantView<'_>, choice: &Choice, writer: &mut Writer) {
+    let inventory = tenant.snapshot.inventory.as_ref();
+    let inventory = inventory.map(|section| Inventory::of(tenant, &section.data));
+    let inventories = inventory.as_slice();
+    clouds(inventories, writer);
+    nodes(inventories, writer);
+    by_cloud(inventories, writer);
+    by_tag(inventories, choice, writer);
 }
 
 fn clouds(inventories: &[Inventory<'_>], writer: &mut Writer) {
@@ -162,7 +161,7 @@ fn by_cloud(inventories: &[Inventory<'_>], writer: &mut Writer) {
     }
 }
 
-fn by_tag(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writer) {
+fn by_tag(inventories: &[Inventory<'_>], choice: &Choice, writer: &mut Writer) {
     let mut family = writer.family(
         "flexvm_tag_vms",
         "VMs by tag and status as of the newest poll; a VM with two tags counts under both, so tags must not be \
@@ -170,8 +169,7 @@ fn by_tag(inventories: &[Inventory<'_>], options: &Metrics, writer: &mut Writer)
     );
     for each in inventories {
         let by_tag = counts::by_tag(&each.vms);
-        let chosen = tags::choose(each.tenant, &by_tag, options.max_tags).tags;
-        for (tag, statuses) in by_tag.iter().filter(|(tag, _)| chosen.contains(**tag)) {
+        for (tag, statuses) in by_tag.iter().filter(|(tag, _)| choice.tags.keys.contains(**tag)) {
             for (status, count) in statuses {
                 let labels = [
                     ("tenant", each.tenant.name),

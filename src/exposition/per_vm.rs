@@ -17,22 +17,24 @@ use crate::snapshot::{Text, Vm, VmStatus, split_tag};
 /// The value of a label for a tag that has no value.
 const VALUELESS: &str = "true";
 
-pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
-    let fleets: Vec<Fleet<'_>> = tenants.iter().filter_map(Fleet::of).collect();
+pub fn write(tenant: &TenantView<'_>, options: &Metrics, writer: &mut Writer) {
+    let inventory = tenant.snapshot.inventory.as_ref().map(|section| living(&section.data));
+    let living = inventory.as_ref().map_or(0, |(vms, _)| vms.len());
     if options.per_vm {
-        series(&Rows::of(&fleets, options.max_vms), options, writer);
+        series(&Rows::of(tenant.name, inventory.unwrap_or_default(), options), options, writer);
     }
     let mut omitted = writer.family(
         "flexvm_exporter_vms_omitted",
         "VMs beyond metrics.max_vms that have no series of their own; they count in all sums.",
     );
-    for fleet in &fleets {
+    if tenant.snapshot.inventory.is_some() {
         let most = if options.per_vm { options.max_vms } else { usize::MAX };
-        omitted.sample(&[("tenant", fleet.tenant)], fleet.vms.len().saturating_sub(most) as u64);
+        omitted.sample(&[("tenant", tenant.name)], living.saturating_sub(most) as u64);
     }
 }
 
 fn series(rows: &Rows<'_>, options: &Metrics, writer: &mut Writer) {
+    let max_length = options.max_label_length;
     // Below, labels that VMs share are kept by the address of their texts, which are shared too. Equal
     // texts at two addresses are only written twice.
     let mut family = writer.family(
@@ -44,11 +46,14 @@ fn series(rows: &Rows<'_>, options: &Metrics, writer: &mut Writer) {
     for (vm, ids) in rows.iter() {
         let made_of = (vm.instance_type.as_ptr(), vm.image.as_ptr(), vm.node_id.as_deref().map(str::as_ptr));
         let labels = alike.entry(made_of).or_insert_with(|| {
-            behind_others(&[
-                ("instance_type", &*vm.instance_type),
-                ("image", &*vm.image),
-                ("node_id", vm.node_id.as_deref().unwrap_or_default()),
-            ])
+            behind_others(
+                &[
+                    ("instance_type", &*vm.instance_type),
+                    ("image", &*vm.image),
+                    ("node_id", vm.node_id.as_deref().unwrap_or_default()),
+                ],
+                max_length,
+            )
         });
         family.named(ids, ("vm", &vm.name), labels, 1);
     }
@@ -58,8 +63,9 @@ fn series(rows: &Rows<'_>, options: &Metrics, writer: &mut Writer) {
     );
     let mut alike: HashMap<&VmStatus, Vec<u8>> = HashMap::new();
     for (vm, ids) in rows.iter() {
-        let labels =
-            alike.entry(&vm.status).or_insert_with(|| behind_others(&[("status", vm.status.as_str())]));
+        let labels = alike
+            .entry(&vm.status)
+            .or_insert_with(|| behind_others(&[("status", vm.status.as_str())], max_length));
         family.written(ids, labels, 1);
     }
     let mut family = writer.family(
@@ -82,13 +88,14 @@ fn series(rows: &Rows<'_>, options: &Metrics, writer: &mut Writer) {
     }
     // Without keys there is no family of tags: it would say nothing about any VM.
     if !options.tag_keys.is_empty() {
-        tags(rows, &options.tag_keys, writer);
+        tags(rows, options, writer);
     }
 }
 
-fn tags(rows: &Rows<'_>, keys: &[String], writer: &mut Writer) {
+fn tags(rows: &Rows<'_>, options: &Metrics, writer: &mut Writer) {
     let mut met = BTreeSet::new();
-    let names: Vec<(&String, String)> = keys
+    let names: Vec<(&String, String)> = options
+        .tag_keys
         .iter()
         .map(|key| (key, format!("tag_{}", label_of(key))))
         .filter(|(_, name)| met.insert(name.clone()))
@@ -100,19 +107,22 @@ fn tags(rows: &Rows<'_>, keys: &[String], writer: &mut Writer) {
     );
     let mut alike: HashMap<*const Text, Vec<u8>> = HashMap::new();
     for (vm, ids) in rows.iter() {
-        let labels = alike.entry(vm.tags.as_ptr()).or_insert_with(|| tag_labels(&vm.tags, &names));
+        let labels = alike
+            .entry(vm.tags.as_ptr())
+            .or_insert_with(|| tag_labels(&vm.tags, &names, options.max_label_length));
         family.written(ids, labels, 1);
     }
 }
 
-fn tag_labels(tags: &[Text], names: &[(&String, String)]) -> Vec<u8> {
-    let of_key = |(key, name): &(&String, String)| Some(behind_others(&[(name, &value(tags, key)?)]));
+fn tag_labels(tags: &[Text], names: &[(&String, String)], max_length: usize) -> Vec<u8> {
+    let of_key =
+        |(key, name): &(&String, String)| Some(behind_others(&[(name, &value(tags, key)?)], max_length));
     names.iter().filter_map(of_key).collect::<Vec<_>>().concat()
 }
 
-fn behind_others(labels: &[(&str, &str)]) -> Vec<u8> {
+fn behind_others(labels: &[(&str, &str)], max_length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write_labels(&mut bytes, labels, true);
+    write_labels(&mut bytes, labels, true, max_length);
     bytes
 }
 
@@ -126,20 +136,6 @@ fn value<'a>(tags: &'a [Text], key: &str) -> Option<Cow<'a, str>> {
     Some(all.into_iter().collect::<Vec<_>>().join(";").into())
 }
 
-/// A tenant's VMs as [`living`] gives them.
-struct Fleet<'a> {
-    tenant: &'a str,
-    vms: Vec<&'a Vm>,
-    status_since: Vec<Option<Timestamp>>,
-}
-
-impl<'a> Fleet<'a> {
-    fn of(tenant: &TenantView<'a>) -> Option<Self> {
-        let (vms, status_since) = living(&tenant.snapshot.inventory.as_ref()?.data);
-        Some(Self { tenant: tenant.name, vms, status_since })
-    }
-}
-
 /// The VMs that get series, with the labels that all series of a VM begin with, one behind the other.
 struct Rows<'a> {
     vms: Vec<(&'a Vm, Range<usize>)>,
@@ -148,17 +144,18 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(fleets: &[Fleet<'a>], max_vms: usize) -> Self {
-        let (mut vms, mut status_since, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for fleet in fleets {
-            status_since.extend(fleet.status_since.iter().take(max_vms));
-            for vm in fleet.vms.iter().take(max_vms) {
-                let start = ids.len();
-                let labels = [("tenant", fleet.tenant), ("cloud_id", &*vm.cloud_id), ("vm_id", &*vm.id)];
-                write_labels(&mut ids, &labels, false);
-                vms.push((*vm, start..ids.len()));
-            }
-        }
+    /// `living` is what [`living`] gives.
+    fn of(tenant: &str, living: (Vec<&'a Vm>, Vec<Option<Timestamp>>), options: &Metrics) -> Self {
+        let (vms, mut status_since) = living;
+        status_since.truncate(options.max_vms);
+        let mut ids = Vec::new();
+        let with_ids = |vm: &'a Vm| {
+            let start = ids.len();
+            let labels = [("tenant", tenant), ("cloud_id", &*vm.cloud_id), ("vm_id", &*vm.id)];
+            write_labels(&mut ids, &labels, false, options.max_label_length);
+            (vm, start..ids.len())
+        };
+        let vms = vms.into_iter().take(options.max_vms).map(with_ids).collect();
         Self { vms, status_since, ids }
     }
 

@@ -3,11 +3,12 @@
 
 mod computed;
 mod cost;
+pub mod groups;
 
-use super::inventory::{living, seconds as unix};
+use super::choice::Choice;
+use super::inventory::seconds as unix;
 use super::writer::{Family, Writer};
-use super::{TenantView, counts, from_hours, tags};
-use crate::config::Metrics;
+use super::{TenantView, from_hours};
 use crate::period::seconds_between;
 use crate::snapshot::{UsageData, split_tag};
 use crate::usage::PeriodUsage;
@@ -23,10 +24,10 @@ use monthly;
 /// No projection before this much of a month has passed: it would be noise.
 const PROJECTION_AFTER: u64 = 24 * 3600;
 
-struct Tenant<'a> {
+pub(super) struct Tenant<'a> {
     name: &'a str,
     data: &'a UsageData,
-    chosen: tags::Chosen,
+    choice: &'a Choice,
 }
 
 impl Tenant<'_> {
@@ -37,26 +38,28 @@ impl Tenant<'_> {
     }
 }
 
-pub fn write(tenants: &[TenantView<'_>], options: &Metrics, writer: &mut Writer) {
-    let tenants: Vec<Tenant<'_>> = tenants
-        .iter()
-        .filter_map(|view| {
-            let data = &*view.snapshot.usage.as_ref()?.data;
-            let vms = view.snapshot.inventory.iter().flat_map(|section| living(&section.data).0);
-            let by_tag = counts::by_tag(&vms.collect::<Vec<_>>());
-            Some(Tenant { name: view.name, data, chosen: tags::choose(view, &by_tag, options.max_tags) })
-        })
-        .collect();
-    now(&tenants, writer);
-    reported(&tenants, writer);
-    computed::write(&tenants, writer);
-    cost::write(&tenants, writer);
+pub fn write(tenant: &TenantView<'_>, choice: &Choice, writer: &mut Writer) {
+    let usage = tenant.snapshot.usage.as_ref();
+    let tenant = usage.map(|section| Tenant { name: tenant.name, data: &section.data, choice });
+    let tenants = tenant.as_slice();
+    now(tenants, writer);
+    reported(tenants, writer);
+    computed::write(tenants, writer);
+    cost::write(tenants, writer);
     let mut omitted = writer.family(
         "flexvm_exporter_tags_omitted",
         "Tags beyond metrics.max_tags that have no series; the tags with most seconds of the running month have.",
     );
-    for tenant in &tenants {
-        omitted.sample(&[("tenant", tenant.name)], tenant.chosen.omitted);
+    for tenant in tenants {
+        omitted.sample(&[("tenant", tenant.name)], tenant.choice.tags.omitted);
+    }
+    let mut omitted = writer.family(
+        "flexvm_exporter_groups_omitted",
+        "Groups beyond metrics.max_groups that are summed in the group of group_kind other; the groups with most \
+         seconds of the running month are kept.",
+    );
+    for tenant in tenants {
+        omitted.sample(&[("tenant", tenant.name)], tenant.choice.groups.omitted);
     }
 }
 
@@ -127,7 +130,7 @@ fn reported(tenants: &[Tenant<'_>], writer: &mut Writer) {
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
             for (tag, totals) in
-                usage.provider_tags.iter().filter(|(tag, _)| tenant.chosen.tags.contains(*tag))
+                usage.provider_tags.iter().filter(|(tag, _)| tenant.choice.tags.keys.contains(*tag))
             {
                 let labels = [
                     ("tenant", tenant.name),

@@ -78,7 +78,7 @@ async fn previous(
 async fn closed_revision(poller: &Poller, month: Month) -> Option<(u32, Option<Prices>)> {
     let (directory, tenant) = (poller.config.report.directory.clone(), Arc::clone(&poller.tenant.name));
     let read = move || Folder::existing(&directory, &tenant).current(month).ok().flatten();
-    let published = tokio::task::spawn_blocking(read).await.ok().flatten()?;
+    let published = poller.limits.blocking(read).await.flatten()?;
     Some((published.revision, published.prices))
 }
 
@@ -101,11 +101,11 @@ async fn fetch_month(
 /// What our polls saw; nothing if the ledger cannot tell: figures of the provider do not depend on it.
 async fn witness(poller: &Poller, month: Month, until: Timestamp) -> Observations {
     let (ledger, tenant) = (poller.ledger.clone(), Arc::clone(&poller.tenant.name));
-    let read = tokio::task::spawn_blocking(move || ledger.observations(&tenant, month.period(), until));
-    let error = match read.await {
-        Ok(Ok(observations)) => return observations,
-        Ok(Err(error)) => describe(&error),
-        Err(error) => error.to_string(),
+    let read = move || ledger.observations(&tenant, month.period(), until);
+    let error = match poller.limits.blocking(read).await {
+        Some(Ok(observations)) => return observations,
+        Some(Err(error)) => describe(&error),
+        None => "reading it was abandoned".to_owned(),
     };
     tracing::error!(tenant = %poller.tenant.name, %month, error, "the ledger cannot be read: all time is unobserved");
     Observations::default()

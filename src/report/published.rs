@@ -185,6 +185,8 @@ impl Published {
             reported_vm_hours: self.totals.vm_hours,
             vm_seconds: self.totals.vm_seconds,
             internal_cost: cost.zip(currency).map(|(cost, currency)| (cost, currency.into())),
+            unpriced_vm_hours: currency.map(|_| self.totals.unpriced_vm_hours),
+            verdict: self.verdict().as_str(),
         }
     }
 

@@ -173,6 +173,7 @@ impl Write for Hashed {
 }
 
 /// SHA-256 in lower-case hexadecimal.
+#[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }

@@ -194,8 +194,8 @@ mod tests {
                 crate::snapshot::Section { at: jiff::Timestamp::UNIX_EPOCH, data: Arc::default() };
             let mut state = crate::store::TenantState::default();
             Arc::make_mut(&mut state.snapshot).inventory = Some(inventory);
-            let tenants = BTreeMap::from([("t".into(), state)]);
-            Arc::new(View { tenants, exposition: Arc::default() })
+            let tenants = BTreeMap::from([("t".into(), Arc::new(state))]);
+            Arc::new(View { tenants })
         };
         let (lists, one) = (Lists::default(), view());
         let ask = |view: &Arc<View>, port: u16| {

@@ -404,7 +404,7 @@ async fn old_events_go_when_nothing_needs_them_any_more() {
 async fn pages_are_told_what_is_due_why_and_what_was_closed() {
     let stage = Stage::with("2026-11-05T00:00:00Z", |config| config.report.backfill = 2).await;
     let mut worker = stage.worker();
-    let shown = || stage.store.view().tenants[TENANT].clone();
+    let shown = || (*stage.store.view().tenants[TENANT]).clone();
     assert!(shown().outlook.is_none() && shown().reports.is_none(), "nobody has looked yet");
     stage.simulator.faults().add(Fault::error(503, "not today").on(Operation::Monthly));
     worker.wake(true).await;
@@ -434,7 +434,7 @@ async fn pages_are_told_what_is_due_why_and_what_was_closed() {
         listed(),
         [row("2026-10", 2, true, 8), row("2026-10", 1, false, 7), row("2026-09", 1, true, 7)]
     );
-    assert_eq!(shown().closed.unwrap().revision, 2);
+    assert_eq!(shown().closed[0].revision, 2);
     assert_eq!(shown().reports.unwrap().reports[0].published.reason.as_deref(), Some("a test"));
     // A newest revision that is damaged makes the one before it no newer.
     let manifest = stage.reports().join("2026-10/r02/flexvm-usage_k12345_2026-10_r02_manifest.json");

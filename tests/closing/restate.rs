@@ -175,6 +175,6 @@ async fn restate_auto_follows_the_provider_and_nothing_else() {
     let group = published.files.iter().find(|file| file.to_string_lossy().ends_with("by-group.csv")).unwrap();
     assert!(fs::read_to_string(group).unwrap().lines().next().unwrap().contains(",\"tags\","));
     assert_eq!(stage.metric(CHANGED), Some(0.0));
-    let revision = stage.store.view().tenants["k12345"].closed.as_ref().map(|closed| closed.revision);
-    assert_eq!(revision, Some(2));
+    let revision = stage.store.view().tenants["k12345"].closed[0].revision;
+    assert_eq!(revision, 2);
 }

@@ -117,7 +117,8 @@ impl Demo {
         self.worker.wake(scheduled).await;
         self.now.fetch_add(i64::try_from(STEP.as_secs()).unwrap(), Ordering::SeqCst);
         self.ledger.statistics().look();
-        let body = self.store.view().exposition.body(None, self.metrics.text(), false).concat();
+        self.store.render_now();
+        let body = self.store.exposition().body(None, self.metrics.text(), false).concat();
         String::from_utf8(body).unwrap()
     }
 }

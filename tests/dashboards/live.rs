@@ -312,7 +312,12 @@ async fn compare_with_what_is_served(http: &reqwest::Client, address: &str) {
     let answer = http.get(format!("http://{address}/metrics")).send().await.unwrap().bytes().await.unwrap();
     let body = String::from_utf8(answer.to_vec()).unwrap();
     let families = body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let domain = ["flexvm_exporter_tags_omitted", "flexvm_exporter_vms_omitted"];
+    let domain = [
+        "flexvm_exporter_exposition_timestamp_seconds",
+        "flexvm_exporter_groups_omitted",
+        "flexvm_exporter_tags_omitted",
+        "flexvm_exporter_vms_omitted",
+    ];
     let served: BTreeSet<_> = families
         .filter(|name| {
             (name.starts_with("flexvm_exporter_") || name.starts_with("process_")) && !domain.contains(name)

@@ -47,13 +47,9 @@ pub struct Made {
 }
 
 /// The series of one part of a snapshot.
-fn series(
-    part: Part,
-    snapshot: &Snapshot,
-    closed: Option<&flexvm_exporter::snapshot::ClosedMonth>,
-) -> String {
-    let tenants = [TenantView { name: "k12345", snapshot, up: Some(true), closed }];
-    String::from_utf8(write_part(part, &tenants, &Metrics::default(), Vec::new())).unwrap()
+fn series(part: Part, snapshot: &Snapshot, closed: &[flexvm_exporter::snapshot::ClosedMonth]) -> String {
+    let tenant = TenantView { name: "k12345", snapshot, up: Some(true), closed };
+    String::from_utf8(write_part(part, &tenant, &Metrics::default(), Vec::new())).unwrap()
 }
 
 fn config(url: &str, folder: &std::path::Path) -> Config {
@@ -105,8 +101,8 @@ pub async fn make() -> Made {
         if time(at) == "2026-10-31T20:13:00Z" {
             let section = Section { at: clock.now(), data: Arc::clone(&data) };
             let snapshot = Snapshot { inventory: Some(section), ..Snapshot::default() };
-            at_poll = series(Part::Collector(Collector::Inventory), &snapshot, None)
-                + &series(Part::Vms, &snapshot, None);
+            at_poll = series(Part::Collector(Collector::Inventory), &snapshot, &[])
+                + &series(Part::Vms, &snapshot, &[]);
         }
         before = Some(data);
     }
@@ -129,8 +125,8 @@ pub async fn make() -> Made {
     let closer = Closer::new(tenant, client, ledger, clock, Arc::new(config.clone()));
     let outcome = closer.close(october, &flexvm_exporter::close::CloseOptions::default()).await.unwrap();
     let newest = outcome.published().closed_month();
-    let metrics = series(Part::Collector(Collector::Usage), &snapshot, None)
-        + &series(Part::Status, &Snapshot::default(), Some(&newest));
+    let metrics = series(Part::Collector(Collector::Usage), &snapshot, &[])
+        + &series(Part::Status, &Snapshot::default(), &[newest]);
     let mut events = Vec::new();
     ledger::export(&config.ledger.path, &mut events).unwrap();
     let files = outcome.published().files.iter().map(|path| {

@@ -8,7 +8,8 @@ use crate::world::{HOSTILE, World, at, decimal, options, section};
 use crate::{pairs, text, values};
 
 /// Every domain family whose source exists, as users know them.
-const FAMILIES: &str = "flexvm_up flexvm_report_reported_vm_seconds flexvm_report_vm_seconds \
+const FAMILIES: &str = "flexvm_up flexvm_exporter_exposition_timestamp_seconds flexvm_report_info \
+    flexvm_report_unpriced_reported_vm_seconds flexvm_exporter_groups_omitted flexvm_report_reported_vm_seconds flexvm_report_vm_seconds \
     flexvm_report_internal_cost \
     flexvm_capacity_nodes flexvm_capacity_node_group_nodes flexvm_capacity_vcpus flexvm_capacity_vcpus_in_use \
     flexvm_capacity_vcpus_available flexvm_capacity_memory_bytes flexvm_capacity_memory_in_use_bytes \
@@ -47,9 +48,9 @@ fn every_family_is_there_and_no_other() {
 }
 
 #[test]
-fn tenants_are_merged_in_the_order_given() {
+fn tenants_are_merged_in_the_order_of_their_names() {
     let world = world();
-    assert_eq!(pairs(&values(&world, "flexvm_up", &[], &["tenant"])), [("k12345", "1"), ("k00001", "0")]);
+    assert_eq!(pairs(&values(&world, "flexvm_up", &[], &["tenant"])), [("k00001", "0"), ("k12345", "1")]);
     let idle = values(&world, "flexvm_cloud_vms", &[("tenant", "k00001")], &["cloud_id", "status"]);
     assert_eq!(idle.len(), VmStatus::LIVING.len());
     assert!(idle.iter().all(|(labels, value)| labels.starts_with("c9 ") && value == "0"));
@@ -213,11 +214,16 @@ fn the_closed_month_and_when_things_were_made() {
     let world = world();
     let shown = ["tenant", "month", "revision"];
     let reported = values(&world, "flexvm_report_reported_vm_seconds", &[], &shown);
-    assert_eq!(pairs(&reported), [("k12345 2026-09 2", "43200")]);
+    assert_eq!(pairs(&reported), [("k12345 2026-09 2", "43200"), ("k12345 2026-08 1", "25200")]);
     let exact = values(&world, "flexvm_report_vm_seconds", &[], &shown);
-    assert_eq!(pairs(&exact), [("k12345 2026-09 2", "41234")]);
+    assert_eq!(pairs(&exact), [("k12345 2026-09 2", "41234"), ("k12345 2026-08 1", "25200")]);
     let cost = values(&world, "flexvm_report_internal_cost", &[], &["revision", "currency"]);
     assert_eq!(pairs(&cost), [("2 EUR", "1.440")]);
+    let unpriced = values(&world, "flexvm_report_unpriced_reported_vm_seconds", &[], &shown);
+    assert_eq!(pairs(&unpriced), [("k12345 2026-09 2", "10800")]);
+    let served = values(&world, "flexvm_exporter_exposition_timestamp_seconds", &[], &["tenant"]);
+    let second = at("2026-10-11T00:00:00Z").as_second().to_string();
+    assert_eq!(pairs(&served), [("k00001", &*second), ("k12345", &*second)]);
     let created = values(&world, "flexvm_vm_created_timestamp_seconds", &[], &["vm_id"]);
     let second = at("2026-10-01T00:00:00Z").as_second().to_string();
     assert_eq!(created.len(), 4);

@@ -32,7 +32,7 @@ pub fn section<T>(data: T) -> Option<Section<T>> {
 pub struct World {
     pub full: Snapshot,
     pub sparse: Snapshot,
-    pub closed: ClosedMonth,
+    pub closed: [ClosedMonth; 2],
 }
 
 impl World {
@@ -62,15 +62,25 @@ impl World {
             reported_vm_hours: 12,
             vm_seconds: 41_234,
             internal_cost: Some((decimal("1.440"), "EUR".into())),
+            unpriced_vm_hours: Some(3),
+            verdict: "rounding",
         };
-        Self { full, sparse, closed }
+        let older = ClosedMonth {
+            month: "2026-08".parse::<Month>().unwrap(),
+            revision: 1,
+            reported_vm_hours: 7,
+            vm_seconds: 25_200,
+            internal_cost: None,
+            unpriced_vm_hours: None,
+            verdict: "agrees",
+        };
+        Self { full, sparse, closed: [closed, older] }
     }
 
     /// Both tenants, not in the order of their names.
     pub fn tenants(&self) -> [TenantView<'_>; 2] {
-        let full =
-            TenantView { name: "k12345", snapshot: &self.full, up: Some(true), closed: Some(&self.closed) };
-        [full, TenantView { name: "k00001", snapshot: &self.sparse, up: Some(false), closed: None }]
+        let full = TenantView { name: "k12345", snapshot: &self.full, up: Some(true), closed: &self.closed };
+        [full, TenantView { name: "k00001", snapshot: &self.sparse, up: Some(false), closed: &[] }]
     }
 }
 

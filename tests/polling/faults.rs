@@ -17,7 +17,9 @@ async fn on_a_later_page(fault: Fault, reason: &str) {
     rig.simulator.faults().add(fault.on(Operation::Vms).after(1));
     let bad = rig
         .until(reason, |text| {
-            failures(text, "inventory", reason) >= 2.0 && success(text, "inventory") == Some(0.0)
+            failures(text, "inventory", reason) >= 2.0
+                && success(text, "inventory") == Some(0.0)
+                && value(text, "flexvm_up{tenant=\"one\"}") == Some(0.0)
         })
         .await;
     assert_eq!(lines(&bad, &INVENTORY), lines(&good, &INVENTORY), "{reason}: the last good data stays");

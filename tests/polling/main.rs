@@ -7,6 +7,7 @@ mod changes;
 mod faults;
 mod ledger;
 mod paths;
+mod reloads;
 mod rig;
 mod scrapes;
 mod serving;

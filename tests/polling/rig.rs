@@ -158,7 +158,10 @@ impl Rig {
     /// Waits until every collector works.
     pub async fn well(&self) -> String {
         self.until("all collectors to work", |text| {
+            let served =
+                ["flexvm_capacity_nodes{", "flexvm_cloud_info{", "flexvm_usage_vms{", "flexvm_image_info{"];
             text.contains("flexvm_up{tenant=\"one\"} 1\n")
+                && served.iter().all(|family| text.contains(family))
                 && ["capacity", "inventory", "usage", "catalogue"]
                     .iter()
                     .all(|it| success(text, it) == Some(1.0))

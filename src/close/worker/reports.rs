@@ -66,7 +66,7 @@ impl ShownReports {
         if let Some(newest) = &newest {
             self_metrics.reconciled(closer.tenant(), &difference(newest));
         }
-        store.reports(closer.tenant(), listing, newest.map(|it| it.closed_month()));
+        store.reports(closer.tenant(), listing);
     }
 }
 

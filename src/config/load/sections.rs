@@ -79,6 +79,9 @@ pub(super) fn poll(section: &Section<'_>) -> Poll {
     }
 }
 
+/// Least value of `metrics.max_label_length`: UUIDs and months are never cut.
+const MIN_LABEL_LENGTH: u32 = 64;
+
 pub(super) fn metrics(section: &Section<'_>) -> Metrics {
     let default = Metrics::default();
     let tag_keys = section.texts("tag_keys").unwrap_or_default();
@@ -96,6 +99,15 @@ pub(super) fn metrics(section: &Section<'_>) -> Metrics {
         per_vm: section.boolean("per_vm").unwrap_or(default.per_vm),
         max_vms: section.number("max_vms", 0..=u32::MAX).map_or(default.max_vms, |number| number as usize),
         max_tags: section.number("max_tags", 0..=u32::MAX).map_or(default.max_tags, |number| number as usize),
+        max_groups: section
+            .number("max_groups", 0..=u32::MAX)
+            .map_or(default.max_groups, |number| number as usize),
+        max_label_length: section
+            .number("max_label_length", MIN_LABEL_LENGTH..=u32::MAX)
+            .map_or(default.max_label_length, |number| number as usize),
+        max_months: section
+            .number("max_months", 0..=u32::MAX)
+            .map_or(default.max_months, |number| number as usize),
         tag_keys,
         stale_after: section.duration("stale_after").unwrap_or(default.stale_after),
     }

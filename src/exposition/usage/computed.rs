@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use super::{Tenant, monthly, per_period, progress};
+use super::{Tenant, groups, monthly, per_period, progress};
 use crate::exposition::writer::{Family, Writer};
 use crate::snapshot::{Text, split_tag};
 use crate::usage::{PeriodUsage, Totals, Use};
@@ -52,7 +52,7 @@ fn seconds(tenants: &[Tenant<'_>], writer: &mut Writer) {
     );
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
-            for (tag, totals) in usage.tags.iter().filter(|(tag, _)| tenant.chosen.tags.contains(*tag)) {
+            for (tag, totals) in usage.tags.iter().filter(|(tag, _)| tenant.choice.tags.keys.contains(*tag)) {
                 let labels = [("tenant", tenant.name), ("tag", tag), ("tag_key", split_tag(tag).0)];
                 by_use(&mut family, &labels, period, totals);
             }
@@ -67,13 +67,14 @@ fn seconds(tenants: &[Tenant<'_>], writer: &mut Writer) {
         "flexvm_usage_group_vm_seconds",
         monthly!(
             "Exact VM seconds by group (the values of report.group_by, or else the exact set of tags) and use. Groups \
-             sum to the total. group_kind is value, several, valueless or absent."
+             sum to the total. At most metrics.max_groups groups; the others are summed in one whose group_kind is \
+             other. Else group_kind is value, several, valueless or absent."
         ),
     );
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
-            for ((group, kind), sums) in &usage.groups {
-                let labels = [("tenant", tenant.name), ("group", group), ("group_kind", kind.as_str())];
+            for (group, sums) in groups::rows(tenant, usage) {
+                let labels = [vec![("tenant", tenant.name)], group].concat();
                 by_use(&mut family, &labels, period, &sums.totals);
             }
         }

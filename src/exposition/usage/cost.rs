@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::{Tenant, monthly, progress};
+use super::{Tenant, groups, monthly, progress};
 use crate::exposition::writer::Writer;
 
 /// Decimals of a projected cost: it is an estimate.
@@ -34,15 +34,10 @@ pub fn write(tenants: &[Tenant<'_>], writer: &mut Writer) {
     for tenant in tenants {
         for (period, usage) in tenant.periods() {
             let Some(currency) = &usage.currency else { continue };
-            for ((group, kind), sums) in &usage.groups {
+            for (group, sums) in groups::rows(tenant, usage) {
                 if let Some(cost) = sums.internal_cost {
-                    let labels = [
-                        ("tenant", tenant.name),
-                        ("group", group),
-                        ("group_kind", kind.as_str()),
-                        ("period", period),
-                        ("currency", currency),
-                    ];
+                    let period = vec![("period", period), ("currency", &**currency)];
+                    let labels = [vec![("tenant", tenant.name)], group, period].concat();
                     family.decimal(&labels, &cost.to_string());
                 }
             }

@@ -1,0 +1,170 @@
+//! The pieces of every tenant and how they become one exposition.
+//!
+//! A piece holds the samples of one family of one tenant, plain and compressed. It is made again only
+//! if its text differs, so the cost of a change does not depend on other tenants. Assembly puts the
+//! pieces in the order of the families, each behind its HELP and TYPE; it copies no text.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Crc;
+
+use super::choice::Choice;
+use super::gzip::Piece;
+use super::writer::Writer;
+use super::{Exposition, Part, Parts, TenantView, write_samples};
+use crate::config::Metrics;
+use crate::snapshot::Collector;
+
+/// Renders tenants and keeps what was rendered.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    tenants: BTreeMap<Arc<str>, Pieces>,
+    /// HELP and TYPE of each family, by name.
+    headers: HashMap<&'static str, Arc<Piece>>,
+    /// The parts with pieces that are not in `assembled`.
+    changed: Parts,
+    assembled: Exposition,
+}
+
+/// What was rendered of one tenant.
+#[derive(Debug, Default)]
+struct Pieces {
+    /// The tags and groups that have series.
+    choice: Choice,
+    parts: [Vec<Family>; Part::ALL.len()],
+}
+
+/// A family of one tenant. Without samples its piece is empty.
+#[derive(Clone, Debug)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    samples: Arc<Piece>,
+}
+
+/// A part of all tenants, in pieces.
+#[derive(Debug, Default)]
+pub struct Assembled {
+    pub plain: Vec<Bytes>,
+    pub compressed: Vec<Bytes>,
+    /// The checksum of the plain text.
+    pub crc: Crc,
+}
+
+impl Renderer {
+    /// Renders `parts` of a tenant. Pieces whose text is the same stay as they are.
+    pub fn render(&mut self, tenant: &TenantView<'_>, options: &Metrics, parts: Parts) {
+        let pieces = match self.tenants.get_mut(tenant.name) {
+            Some(pieces) => pieces,
+            None => self.tenants.entry(tenant.name.into()).or_default(),
+        };
+        if parts.contains(Part::Collector(Collector::Inventory))
+            || parts.contains(Part::Collector(Collector::Usage))
+        {
+            pieces.choice = pieces.choice.next(tenant, options);
+        }
+        for (part, old) in Part::ALL.into_iter().zip(&mut pieces.parts) {
+            if !parts.contains(part) {
+                continue;
+            }
+            // Nearly the same length as before: room for a few new objects.
+            let likely: usize = old.iter().map(|family| family.samples.plain.len()).sum();
+            let mut writer = Writer::new(Vec::with_capacity(likely + likely / 32), options.max_label_length);
+            write_samples(part, tenant, &pieces.choice, options, &mut writer);
+            if update(old, &writer) {
+                self.changed.insert(part);
+            }
+        }
+    }
+
+    /// Drops the pieces of every tenant that is not wanted.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        let before = self.tenants.len();
+        self.tenants.retain(|name, _| wanted(name));
+        if self.tenants.len() != before {
+            self.changed = Parts::ALL;
+        }
+    }
+
+    /// Whether something was rendered that [`Renderer::assemble`] has not put together yet.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Puts all pieces together. Parts without a change are shared with the exposition before.
+    pub fn assemble(&mut self) -> Exposition {
+        let changed = std::mem::take(&mut self.changed);
+        for (number, part) in Part::ALL.into_iter().enumerate() {
+            if changed.contains(part) {
+                self.assembled.parts[number] = Arc::new(self.assemble_part(number));
+            }
+        }
+        self.assembled.clone()
+    }
+
+    fn assemble_part(&mut self, number: usize) -> Assembled {
+        let Self { tenants, headers, .. } = self;
+        let mut families: Vec<(&Family, Vec<&Piece>)> = Vec::new();
+        for pieces in tenants.values() {
+            // All tenants have the same families in the same order, unless one was rendered with
+            // another configuration: then its other families come behind the one before them.
+            let mut at = 0;
+            for family in &pieces.parts[number] {
+                let known = families.iter().skip(at).position(|(known, _)| known.name == family.name);
+                at += known.unwrap_or_default();
+                if known.is_none() {
+                    families.insert(at, (family, Vec::new()));
+                }
+                if !family.samples.plain.is_empty() {
+                    families[at].1.push(&family.samples);
+                }
+                at += 1;
+            }
+        }
+        let mut assembled = Assembled::default();
+        for (family, pieces) in families.into_iter().filter(|(_, pieces)| !pieces.is_empty()) {
+            let header = headers.entry(family.name).or_insert_with(|| Arc::new(header(family)));
+            assembled.push(header);
+            for piece in pieces {
+                assembled.push(piece);
+            }
+        }
+        assembled
+    }
+}
+
+impl Assembled {
+    fn push(&mut self, piece: &Piece) {
+        self.plain.push(piece.plain.clone());
+        self.compressed.push(piece.compressed.clone());
+        self.crc.combine(&piece.crc);
+    }
+}
+
+/// Takes what was written in place of the `old` families. Returns whether anything differs.
+fn update(old: &mut Vec<Family>, writer: &Writer) -> bool {
+    let mut differs = false;
+    let mut new = Vec::new();
+    for (name, help, samples) in writer.families() {
+        let before = old.iter().find(|family| family.name == name);
+        let samples = if let Some(same) = before.filter(|before| before.samples.plain == samples) {
+            Arc::clone(&same.samples)
+        } else {
+            differs |= before.is_some() || !samples.is_empty();
+            Arc::new(Piece::of(samples))
+        };
+        new.push(Family { name, help, samples });
+    }
+    let is_gone = |before: &Family| !new.iter().any(|family| family.name == before.name);
+    differs |= old.iter().any(|before| !before.samples.plain.is_empty() && is_gone(before));
+    *old = new;
+    differs
+}
+
+fn header(family: &Family) -> Piece {
+    let Family { name, help, .. } = family;
+    Piece::of(format!("# HELP {name} {help}\n# TYPE {name} gauge\n").as_bytes())
+}
