@@ -11,7 +11,7 @@ use flexvm_exporter::close::CloseOptions;
 use flexvm_exporter::config::load::from_yaml;
 use flexvm_exporter::ledger::{Ledger, NamesAndSizes, backup, export, inspect};
 use flexvm_exporter::report::{Frozen, Outcome};
-use flexvm_exporter::simulator::{Fault, Operation, Simulator};
+use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
 use flexvm_exporter::{close::Closer, config::Config};
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ impl Old {
         let folder = tempfile::tempdir().unwrap();
         copy(&fixture(), folder.path());
         let hand = Hand::at("2026-11-05T00:00:00Z");
-        let simulator = Simulator::new(Default::default(), hand.clock());
+        let simulator = Simulator::new(Options::default(), hand.clock());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         let serving = simulator.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ async fn types_keep_the_latest_entry_of_each_period() {
     catalogue(&ledger, 100, &[first.clone(), other.clone()]).await.unwrap();
     catalogue(&ledger, 200, &[first.clone(), other.clone()]).await.unwrap();
     assert_eq!(rows(&path, "instance_type"), 2, "nothing changed");
-    catalogue(&ledger, 300, &[changed.clone()]).await.unwrap();
+    catalogue(&ledger, 300, from_ref(&changed)).await.unwrap();
     catalogue(&ledger, 400, &[]).await.unwrap();
     let types = |until| known(&ledger, 0, until).instance_types;
     assert_eq!(types(100), [], "not yet observed");
@@ -78,7 +79,7 @@ async fn types_keep_the_latest_entry_of_each_period() {
     assert_eq!(types(1_000), [changed.clone(), other.clone()]);
     assert_eq!(rows(&path, "instance_type WHERE valid_until IS NULL"), 0);
     // It is offered again, as before.
-    catalogue(&ledger, 500, &[other.clone()]).await.unwrap();
+    catalogue(&ledger, 500, from_ref(&other)).await.unwrap();
     assert_eq!(rows(&path, "instance_type WHERE valid_until IS NULL"), 1);
     assert_eq!(types(1_000), [changed, other]);
     assert_eq!(rows(&path, "instance_type"), 4);
@@ -91,9 +92,9 @@ async fn catalogue_of_an_earlier_time_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&folder.path().join("ledger.db")).unwrap();
     let (small, large) = (of_type("vm.a", 4), of_type("vm.a", 8));
-    catalogue(&ledger, DAY, &[small.clone()]).await.unwrap();
+    catalogue(&ledger, DAY, from_ref(&small)).await.unwrap();
     // The clock was a day ahead. As long as nothing changes, nothing is wrong.
-    catalogue(&ledger, 60, &[small.clone()]).await.unwrap();
+    catalogue(&ledger, 60, from_ref(&small)).await.unwrap();
     for types in [vec![large.clone()], Vec::new(), vec![small.clone(), of_type("vm.b", 1)]] {
         let error = catalogue(&ledger, 120, &types).await.unwrap_err();
         assert_eq!(error.reason(), "clock", "{error}");
@@ -103,7 +104,7 @@ async fn catalogue_of_an_earlier_time_changes_nothing() {
     assert_eq!(failures, 3);
     // Two changes within a second: the later one holds.
     catalogue(&ledger, DAY, &[]).await.unwrap();
-    catalogue(&ledger, DAY, &[large.clone()]).await.unwrap();
+    catalogue(&ledger, DAY, from_ref(&large)).await.unwrap();
     assert_eq!(known(&ledger, 0, 10 * DAY).instance_types, [large]);
 }
 
