@@ -111,6 +111,7 @@ pub struct Demo {
 
 /// `report`
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one per flag of the command line")]
 pub struct Report {
     /// The month, or the first and last of several: 2026-10 or 2026-08..2026-10
     #[arg(long, value_name = "YYYY-MM[..YYYY-MM]")]

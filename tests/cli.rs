@@ -30,6 +30,8 @@ mod report;
 mod serve;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/terms.rs"]
+mod terms;
 #[path = "cli/tokens.rs"]
 mod tokens;
 #[path = "cli/usage.rs"]

@@ -152,6 +152,41 @@ fn identity(group_by: &[String], tags: &[Text]) -> Vec<BTreeSet<Option<String>>>
     group_by.iter().map(values).collect()
 }
 
+#[test]
+fn stopped_cost_is_rounded_half_up_beyond_the_minor_unit() {
+    struct OneSecond;
+    impl Witness for OneSecond {
+        fn observed(&self, _: &str, _: Period) -> Option<UseSeconds> {
+            let mut seconds = UseSeconds::default();
+            seconds.add(Use::Stopped, 1);
+            Some(seconds)
+        }
+    }
+    let cost = |text: &str, seconds: i64, minor_unit: u32| {
+        let vm = ReportVm {
+            id: "vm".into(),
+            name: "".into(),
+            status: VmStatus::Deleted,
+            instance_type: "vm.0".into(),
+            image: "".into(),
+            cloud_id: "".into(),
+            site: "".into(),
+            tags: Vec::new().into(),
+            created_at: moved(0, 0),
+            released_at: Some(moved(seconds, 0)),
+            vm_hours: 1,
+        };
+        let report = report(october().period(), vec![vm]);
+        let line = lines(&report, moved(10_000, 0), &OneSecond).next().unwrap();
+        line.stopped_cost(Decimal::from_str_exact(text).unwrap(), minor_unit).to_string()
+    };
+    assert_eq!([cost("0.15", 1000, 2), cost("0.1499999", 1000, 2)], ["0.0002", "0.0001"]);
+    assert_eq!([cost("0.15", 1000, 3), cost("15", 1000, 0)], ["0.00015", "0.02"]);
+    assert_eq!([cost("7", 1, 2), cost("7", 0, 2)], ["7.0000", "0.0000"], "all of its time, and no time");
+    let largest = "1000000000000000000.0000000001";
+    assert_eq!(cost(largest, 2_678_400, 2), "373357228195.9379");
+}
+
 /// Every set of at most `size` values, each behind `key`.
 fn every_set(key: &str, size: usize) -> Vec<Vec<Text>> {
     let mut sets = vec![Vec::new()];

@@ -253,6 +253,7 @@ impl Closer {
         }
         self.ledger.published(self.tenant(), month, revision)?;
         fail_point!("close::published", |_| std::process::abort());
+        drop(turn);
         if revision > FIRST {
             // The index lists open differences; this revision ended the month's.
             self.folder()?;

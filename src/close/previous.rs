@@ -1,6 +1,7 @@
 //! The revision that a restatement supersedes, and what of its inputs the next revision keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::response::union;
 use super::{CloseError, Closer};
@@ -24,13 +25,10 @@ impl Closer {
     /// Reads the inputs of a revision from the ledger, or else from its files. Blocks.
     pub(super) fn previous(&self, published: &Published) -> Result<Previous, CloseError> {
         let (revision, report) = (published.revision, published.provider_report()?.report);
-        match self.kept(published.month, revision)? {
-            Some(header) => Ok(Previous { revision, report, header, from_files: false }),
-            None => {
-                let header = Header::from_files(published, &report)?;
-                Ok(Previous { revision, report, header, from_files: true })
-            }
-        }
+        let kept = self.kept(published.month, revision)?;
+        let from_files = kept.is_none();
+        let header = kept.map_or_else(|| Header::from_files(published, &report), Ok)?;
+        Ok(Previous { revision, report, header, from_files })
     }
 
     /// The frozen inputs of a revision; `None` if the ledger does not have them.
@@ -140,24 +138,20 @@ impl Previous {
 
 /// The keys of the price list whose value in the month differs, with both values.
 fn price_changes(before: &Header, after: &Header) -> Vec<String> {
-    let currency = |header: &Header| header.prices.as_ref().map(|prices| prices.currency.clone());
-    let price = |header: &Header, name: &str| header.prices.as_ref()?.at(name, header.month);
-    let names = [before, after].into_iter().filter_map(|header| header.prices.as_ref());
-    let names: BTreeSet<&String> = names.flat_map(|prices| prices.vm_hour.keys()).collect();
-    let mut changes = Vec::new();
-    let mut add = |key: &str, before: Option<String>, after: Option<String>| {
-        if before != after {
-            let [before, after] = [before, after].map(|value| value.unwrap_or_else(|| "none".to_owned()));
-            changes.push(format!("{key} ({before} -> {after})"));
-        }
-    };
-    add("prices.currency", currency(before), currency(after));
-    for name in names {
-        let [before, after] =
-            [before, after].map(|header| price(header, name).map(|price| price.normalize().to_string()));
-        add(&format!("prices.vm_hour.{name}"), before, after);
-    }
-    changes
+    let [old, new] = [before, after].map(|header| header.prices.as_ref());
+    let currency = change("prices.currency", [old, new].map(|prices| Some(&prices?.currency)));
+    let names: BTreeSet<&String> =
+        old.into_iter().chain(new).flat_map(|prices| prices.vm_hour.keys()).collect();
+    let prices = names.into_iter().filter_map(|name| {
+        change(&format!("prices.vm_hour.{name}"), [old, new].map(|prices| prices?.at(name, after.month)))
+    });
+    currency.into_iter().chain(prices).collect()
+}
+
+/// A key and its two values, if they differ.
+fn change<T: PartialEq + fmt::Display>(key: &str, [before, after]: [Option<T>; 2]) -> Option<String> {
+    let text = |value: &Option<T>| value.as_ref().map_or_else(|| "none".to_owned(), T::to_string);
+    (before != after).then(|| format!("{key} ({} -> {})", text(&before), text(&after)))
 }
 
 /// The life of each VM in the month, by id.

@@ -339,7 +339,7 @@ fn month_of(text: &str) -> Result<Month, LedgerError> {
 }
 
 fn seconds(row: &Row<'_>, first: usize) -> rusqlite::Result<ChangedSeconds> {
-    let at = |column| row.get::<_, i64>(first + column).map(|seconds| seconds.unsigned_abs());
+    let at = |column| row.get::<_, i64>(first + column).map(i64::unsigned_abs);
     Ok(ChangedSeconds { vms: at(0)?, clouds: at(1)?, tags: at(2)? })
 }
 

@@ -132,11 +132,13 @@ pub(super) fn record_sizes(
     )?;
     let mut ids: BTreeMap<(&str, VmSize), i64> = BTreeMap::new();
     for SizeSeen { vm_id, instance_type, size: of } in seen {
-        let id = if let Some(id) = ids.get(&(&**instance_type, *of)) {
-            *id
+        let known = ids.get(&(&**instance_type, *of)).copied();
+        let id = if let Some(id) = known {
+            id
         } else {
-            let [vcpus, memory_mib, gpus] = [of.vcpus, of.memory_mib, of.gpus].map(signed);
-            let id = size.query_row(params![&**instance_type, vcpus, memory_mib, gpus], |row| row.get(0))?;
+            let numbers = [of.vcpus, of.memory_mib, of.gpus].map(signed);
+            let row = params![&**instance_type, numbers[0], numbers[1], numbers[2]];
+            let id = size.query_row(row, |row| row.get(0))?;
             ids.insert((instance_type, *of), id);
             id
         };

@@ -38,17 +38,16 @@ pub async fn fetch(poller: &Poller, run: &Run, kept: &mut Option<PreviousMonth>)
     let revision = closed.as_ref().map(|(revision, _)| *revision);
     let is_fresh = |kept: &PreviousMonth| kept.month == before && kept.at.elapsed() < PREVIOUS_KEPT;
     let known = kept.take().filter(|kept| is_fresh(kept) && kept.revision == revision);
-    let known = match known {
-        Some(known) => known,
-        None => {
-            // A closed month keeps the prices with which it was signed.
-            let prices = match &closed {
-                Some((_, prices)) => prices.as_ref(),
-                None => poller.tenant.prices.as_deref(),
-            };
-            let usage = previous(poller, run, before, prices).await?;
-            PreviousMonth { month: before, at: Instant::now(), revision, usage }
-        }
+    let known = if let Some(known) = known {
+        known
+    } else {
+        // A closed month keeps the prices with which it was signed.
+        let prices = match &closed {
+            Some((_, prices)) => prices.as_ref(),
+            None => poller.tenant.prices.as_deref(),
+        };
+        let usage = previous(poller, run, before, prices).await?;
+        PreviousMonth { month: before, at: Instant::now(), revision, usage }
     };
     let previous = known.usage.clone();
     *kept = Some(known);

@@ -88,10 +88,10 @@ mod tests {
     proptest! {
         #[test]
         fn parts_are_rounded_and_sum_to_the_total(
-            parts in prop::collection::vec((0_u64..1_000_000_000, 0_u32..8), 1..40),
+            parts in prop::collection::vec((0_i64..1_000_000_000, 0_u32..8), 1..40),
             minor_unit in prop::sample::select(vec![0_u32, 2, 3]),
         ) {
-            let costs: Vec<_> = parts.iter().map(|(units, scale)| Decimal::new(*units as i64, *scale)).collect();
+            let costs: Vec<_> = parts.iter().map(|(units, scale)| Decimal::new(*units, *scale)).collect();
             let amounts = amounts(&costs, minor_unit);
             let unit = Decimal::new(1, minor_unit);
             for (cost, amount) in costs.iter().zip(&amounts) {

@@ -33,7 +33,9 @@ fn row<W: Write>(
     table.begin();
     table.word(kind);
     table.word("false");
-    tag.into_iter().for_each(|text| table.text(text));
+    for text in tag {
+        table.text(text);
+    }
     table.measures(sums);
     table.money(sums.cost);
     table.word(currency);

@@ -193,7 +193,9 @@ impl<W: Write> Table<W> {
     /// Writes cells of exact seconds: [`SECONDS`].
     pub fn seconds(&mut self, seconds: &UseSeconds) {
         self.count(seconds.total());
-        Use::ALL.into_iter().for_each(|of| self.count(seconds.get(of)));
+        for of in Use::ALL {
+            self.count(seconds.get(of));
+        }
     }
 
     /// Writes cells of size × time: `vcpu_hours`, `memory_gib_hours`, `gpu_hours`.

@@ -54,7 +54,9 @@ fn row<W: Write>(table: &mut Table<W>, scope: &str, cloud: [&str; 2], sums: &Sum
     let totals = &sums.totals;
     table.begin();
     table.word(scope);
-    cloud.into_iter().for_each(|text| table.text(text));
+    for text in cloud {
+        table.text(text);
+    }
     for count in [sums.at_start, totals.vms_created, totals.vms_released, totals.vms_at_end, totals.vm_hours]
     {
         table.count(count);

@@ -171,11 +171,12 @@ mod tests {
         Monthly::read(json.to_string().into()).unwrap().report
     }
 
+    type Edit = fn(&mut serde_json::Value);
+
     #[test]
     fn every_part_that_counts_differs_in_its_scope() {
         let before = report(|_| ());
         let day = 24 * 3600;
-        type Edit = fn(&mut serde_json::Value);
         let cases: [(Edit, [u64; 3]); 12] = [
             (|json| json["vms"][0]["status"] = "failed".into(), [0, 0, 0]),
             (|json| json["vms"][0]["name"] = "other".into(), [0, 0, 0]),

@@ -257,7 +257,7 @@ impl Serialize for ObservationsJson<'_> {
         all.serialize_field("creations_differ", &self.account.creations_differ)?;
         all.serialize_field(
             "never_observed",
-            &Rows(|| self.tally.lines.iter().filter(never_observed).map(|line| &*line.vm.id)),
+            &Rows(|| self.tally.lines.iter().filter(|line| never_observed(line)).map(|line| &*line.vm.id)),
         )?;
         let releases = self.account.releases_differ.iter().map(|it| ReleaseRow {
             vm_id: &it.vm_id,
@@ -271,7 +271,7 @@ impl Serialize for ObservationsJson<'_> {
 }
 
 /// Whether no poll observed the line's VM.
-fn never_observed(line: &&Line<'_>) -> bool {
+fn never_observed(line: &Line<'_>) -> bool {
     line.flags.iter().any(|flag| flag == Flag::NeverObserved)
 }
 
@@ -281,7 +281,7 @@ impl Disagreements {
         Self {
             only_observed: account.only_observed.len() as u64,
             only_observed_other: account.only_observed_other.len() as u64,
-            never_observed: tally.lines.iter().filter(never_observed).count() as u64,
+            never_observed: tally.lines.iter().filter(|line| never_observed(line)).count() as u64,
             releases_differ: account.releases_differ.len() as u64,
             creations_differ: account.creations_differ.len() as u64,
         }

@@ -41,13 +41,16 @@ impl Line<'_> {
     pub fn stopped_cost(&self, cost: Decimal, minor_unit: u32) -> Decimal {
         let decimals = minor_unit + STOPPED_COST_DECIMALS;
         let (stopped, all) = (self.seconds.get(Use::Stopped), self.seconds.total());
+        if stopped == 0 {
+            return Decimal::new(0, decimals);
+        }
         let part = cost.mantissa().unsigned_abs() * u128::from(stopped);
         // Prices, hours and seconds are bounded, so no product here exceeds 128 bits.
         let (part, whole) = match decimals.checked_sub(cost.scale()) {
             Some(more) => (part * 10_u128.pow(more), u128::from(all)),
             None => (part, u128::from(all) * 10_u128.pow(cost.scale() - decimals)),
         };
-        let units = (2 * part + whole).checked_div(2 * whole).unwrap_or_default();
+        let units = (2 * part + whole) / (2 * whole);
         Decimal::from_i128_with_scale(i128::try_from(units).unwrap_or(i128::MAX), decimals)
     }
 }

@@ -31,8 +31,11 @@ pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 /// What is served with no tenant at all.
 pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<App> {
     let (reload, _) = tokio::sync::mpsc::channel(1);
+    let store = Store::new(&[], Metrics::default(), Poll::default());
+    // Without tenants nothing is rendered: the empty exposition is what is served.
+    store.publish();
     Arc::new(App {
-        store: Arc::new(Store::new(&[], Metrics::default(), Poll::default())),
+        store: Arc::new(store),
         self_metrics: Arc::new(SelfMetrics::new(jiff::Timestamp::UNIX_EPOCH).unwrap()),
         telemetry_path: "/metrics".to_owned(),
         settings: arc_swap::ArcSwap::from_pointee(Settings {

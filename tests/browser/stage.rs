@@ -42,8 +42,10 @@ pub async fn stage() -> Stage {
     std::fs::write(&file, config).unwrap();
     let last = Month::of(Clock::system().now()).previous();
     let months = format!("{}..{last}", last.previous());
-    for more in [&["--month", &months][..], &["--month", &last.to_string(), "--restate", "--reason", HOSTILE]]
-    {
+    for more in [
+        &["--month", &months][..],
+        &["--month", &last.to_string(), "--restate", "--force", "--reason", HOSTILE],
+    ] {
         let mut command = program::exporter();
         let ended = program::run(command.arg("report").args(more).arg("--config.file").arg(&file));
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -11,7 +11,7 @@ use flexvm_exporter::report::{Outcome, Published, Verdict};
 use flexvm_exporter::simulator::{Fault, Operation};
 use serde_json::{Value, json};
 
-use crate::support::{Stage, TENANT, forced, manifest, month, terms, texts};
+use crate::support::{Stage, TENANT, forced, manifest, month, rows, terms, text, texts};
 
 const MONTH: &str = "2026-10";
 const DUE: &str = "flexvm_exporter_report_due{tenant=\"k12345\"}";
@@ -193,6 +193,11 @@ async fn polls_after_a_release_are_a_difference_and_do_not_block() {
     );
     assert!(texts(&manifest["warnings"]).contains(&&*warning), "{}", manifest["warnings"]);
     assert_eq!((&manifest["verdict"], published.verdict()), (&json!("differs"), Verdict::Differs));
+    assert_eq!(stage.index(month(MONTH))["verdict"], "differs");
+    let flagged = rows(&text(&published, "_by-vm.csv"));
+    let flagged = flagged.iter().filter(|row| row["flags"].split(';').any(|flag| flag == "releases_differ"));
+    assert_eq!(flagged.map(|row| &*row["vm_id"]).collect::<Vec<_>>(), [id]);
+    assert_eq!(rows(&text(&published, "_control.csv")).last().unwrap()["vms_observed_only"], "0");
     assert_eq!(published.verdict_in_words(), "Differs: 1 VMs released at a time that polls contradict.");
 }
 
@@ -259,6 +264,13 @@ async fn accepted_month_states_it_everywhere() {
         published.verdict_in_words(),
         "Incomplete: the response lacks 2 VMs that polls observed. Accepted: moved away."
     );
+    let control = rows(&text(&published, "_control.csv"));
+    for row in &control {
+        let expected = if row["scope"] == "total" { "2" } else { "" };
+        assert_eq!(row["vms_observed_only"], expected, "{row:?}");
+    }
+    let index = stage.index(month(MONTH));
+    assert_eq!((&*index["verdict"], &*index["reason"]), ("incomplete", "moved away"));
     // The daemon shows what another process closed, and tries no more.
     worker.wake(false).await;
     assert_eq!(stage.metric(DUE), Some(0.0));
@@ -297,6 +309,10 @@ async fn completeness_warn_closes_and_states_it() {
         "{warning}"
     );
     assert_eq!(stage.metric(INCOMPLETE), Some(0.0));
+    let index = stage.index(month(MONTH));
+    assert_eq!((&*index["verdict"], &*index["reason"]), ("incomplete", "report.completeness: warn"));
+    let control = rows(&text(&published, "_control.csv"));
+    assert_eq!(control.last().unwrap()["vms_observed_only"], "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -399,6 +415,8 @@ async fn saved_response_restates_without_the_api() {
     assert!(note.contains("503"), "{note}");
     // Names and sizes are frozen: the lists are not needed.
     assert_eq!(second.totals.vcpu_hours, first.totals.vcpu_hours);
-    let names = |published: &Published| crate::support::text(published, "_control.csv").lines().count();
+    let names = |published: &Published| {
+        rows(&text(published, "_control.csv")).into_iter().map(|row| row["cloud"].clone()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&second), names(&first));
 }

@@ -59,12 +59,17 @@ fn changed(stage: &Stage) -> [Option<f64>; 3] {
     })
 }
 
+/// The seconds of October's open difference in the index.
+fn open_in_index(stage: &Stage) -> u32 {
+    stage.index(month(MONTH))["open_difference_seconds"].parse().unwrap()
+}
+
 /// Sum of a counter over its reasons.
-fn failures(stage: &Stage, of: &str) -> f64 {
+fn failures(stage: &Stage, of: &str) -> u64 {
     let text = String::from_utf8(stage.metrics.text()).unwrap();
     let family = format!("flexvm_exporter_report_{of}_total{{");
     let values = text.lines().filter(|line| line.starts_with(&family));
-    values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    values.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 fn requests(stage: &Stage) -> u64 {
@@ -129,15 +134,19 @@ async fn totals_alone_are_a_difference_of_their_scope() {
         worker.wake(false).await;
         assert_eq!(changed(&stage), seconds.map(Some), "{name}");
         assert_eq!(stage.metric(OPEN), Some(0.0), "{name}: one reading opens nothing");
+        assert_eq!(open_in_index(&stage), 0, "{name}");
         stage.hand.pass(6 * HOUR);
         worker.wake(false).await;
         assert_eq!((changed(&stage), stage.metric(OPEN)), (seconds.map(Some), Some(1.0)), "{name}");
+        let largest = seconds.into_iter().fold(0.0, f64::max);
+        assert_eq!(Some(f64::from(open_in_index(&stage))), Some(largest), "{name}");
         let dry = stage.closer().dry_restatement(month(MONTH), &terms()).await.unwrap();
         assert!(dry.changed.vms.is_empty() && !dry.changed.is_empty(), "{name}");
         assert!(dry.to_string().contains("differently, by"), "{name}: {dry}");
         // It counts: no force is needed, and the restatement settles it.
         let outcome = stage.closer().restate(month(MONTH), &because("the total was wrong")).await.unwrap();
         assert_eq!(written(outcome).revision, 2, "{name}");
+        assert_eq!(open_in_index(&stage), 0, "{name}");
         worker.wake(false).await;
         assert_eq!((changed(&stage), stage.metric(OPEN)), ([Some(0.0); 3], Some(0.0)), "{name}");
     }
@@ -178,7 +187,7 @@ async fn reading_is_repeated_after_a_restart() {
     worker.wake(false).await;
     stage.restarted();
     worker = stage.worker();
-    stage.hand.pass(6 * HOUR - Duration::from_secs(1));
+    stage.hand.pass(Duration::from_secs(6 * 3600 - 1));
     worker.wake(true).await;
     assert_eq!((changed(&stage)[0], stage.metric(OPEN)), (Some(7200.0), Some(0.0)));
     stage.hand.pass(Duration::from_secs(1));
@@ -203,6 +212,7 @@ async fn open_difference_is_compared_weekly_after_watch() {
         assert_eq!(stage.metric(OPEN), Some(1.0));
         assert_eq!(changed(&stage)[0], Some(7200.0));
     }
+    assert_eq!(open_in_index(&stage), 7200);
     // Once it has vanished, nothing is compared any more.
     stage.simulator.faults().clear();
     for _ in 0..12 {
@@ -235,10 +245,10 @@ async fn waiver_settles_this_difference_and_no_other() {
     let (mut stage, mut worker) = october_is_closed(|_| ()).await;
     stage.simulator.faults().add(more_hours(2));
     confirm(&stage, &mut worker).await;
-    assert_eq!(stage.metric(OPEN), Some(1.0));
+    assert_eq!((stage.metric(OPEN), open_in_index(&stage)), (Some(1.0), 7200));
     let files = stage.files();
     let kept = stage.closer().waive(month(MONTH), "agreed with the provider").await.unwrap();
-    assert_eq!(kept.revision, 1);
+    assert_eq!((kept.revision, open_in_index(&stage)), (1, 0));
     let without_index = |mut files: std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
         files.retain(|path, _| !path.ends_with("index.csv"));
         files
@@ -292,7 +302,7 @@ async fn failed_comparisons_are_counted_as_such_and_retried_hourly() {
     stage.simulator.faults().add(more_hours(2));
     confirm(&stage, &mut worker).await;
     let last_month = |report: &mut Value| report["period"]["start"] = "2026-09-01T00:00:00Z".into();
-    let mut expected = 0.0;
+    let mut expected = 0;
     for (fault, reason) in [
         (Fault::status(500), "server"),
         (Fault::status(401), "credentials"),
@@ -302,17 +312,17 @@ async fn failed_comparisons_are_counted_as_such_and_retried_hourly() {
         only(&stage, fault.on(Operation::Monthly));
         stage.hand.pass(DAY);
         worker.wake(false).await;
-        expected += 1.0;
+        expected += 1;
         let series = format!(
             "flexvm_exporter_report_comparison_failures_total{{reason=\"{reason}\",tenant=\"k12345\"}}"
         );
         assert_eq!(stage.metric(&series), Some(1.0), "{reason}");
         // What is open stays open, and nothing failed to close or to be verified.
         assert_eq!((stage.metric(OPEN), changed(&stage)[0]), (Some(1.0), Some(7200.0)), "{reason}");
-        assert_eq!(failures(&stage, "failures"), 0.0, "{reason}");
-        assert_eq!(failures(&stage, "verification_failures"), 0.0, "{reason}");
+        assert_eq!(failures(&stage, "failures"), 0, "{reason}");
+        assert_eq!(failures(&stage, "verification_failures"), 0, "{reason}");
         assert_eq!(failures(&stage, "comparison_failures"), expected);
-        stage.hand.pass(HOUR - Duration::from_secs(1));
+        stage.hand.pass(Duration::from_secs(3600 - 1));
         worker.wake(true).await;
         assert_eq!(failures(&stage, "comparison_failures"), expected, "not before an hour has passed");
         stage.simulator.faults().clear();
@@ -334,7 +344,7 @@ async fn failed_verification_is_counted_as_such() {
     worker.wake(false).await;
     let series = "flexvm_exporter_report_verification_failures_total{reason=\"exists\",tenant=\"k12345\"}";
     assert_eq!(stage.metric(series), Some(1.0));
-    assert_eq!(failures(&stage, "failures"), 0.0, "nothing failed to close");
+    assert_eq!(failures(&stage, "failures"), 0, "nothing failed to close");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,7 +368,7 @@ async fn automatic_restatement_needs_two_agreeing_responses() {
             add(&mut report["total_active_vms"], 1);
         }),
     );
-    stage.hand.pass(6 * HOUR - Duration::from_secs(1));
+    stage.hand.pass(Duration::from_secs(6 * 3600 - 1));
     worker.wake(true).await;
     assert_eq!(revision().await, 1, "less than 6 h");
     stage.hand.pass(Duration::from_secs(1));
@@ -401,7 +411,7 @@ async fn incomplete_response_is_never_restated_automatically() {
     assert_eq!(stage.current(month(MONTH)).await.unwrap().files, files);
     assert_eq!(stage.metric(OPEN), Some(1.0), "the difference stays open");
     assert!(changed(&stage)[0] > Some(0.0));
-    assert_eq!(failures(&stage, "comparison_failures"), 0.0, "the comparison did not fail");
+    assert_eq!(failures(&stage, "comparison_failures"), 0, "the comparison did not fail");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,7 +458,7 @@ async fn automatic_restatement_without_lists_is_retried_in_an_hour() {
     stage.hand.pass(6 * HOUR);
     worker.wake(false).await;
     let revision = async || stage.current(month(MONTH)).await.unwrap().revision;
-    assert_eq!((revision().await, failures(&stage, "comparison_failures")), (1, 1.0));
+    assert_eq!((revision().await, failures(&stage, "comparison_failures")), (1, 1));
     only(&stage, more_hours(2));
     stage.hand.pass(HOUR);
     worker.wake(false).await;

@@ -104,6 +104,7 @@ fn warns(published: &Published, part: &str) -> bool {
     texts(&manifest(published)["warnings"]).iter().any(|it| it.contains(part))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the type of the configuration's field")]
 fn priced(vm_hour: &[(&str, i64)]) -> Option<Arc<Prices>> {
     let rate = |(name, cents): &(&str, i64)| {
         ((*name).to_owned(), vec![(None, rust_decimal::Decimal::new(*cents, 2))])
@@ -198,7 +199,9 @@ async fn lost_ledger_loses_no_observation() {
         let cost =
             |column: &str| column.contains("cost") || ["unit_price", "currency", "flags"].contains(&column);
         let mut rows = by_vm(published);
-        rows.values_mut().for_each(|row| row.retain(|column, _| !cost(column)));
+        for row in rows.values_mut() {
+            row.retain(|column, _| !cost(column));
+        }
         rows
     });
     assert_eq!(before, after);

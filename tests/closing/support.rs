@@ -121,7 +121,7 @@ impl Worker {
 /// Everything that closing a month needs, at a time of the test's choice.
 pub struct Stage {
     /// Lasts as long as the stage.
-    pub _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     pub hand: Hand,
     pub simulator: Simulator,
     pub url: String,
@@ -150,7 +150,7 @@ impl Stage {
         let metrics = Arc::new(SelfMetrics::new(hand.now()).unwrap());
         metrics.add_tenant(TENANT, std::iter::empty());
         let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
-        Self { _folder: folder, hand, simulator, url, config: Arc::new(config), ledger, metrics, store }
+        Self { folder, hand, simulator, url, config: Arc::new(config), ledger, metrics, store }
     }
 
     /// Goes on with another configuration, as after a restart.
@@ -182,7 +182,7 @@ impl Stage {
 
     /// Goes on with a new, empty ledger.
     pub fn without_ledger(&mut self) {
-        let path = self._folder.path().join("another.db");
+        let path = self.folder.path().join("another.db");
         self.ledger = Ledger::open(&path).unwrap();
         self.configured(|config| config.ledger.path = path);
     }
@@ -213,6 +213,12 @@ impl Stage {
     /// The current revision of a month.
     pub async fn current(&self, month: Month) -> Option<Published> {
         self.closer().closed(month).await.unwrap()
+    }
+
+    /// The row of a month in the index, by its columns.
+    pub fn index(&self, month: Month) -> BTreeMap<String, String> {
+        let text = fs::read_to_string(self.reports().join("index.csv")).unwrap();
+        rows(&text).into_iter().find(|row| row["month"] == month.to_string()).unwrap()
     }
 
     pub fn reports(&self) -> PathBuf {

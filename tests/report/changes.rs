@@ -9,13 +9,13 @@ use crate::month::{Publish as _, World, odd};
 
 const PREFIX: &str = "flexvm-usage_k12345_2026-10";
 
-/// Closes `before`, lets `alter` change its files, and writes `after` as the second revision. Returns
+/// Closes `before`, lets `rewrite` change its files, and writes `after` as the second revision. Returns
 /// scope, key, change, column, before and after of each row of changes.csv, and its text.
-fn changes(before: &World, alter: impl Fn(&Path), after: &World) -> (Vec<[String; 6]>, String) {
+fn changes(before: &World, rewrite: impl Fn(&Path), after: &World) -> (Vec<[String; 6]>, String) {
     let directory = tempfile::tempdir().unwrap();
     let folder = Folder::open(directory.path(), &before.tenant).unwrap();
     let first = folder.publish(&before.inputs()).unwrap().published().clone();
-    alter(&first.dir);
+    rewrite(&first.dir);
     let supersedes = Supersedes { revision: 1, reason: "a test".into() };
     let inputs = Inputs { supersedes: Some(&supersedes), ..after.inputs() };
     let turn = folder.turn().unwrap();

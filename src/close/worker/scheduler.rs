@@ -93,9 +93,9 @@ pub async fn run(
     cron.follow(&timetable.schedule).await;
     let mut by_cron = true;
     loop {
-        let scheduled = timetable.wake(by_cron);
+        let is_due = timetable.wake(by_cron);
         wakes.send_modify(|wake| {
-            wake.scheduled += u64::from(scheduled);
+            wake.scheduled += u64::from(is_due);
             wake.wakes += 1;
         });
         by_cron = tokio::select! {

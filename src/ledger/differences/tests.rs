@@ -65,7 +65,7 @@ impl Differences {
 
     /// Each difference in the order of its first reading: fingerprint, state, hours of its first
     /// reading, opening and end, and the reason.
-    fn rows(&self) -> Vec<(String, String, i64, Option<i64>, Option<i64>, Option<String>)> {
+    fn rows(&self) -> Vec<Row> {
         let connection = Connection::open(self.directory.path().join("ledger.db")).unwrap();
         let mut select = connection
             .prepare(
@@ -81,6 +81,8 @@ impl Differences {
         rows.unwrap().map(Result::unwrap).collect()
     }
 }
+
+type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>);
 
 const READ: (Option<DifferenceState>, bool) = (Some(DifferenceState::Read), false);
 const OPENS: (Option<DifferenceState>, bool) = (Some(DifferenceState::Open), true);
@@ -145,7 +147,7 @@ fn waiver_covers_the_difference_that_exists_now() {
     assert!(it.waive(1, 31, None));
     assert_eq!((it.open(), it.latest().unwrap().seconds), (None, ChangedSeconds::default()));
     let waived = ("A".to_owned(), "waived".to_owned(), 24, Some(30), Some(31), Some("agreed".to_owned()));
-    assert_eq!(it.rows(), [waived.clone()]);
+    assert_eq!(it.rows(), std::slice::from_ref(&waived));
     assert_eq!(it.compare(54, "A"), WAIVED);
     assert_eq!(it.latest().unwrap().seconds, ChangedSeconds::default());
     // Another one opens anew, and the waived one ends it.
