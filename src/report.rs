@@ -38,7 +38,7 @@ pub use coverage::{Coverage, TagCoverage};
 pub use decimal::{Money, Share};
 pub use difference::{Changed, fingerprint};
 pub use error::ReportError;
-pub use frozen::{Frozen, Header, Observed, own_sizes};
+pub use frozen::{Frozen, Header, Observed};
 pub use listing::{Listed, Listing};
 pub use publish::{Folder, Outcome, Prepared, Turn, write_copy};
 pub use published::{Disagreements, Published};

@@ -134,7 +134,7 @@ pub struct VmSize {
 }
 
 /// Class of the devices that count as GPUs.
-const GPU: &str = "gpu";
+pub const GPU: &str = "gpu";
 
 impl InstanceType {
     /// The size of its VMs.

@@ -6,6 +6,8 @@
 mod file;
 #[path = "ledger/model.rs"]
 mod model;
+#[path = "ledger/validity.rs"]
+mod validity;
 
 use flexvm_exporter::snapshot::{InventoryData, Text, Vm, VmStatus};
 use jiff::Timestamp;

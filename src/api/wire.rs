@@ -11,7 +11,6 @@ mod decode;
 mod inventory;
 mod monthly;
 mod row;
-mod size;
 mod time;
 mod value;
 

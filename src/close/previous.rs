@@ -27,7 +27,7 @@ impl Closer {
         let (revision, report) = (published.revision, published.provider_report()?.report);
         let kept = self.kept(published.month, revision)?;
         let from_files = kept.is_none();
-        let header = kept.map_or_else(|| Header::from_files(published), Ok)?;
+        let header = kept.map_or_else(|| Header::from_files(published, &report), Ok)?;
         Ok(Previous { revision, report, header, from_files })
     }
 
@@ -52,13 +52,16 @@ impl Previous {
         header.clouds = union(old.clouds.clone(), clouds, |cloud| cloud.id.clone());
         let types = std::mem::take(&mut header.instance_types);
         header.instance_types = union(old.instance_types.clone(), types, |size| size.name.clone());
-        // A VM of the previous revision keeps its size; the catalogue above tells it, or this map.
+        // A VM of the previous revision keeps its size: its own, or else that of its type at that time.
         let known: BTreeSet<_> = self.report.vms.iter().map(|vm| (&vm.id, &vm.instance_type)).collect();
+        let types: BTreeSet<_> = old.instance_types.iter().map(|of| &of.name).collect();
         let same_type = |vm: &&ReportVm| known.contains(&(&vm.id, &vm.instance_type));
         for vm in report.vms.iter().filter(same_type) {
             match old.vm_sizes.get(&vm.id) {
                 Some(size) => drop(header.vm_sizes.insert(vm.id.clone(), *size)),
-                None => drop(header.vm_sizes.remove(&vm.id)),
+                None if types.contains(&vm.instance_type) => drop(header.vm_sizes.remove(&vm.id)),
+                // The previous revision did not know it.
+                None => {}
             }
         }
         // A ledger that was lost, restored from an old backup or cleaned up knows less than it did.

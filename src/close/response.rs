@@ -14,8 +14,8 @@ use crate::config::Completeness;
 use crate::ledger::{LedgerError, NamesAndSizes};
 use crate::observe::Observations;
 use crate::period::{Month, rfc3339};
-use crate::report::{Account, Frozen, Header, Observed, ReportError, Source, Supersedes, Terms, own_sizes};
-use crate::snapshot::{Cloud, InstanceType, Text};
+use crate::report::{Account, Frozen, Header, Observed, ReportError, Source, Supersedes, Terms};
+use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
 use crate::usage;
 
 /// Longest time to fetch the inputs of a month.
@@ -167,10 +167,11 @@ impl Closer {
         let clouds = union(known.clouds, clouds, |cloud| cloud.id.clone());
         let plans: BTreeMap<&Text, &Text> =
             monthly.report.vms.iter().map(|vm| (&vm.id, &vm.instance_type)).collect();
-        let mut sizes = known.vm_sizes;
         // The provider's type counts: a VM that was resized since has the size of that type.
-        sizes.retain(|id, (name, _)| plans.get(id).is_some_and(|plan| *plan == name));
-        let vm_sizes = own_sizes(sizes, &instance_types);
+        let of_plan = |(id, (name, size)): (Text, (Text, VmSize))| {
+            plans.get(&id).is_some_and(|plan| **plan == name).then_some((id, size))
+        };
+        let vm_sizes = known.vm_sizes.into_iter().filter_map(of_plan).collect();
         let mut header = Header {
             tenant: self.tenant().to_owned(),
             month,
@@ -197,6 +198,7 @@ impl Closer {
             header.supersedes = Some(Supersedes { revision: previous.revision, reason: reason.to_owned() });
             previous.keep(&mut header, &observations, &monthly.report);
         }
+        header.drop_sizes_of_types(&monthly.report);
         let missing = &header.account.only_observed;
         if !missing.is_empty() {
             let accepted = options.accepted(self.config.report.completeness);

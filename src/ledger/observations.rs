@@ -10,7 +10,7 @@ use crate::snapshot::{Text, VmStatus};
 
 /// How long before a period a VM may have gone and still be told apart from one that was never
 /// seen: clocks differ, and the provider may date a deletion later than our polls missed the VM.
-const GRACE_SECONDS: i64 = 2 * 86_400;
+pub(super) const GRACE_SECONDS: i64 = 2 * 86_400;
 
 /// The tenant's row; it is made at the first use.
 pub(super) fn tenant(transaction: &Transaction<'_>, name: &str) -> Result<i64, LedgerError> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fail::fail_point;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::LedgerError;
@@ -143,6 +144,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", newest())?;
+    fail_point!("ledger::migrated", |_| std::process::abort());
     transaction.commit()?;
     Ok(())
 }

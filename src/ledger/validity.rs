@@ -1,15 +1,15 @@
 //! Names and sizes with the time for which they hold: instance types of the catalogue, clouds, and the
 //! size in each VM's own row. A report on a month uses what was observed in that month.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::LedgerError;
-use super::observations::time;
-use crate::observe::SizeSeen;
-use crate::period::Period;
+use super::observations::{GRACE_SECONDS, time};
+use crate::observe::{NotLater, SizeSeen};
+use crate::period::{Period, whole};
 use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
 
 /// What the ledger knows of names and sizes in a period.
@@ -24,14 +24,30 @@ pub struct NamesAndSizes {
 }
 
 /// Records the catalogue of `at`: entries that began, changed or ended.
+///
+/// # Errors
+/// [`LedgerError::Clock`] if anything changed and a later change is recorded: the clock was set back.
 pub(super) fn record_catalogue(
     transaction: &Transaction<'_>,
     tenant: i64,
     at: Timestamp,
     types: &[InstanceType],
 ) -> Result<(), LedgerError> {
-    let at = at.as_second();
-    let mut ended: BTreeMap<Text, InstanceType> = current_types(transaction, tenant)?;
+    let (at, mut ended) = (whole(at), current_types(transaction, tenant)?);
+    let (mut begun, mut changed) = (Vec::new(), Vec::new());
+    for of in types {
+        match ended.remove(&of.name) {
+            Some(known) if known == *of => {}
+            Some(_) => changed.push(of),
+            None => begun.push(of),
+        }
+    }
+    if begun.is_empty() && changed.is_empty() && ended.is_empty() {
+        return Ok(());
+    }
+    if let Some(last) = last_change(transaction, tenant)?.filter(|last| at < *last) {
+        return Err(NotLater { at, last }.into());
+    }
     let mut insert = transaction.prepare_cached(
         "INSERT INTO instance_type (tenant, name, valid_from, vcpus, memory_mib, disk_gib, pci_devices)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -41,21 +57,27 @@ pub(super) fn record_catalogue(
     let mut end = transaction.prepare_cached(
         "UPDATE instance_type SET valid_until = ?3 WHERE tenant = ?1 AND name = ?2 AND valid_until IS NULL",
     )?;
-    for of in types {
-        match ended.remove(&of.name) {
-            Some(known) if known == *of => continue,
-            Some(_) => drop(end.execute(params![tenant, &*of.name, at])?),
-            None => {}
-        }
+    for name in changed.iter().map(|of| &of.name).chain(ended.keys()) {
+        end.execute(params![tenant, &**name, at.as_second()])?;
+    }
+    for of in begun.into_iter().chain(changed) {
         let numbers = [of.vcpus, of.memory_mib, of.disk_gib].map(signed);
         let devices = serde_json::to_string(&of.pci_devices)
             .map_err(|error| LedgerError::Damaged(format!("devices of {}: {error}", of.name)))?;
-        insert.execute(params![tenant, &*of.name, at, numbers[0], numbers[1], numbers[2], devices])?;
-    }
-    for name in ended.keys() {
-        end.execute(params![tenant, &**name, at])?;
+        let [vcpus, memory_mib, disk_gib] = numbers;
+        insert.execute(params![tenant, &*of.name, at.as_second(), vcpus, memory_mib, disk_gib, devices])?;
     }
     Ok(())
+}
+
+/// The time of the latest recorded change of the catalogue.
+fn last_change(connection: &Connection, tenant: i64) -> Result<Option<Timestamp>, LedgerError> {
+    let last: Option<i64> = connection.query_row(
+        "SELECT max(max(valid_from, coalesce(valid_until, valid_from))) FROM instance_type WHERE tenant = ?1",
+        [tenant],
+        |row| row.get(0),
+    )?;
+    last.map(time).transpose()
 }
 
 /// Records the clouds of a complete poll at `at`: those that began, changed or ended since `known`.
@@ -66,6 +88,12 @@ pub(super) fn record_clouds(
     known: &[Cloud],
     clouds: &[Cloud],
 ) -> Result<(), LedgerError> {
+    // The ledger has whole seconds: a fraction of one is not a change.
+    let recorded = |cloud: &Cloud| Cloud { created_at: cloud.created_at.map(whole), ..cloud.clone() };
+    let [known, clouds] = [known, clouds].map(|clouds| clouds.iter().map(recorded).collect::<Vec<_>>());
+    if known == clouds {
+        return Ok(());
+    }
     let at = at.as_second();
     let mut insert = transaction.prepare_cached(
         "INSERT INTO cloud (tenant, cloud_id, valid_from, name, site, node_type, created_at)
@@ -80,16 +108,9 @@ pub(super) fn record_clouds(
         end.execute(params![tenant, &*cloud.id, at])?;
     }
     for cloud in clouds.iter().filter(|cloud| !known.contains(cloud)) {
-        let created = cloud.created_at.map(Timestamp::as_second);
-        insert.execute(params![
-            tenant,
-            &*cloud.id,
-            at,
-            &*cloud.name,
-            &*cloud.site,
-            &*cloud.node_type,
-            created
-        ])?;
+        let Cloud { id, name, site, node_type, created_at } = cloud;
+        let created_at = created_at.map(Timestamp::as_second);
+        insert.execute(params![tenant, &**id, at, &**name, &**site, &**node_type, created_at])?;
     }
     Ok(())
 }
@@ -177,9 +198,11 @@ pub(super) fn names_and_sizes(
     let mut select = connection.prepare(
         "SELECT vm.vm_id, size.instance_type, size.vcpus, size.memory_mib, size.gpus, max(vm_size.at)
          FROM vm JOIN vm_size ON vm_size.vm = vm.id JOIN size ON size.id = vm_size.size
-         WHERE vm.tenant = ?1 AND vm_size.at < ?2 AND (vm.gone IS NULL OR vm.gone >= ?3) GROUP BY vm.id",
+         WHERE vm.tenant = ?1 AND vm_size.at < ?2 AND (vm.gone IS NULL OR vm.gone > ?3) GROUP BY vm.id",
     )?;
-    let vm_sizes = sizes(select.query(params![tenant, end, start])?)?;
+    // The provider may date a deletion later than the poll that missed the VM.
+    let gone_after = start.saturating_sub(GRACE_SECONDS);
+    let vm_sizes = sizes(select.query(params![tenant, end, gone_after])?)?;
     Ok(NamesAndSizes { instance_types, clouds, vm_sizes })
 }
 
@@ -223,12 +246,16 @@ fn clouds(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Cloud>, LedgerError> {
 }
 
 fn sizes(mut rows: rusqlite::Rows<'_>) -> Result<BTreeMap<Text, (Text, VmSize)>, LedgerError> {
-    let mut sizes = BTreeMap::new();
+    let (mut sizes, mut types) = (BTreeMap::new(), BTreeSet::<Text>::new());
     while let Some(row) = rows.next()? {
-        let text = |column| row.get::<_, String>(column).map(Text::from);
+        let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         let size = VmSize { vcpus: number(2)?, memory_mib: number(3)?, gpus: number(4)? };
-        sizes.insert(text(0)?, (text(1)?, size));
+        // All VMs of a type share its name.
+        let name = text(1)?;
+        let name = types.get(name).cloned().unwrap_or_else(|| name.into());
+        types.insert(name.clone());
+        sizes.insert(text(0)?.into(), (name, size));
     }
     Ok(sizes)
 }

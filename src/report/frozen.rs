@@ -16,7 +16,7 @@ use crate::api;
 use crate::config::{Prices, TagRule};
 use crate::observe::Observations;
 use crate::period::{Month, Period};
-use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
+use crate::snapshot::{Cloud, InstanceType, MonthlyReport, Text, VmSize};
 use crate::usage::{self, Use, UseSeconds, Witness};
 
 /// Version of the packed form.
@@ -122,6 +122,20 @@ impl Witness for Observed {
     }
 }
 
+impl Header {
+    /// Drops the size of each VM that has the size of its type: the catalogue states it for all of them.
+    pub fn drop_sizes_of_types(&mut self, report: &MonthlyReport) {
+        if self.vm_sizes.is_empty() {
+            return;
+        }
+        let types: BTreeMap<&Text, VmSize> =
+            self.instance_types.iter().map(|of| (&of.name, of.size())).collect();
+        let of_type: BTreeMap<&Text, VmSize> =
+            report.vms.iter().filter_map(|vm| Some((&vm.id, *types.get(&vm.instance_type)?))).collect();
+        self.vm_sizes.retain(|id, size| of_type.get(id) != Some(size));
+    }
+}
+
 impl Frozen {
     /// The inputs, borrowed.
     #[must_use]
@@ -173,19 +187,6 @@ impl Frozen {
         let monthly = api::Monthly::read(body).map_err(|error| error.to_string())?;
         Ok(Self { header, monthly })
     }
-}
-
-/// The sizes of VMs that the catalogue does not tell: those of VMs whose type it lacks or describes
-/// differently. `sizes` holds the instance type and the size of each VM's own row.
-#[must_use]
-pub fn own_sizes(
-    sizes: BTreeMap<Text, (Text, VmSize)>,
-    catalogue: &[InstanceType],
-) -> BTreeMap<Text, VmSize> {
-    let known: BTreeMap<&Text, VmSize> = catalogue.iter().map(|it| (&it.name, it.size())).collect();
-    let differs =
-        |(id, (name, size)): (Text, (Text, VmSize))| (known.get(&name) != Some(&size)).then_some((id, size));
-    sizes.into_iter().filter_map(differs).collect()
 }
 
 /// The first line without its end, and what follows it.

@@ -8,12 +8,11 @@ use serde::Deserialize;
 
 use super::columns::unguarded;
 use super::files::MANIFEST;
-use super::frozen::own_sizes;
 use super::manifest::RecordedPrices;
 use super::storage;
 use super::{Account, Header, Observed, Published, ReportError, Terms};
 use crate::config::TagRule;
-use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
+use crate::snapshot::{Cloud, InstanceType, MonthlyReport, Text, VmSize};
 use crate::usage::Flag;
 
 /// End of the name of the file with one row per VM.
@@ -85,18 +84,19 @@ struct Lists {
 }
 
 impl Header {
-    /// Reads the inputs of a revision from its manifest and its rows per VM. Blocks.
+    /// Reads the inputs of a revision from its manifest and its rows per VM; `report` is its provider
+    /// report. Blocks.
     ///
     /// # Errors
     /// A file cannot be read, or is damaged.
-    pub fn from_files(published: &Published) -> Result<Self, ReportError> {
+    pub fn from_files(published: &Published, report: &MonthlyReport) -> Result<Self, ReportError> {
         let manifest: Manifest = {
             let path = published.file(MANIFEST)?;
             let bytes = storage::read_file(path).map_err(ReportError::at(path))?;
             serde_json::from_slice(&bytes).map_err(|error| ReportError::damaged(path, &error))?
         };
         let account = account(&manifest);
-        let (observed, sizes) = observed(published)?;
+        let (observed, vm_sizes) = observed(published)?;
         let types = manifest.catalogue.instance_types.into_iter().map(|of| InstanceType {
             name: of.name,
             vcpus: of.vcpus,
@@ -104,14 +104,12 @@ impl Header {
             disk_gib: of.disk_gib,
             pci_devices: of.pci_devices.into_iter().map(|it| (it.class, it.specification)).collect(),
         });
-        let types: Vec<InstanceType> = types.collect();
-        let vm_sizes = own_sizes(sizes, &types);
-        Ok(Self {
+        let mut header = Self {
             tenant: manifest.tenant,
             month: published.month,
             fetched_at: manifest.fetched_at,
             clouds: manifest.catalogue.clouds,
-            instance_types: types,
+            instance_types: types.collect(),
             vm_sizes,
             prices: manifest.prices.map(RecordedPrices::into_prices),
             group_by: manifest.grouping.group_by,
@@ -121,7 +119,9 @@ impl Header {
             account,
             terms: Terms::default(),
             supersedes: None,
-        })
+        };
+        header.drop_sizes_of_types(report);
+        Ok(header)
     }
 }
 
@@ -146,8 +146,8 @@ fn account(manifest: &Manifest) -> Account {
     }
 }
 
-/// The instance type and the size of each VM whose size is known, by VM id.
-type Sizes = BTreeMap<Text, (Text, VmSize)>;
+/// The size of each VM whose size is known, by VM id.
+type Sizes = BTreeMap<Text, VmSize>;
 
 /// The observed seconds of each VM that a poll observed, and the sizes of all VMs.
 fn observed(published: &Published) -> Result<(Observed, Sizes), ReportError> {
@@ -160,7 +160,7 @@ fn observed(published: &Published) -> Result<(Observed, Sizes), ReportError> {
     let column = |name: &str| {
         header.iter().position(|column| column == name).ok_or_else(|| damaged(&format!("no column {name}")))
     };
-    let (vm_id, flags, instance_type) = (column("vm_id")?, column("flags")?, column("instance_type")?);
+    let (vm_id, flags) = (column("vm_id")?, column("flags")?);
     let size = [column("vcpus")?, column("memory_mib")?, column("gpus")?];
     let mut columns = [0; SECONDS.len()];
     for (at, name) in columns.iter_mut().zip(SECONDS) {
@@ -172,8 +172,7 @@ fn observed(published: &Published) -> Result<(Observed, Sizes), ReportError> {
         let cell = |at: usize| row.get(at).unwrap_or_default();
         let id: Text = unguarded(cell(vm_id)).into();
         if let [Ok(vcpus), Ok(memory_mib), Ok(gpus)] = size.map(|at| cell(at).parse()) {
-            let name = unguarded(cell(instance_type)).into();
-            sizes.insert(id.clone(), (name, VmSize { vcpus, memory_mib, gpus }));
+            sizes.insert(id.clone(), VmSize { vcpus, memory_mib, gpus });
         }
         if cell(flags).split(';').any(|flag| flag == Flag::NeverObserved.as_str()) {
             continue;

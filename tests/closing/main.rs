@@ -16,5 +16,6 @@ mod restate;
 #[expect(dead_code, reason = "the tests of the client use the rest")]
 #[path = "../client/server.rs"]
 mod server;
+mod sizes;
 mod support;
 mod upgrade;

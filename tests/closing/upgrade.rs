@@ -2,21 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use flexvm_exporter::close::CloseOptions;
 use flexvm_exporter::config::load::from_yaml;
-use flexvm_exporter::ledger::{Ledger, inspect};
-use flexvm_exporter::report::Outcome;
+use flexvm_exporter::ledger::{Ledger, NamesAndSizes, backup, export, inspect};
+use flexvm_exporter::report::{Frozen, Outcome};
 use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
 use flexvm_exporter::{close::Closer, config::Config};
 use serde_json::Value;
 
-use crate::support::{Hand, TENANT, closer, files, month};
+use crate::support::{Hand, TENANT, closer, files, month, rows};
 
 /// The months that version 0.1.0 published, with their current revisions.
 const OLD: [(&str, u32); 4] = [("2026-06", 1), ("2026-07", 1), ("2026-08", 1), ("2026-09", 2)];
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upgrade-0.1.0")
+}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -42,8 +48,7 @@ struct Old {
 impl Old {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upgrade-0.1.0");
-        copy(&fixture, folder.path());
+        copy(&fixture(), folder.path());
         let hand = Hand::at("2026-11-05T00:00:00Z");
         let simulator = Simulator::new(Options::default(), hand.clock());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -196,9 +201,8 @@ async fn lost_old_file_is_reported_and_not_replaced() {
 #[test]
 fn failed_migration_leaves_the_old_schema() {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upgrade-0.1.0");
     let path = folder.path().join("ledger.db");
-    fs::copy(fixture.join("ledger.db"), &path).unwrap();
+    fs::copy(fixture().join("ledger.db"), &path).unwrap();
     // A table of the new schema's last statement is in the way.
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute_batch("CREATE TABLE difference (id INTEGER PRIMARY KEY)").unwrap();
@@ -216,4 +220,139 @@ fn failed_migration_leaves_the_old_schema() {
     drop(connection);
     let ledger = Ledger::open(&path).unwrap();
     assert_eq!(ledger.closed_at(TENANT).unwrap().len(), 3, "the pending month is not closed");
+}
+
+/// Opens the ledger as a process of its own, which a failpoint ends.
+#[test]
+#[ignore = "run by other tests, as a process of its own"]
+#[expect(clippy::disallowed_methods, reason = "this is how the parent tells the child")]
+fn child() {
+    let Ok(path) = std::env::var("CHILD_LEDGER") else { return };
+    let _failpoints = fail::FailScenario::setup();
+    drop(Ledger::open(Path::new(&path)).unwrap());
+}
+
+#[test]
+fn program_killed_while_migrating_leaves_the_old_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    fs::copy(fixture().join("ledger.db"), &path).unwrap();
+    let before = Ledger::read_only(&path).closed_at(TENANT).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "upgrade::child", "--ignored"]);
+    command.env("CHILD_LEDGER", &path).env("FAILPOINTS", "ledger::migrated=return");
+    assert!(!command.output().unwrap().status.success(), "it was not killed");
+    assert_eq!(inspect(&path).unwrap().schema, 1);
+    assert_eq!(Ledger::read_only(&path).closed_at(TENANT).unwrap(), before);
+    command.env_remove("FAILPOINTS");
+    assert!(command.output().unwrap().status.success());
+    let after = inspect(&path).unwrap();
+    assert_eq!((after.schema, &*after.check), (2, "ok"));
+    assert_eq!(Ledger::read_only(&path).closed_at(TENANT).unwrap(), before);
+}
+
+#[test]
+fn old_ledger_is_read_without_migrating_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    fs::copy(fixture().join("ledger.db"), &path).unwrap();
+    let ledger = Ledger::read_only(&path);
+    let period = month("2026-08").period();
+    assert_eq!(ledger.names_and_sizes(TENANT, period).unwrap(), NamesAndSizes::default());
+    assert_eq!(ledger.observations(TENANT, period, period.end).unwrap().polls.len(), 8);
+    assert_eq!(ledger.closed_at(TENANT).unwrap().len(), 3);
+    assert!(ledger.open_differences(TENANT).unwrap().is_empty());
+    assert!(ledger.comparisons(TENANT).unwrap().is_empty());
+    let mut events = Vec::new();
+    assert_eq!(export(&path, &mut events).unwrap(), 14);
+    backup(&path, &folder.path().join("copy.db")).unwrap();
+    assert_eq!(inspect(&folder.path().join("copy.db")).unwrap().schema, 1);
+    assert_eq!(fs::read(&path).unwrap(), fs::read(fixture().join("ledger.db")).unwrap());
+}
+
+#[test]
+fn inputs_of_version_1_are_read_and_unknown_versions_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    fs::copy(fixture().join("ledger.db"), &path).unwrap();
+    let packed =
+        Ledger::read_only(&path).revision(TENANT, month("2026-08")).unwrap().unwrap().inputs.unwrap();
+    let frozen = Frozen::unpack(&packed).unwrap();
+    assert_eq!(frozen.header.month, month("2026-08"));
+    assert!(frozen.header.vm_sizes.is_empty() && frozen.header.account.polls > 0);
+    assert_eq!(frozen.monthly.report.vms.len(), 7);
+    let again = Frozen::unpack(&frozen.pack().unwrap()).unwrap();
+    assert_eq!(serde_json::to_value(&again.header).unwrap(), serde_json::to_value(&frozen.header).unwrap());
+    let mut other = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    other.write_all(b"3\n{}\n{}").unwrap();
+    assert_eq!(Frozen::unpack(&other.finish().unwrap()).unwrap_err(), "it has version 3");
+}
+
+/// As after a crash between the ledger's transaction and its last step.
+fn pending(old: &Old, name: &str, revision: u32) {
+    let connection = rusqlite::Connection::open(&old.config.ledger.path).unwrap();
+    let changed = connection
+        .execute("UPDATE revision SET state = 'pending' WHERE month = ?1 AND revision = ?2", (name, revision))
+        .unwrap();
+    assert_eq!(changed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_old_revision_with_files_is_published_unchanged() {
+    let old = Old::open().await;
+    let before = old.files();
+    pending(&old, "2026-09", 2);
+    assert!(old.closer().audit().await.unwrap().is_empty());
+    assert_eq!(old.files(), before);
+    assert!(old.ledger.revision(TENANT, month("2026-09")).unwrap().unwrap().published);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_old_restatement_without_files_is_written() {
+    let old = Old::open().await;
+    pending(&old, "2026-09", 2);
+    let directory = old.of_month("2026-09").join("r02");
+    let path = |name: &str| directory.join(format!("flexvm-usage_{TENANT}_2026-09_r02_{name}"));
+    let response = fs::read(path("provider-report.json")).unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    assert!(old.closer().audit().await.unwrap().is_empty());
+    let row = old.ledger.revision(TENANT, month("2026-09")).unwrap().unwrap();
+    let published = old.closer().closed(month("2026-09")).await.unwrap().unwrap();
+    published.verify().unwrap();
+    assert_eq!((row.revision, row.published, &row.digest), (2, true, &published.digest));
+    assert_eq!(fs::read(path("provider-report.json")).unwrap(), response);
+    assert_eq!(published.reason.as_deref(), Some("agent 2 was released a day earlier"));
+    // Compared by the names of columns: only the VM that was released earlier changed.
+    let changes = rows(&fs::read_to_string(path("changes.csv")).unwrap());
+    // Flags that 0.1.0 did not have are new.
+    let of_vms = changes.iter().filter(|row| row["scope"] == "vm" && row["column"] != "flags");
+    let vms: BTreeSet<_> = of_vms.map(|row| &row["key"]).collect();
+    assert_eq!(vms.len(), 1, "{changes:?}");
+    assert!(
+        changes
+            .iter()
+            .any(|row| row["column"] == "vm_hours" && row["before"] == "282" && row["after"] == "258")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_old_revision_is_reported_and_not_replaced() {
+    for (name, revision) in OLD {
+        let old = Old::open().await;
+        assert!(old.closer().audit().await.unwrap().is_empty());
+        let before = old.files();
+        let directory = old.of_month(name).join(format!("r{revision:02}"));
+        let aside = old.folder.path().join("aside");
+        fs::rename(&directory, &aside).unwrap();
+        let wrong = old.closer().audit().await.unwrap();
+        let [(wrong_month, error)] = &wrong[..] else { panic!("{name}: {wrong:?}") };
+        assert_eq!(*wrong_month, month(name));
+        assert_eq!(error.reason().as_str(), "exists", "{name}: {error}");
+        assert!(error.to_string().contains(name) && error.to_string().contains("gone"), "{name}: {error}");
+        assert!(!directory.exists(), "{name}: files of another layout");
+        // It is found again as soon as its files are back.
+        fs::rename(&aside, &directory).unwrap();
+        assert!(old.closer().audit().await.unwrap().is_empty());
+        assert_eq!(old.files(), before);
+    }
 }

@@ -1,9 +1,13 @@
 //! A ledger that cannot write stops nothing else.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use flexvm_exporter::ledger::Ledger;
+use flexvm_exporter::period::Month;
 
 use crate::rig::{Rig, value};
 
@@ -63,4 +67,27 @@ async fn a_full_disk_is_counted_and_everything_else_goes_on() {
     let found = flexvm_exporter::ledger::inspect(&disk.path().join("ledger.db")).unwrap();
     assert_eq!(found.check, "ok");
     assert!(found.tenants["one"].polls >= 3, "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_sizes_of_polls_are_recorded() {
+    let rig = Rig::new().await;
+    let catalogue = "flexvm_exporter_collector_success{collector=\"catalogue\",tenant=\"one\"}";
+    rig.until("recorded polls and a catalogue", |text| {
+        value(text, POLLS) > Some(0.0) && value(text, catalogue) == Some(1.0)
+    })
+    .await;
+    let month: Month = "2026-10".parse().unwrap();
+    let ledger = Ledger::read_only(&rig.config.ledger.path);
+    let known = ledger.names_and_sizes("one", month.period()).unwrap();
+    assert_eq!(known.clouds.len(), 2);
+    assert!(known.clouds.iter().all(|cloud| !cloud.name.is_empty()), "{:?}", known.clouds);
+    let catalogue: BTreeMap<_, _> =
+        known.instance_types.iter().map(|of| (of.name.clone(), of.size())).collect();
+    assert!(catalogue.len() > 3 && catalogue.values().any(|size| size.gpus > 0), "{catalogue:?}");
+    // The simulator states the size of the type in each row.
+    assert_eq!(known.vm_sizes.len(), 60);
+    for (vm, (name, size)) in &known.vm_sizes {
+        assert_eq!(catalogue.get(name), Some(size), "{vm}");
+    }
 }

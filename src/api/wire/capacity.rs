@@ -177,27 +177,33 @@ impl<'a> Row<'a, ()> for InstanceTypeRow<'a> {
     }
 
     fn convert(&self, name: &str, (): &(), context: &mut Context<'_>) -> Result<InstanceType, String> {
-        let [camel, snake] = [&self.pci_devices, &self.pci_devices_snake].map(|list| list.get("pciDevices"));
-        let (camel, snake) = (camel?, snake?);
-        let devices = if camel.is_empty() { snake } else { camel };
-        let device = |device: &Object<DeviceSpec<'_>>| {
-            let device = device.needed("pciDevices")?;
-            let [class, specification] =
-                [device.kind.get("type in pciDevices")?, device.spec.get("spec in pciDevices")?];
-            Ok((context.word(class), context.word(specification)))
-        };
+        let devices = devices([&self.pci_devices, &self.pci_devices_snake])?;
+        let shared = |(class, specification)| (context.word(class), context.word(specification));
         Ok(InstanceType {
             name: context.word(name),
             vcpus: self.vcpu.get("vcpu")?,
             memory_mib: self.memory.get("memory")?,
             disk_gib: self.disk.get("disk")?,
-            pci_devices: devices.iter().map(device).collect::<Result<_, String>>()?,
+            pci_devices: devices.into_iter().map(shared).collect(),
         })
     }
 }
 
+/// The class and the specification of each pass-through device, from the list under either of its names.
+pub(super) fn devices<'a>(
+    lists: [&'a List<Object<DeviceSpec<'a>>>; 2],
+) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let [camel, snake] = lists.map(|list| list.get("pciDevices"));
+    let (camel, snake) = (camel?, snake?);
+    let device = |device: &'a Object<DeviceSpec<'a>>| {
+        let device = device.needed("pciDevices")?;
+        Ok((device.kind.get("type in pciDevices")?, device.spec.get("spec in pciDevices")?))
+    };
+    (if camel.is_empty() { snake } else { camel }).iter().map(device).collect()
+}
+
 row! {
-    struct DeviceSpec {
+    pub(super) struct DeviceSpec {
         kind: Str<'a> = "type",
         spec: Str<'a> = "spec",
     }

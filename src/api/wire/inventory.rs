@@ -1,12 +1,12 @@
 //! Clouds, nodes and VMs.
 
+use super::capacity::{DeviceSpec, devices};
 use super::compound::{Alone, List, Nested, Object};
 use super::row::row;
-use super::size::{GpuCount, SoftCount};
 use super::time::Time;
-use super::value::{Flag, Str};
+use super::value::{Count, Flag, Str};
 use super::{Context, MAX_KEY, Row};
-use crate::snapshot::{Cloud, IpAddress, Node, Text, Vm, VmSize, VmStatus};
+use crate::snapshot::{Cloud, GPU, IpAddress, Node, Text, Vm, VmSize, VmStatus};
 use crate::text::{has_replacement, one_line};
 
 row! {
@@ -194,19 +194,28 @@ row! {
     /// An instance type within a VM: its name and its size.
     struct NamedType {
         name: Str<'a> = "name",
-        vcpu: SoftCount = "vcpu",
-        memory: SoftCount = "memory",
-        gpus: GpuCount = "pciDevices",
-        gpus_snake: GpuCount = "pci_devices",
+        vcpu: Count = "vcpu",
+        memory: Count = "memory",
+        pci_devices: List<Object<DeviceSpec<'a>>> = "pciDevices",
+        pci_devices_snake: List<Object<DeviceSpec<'a>>> = "pci_devices",
     }
     skip { "id", "disk" }
 }
 
 impl NamedType<'_> {
-    /// The size; `None` if the object lacks a part of it, or a part cannot be read.
+    /// The size; `None` if the object lacks a part of it, or a part cannot be read. The list of VMs does
+    /// not depend on it.
     fn size(&self) -> Option<VmSize> {
-        let gpus = self.gpus.0?.max(self.gpus_snake.0?);
-        Some(VmSize { vcpus: self.vcpu.0?, memory_mib: self.memory.0?, gpus })
+        let mut gpus = 0;
+        for (class, _) in devices([&self.pci_devices, &self.pci_devices_snake]).ok()? {
+            match class {
+                "" => return None,
+                GPU => gpus += 1,
+                _ => {}
+            }
+        }
+        let [vcpus, memory_mib] = [self.vcpu.get("vcpu").ok()?, self.memory.get("memory").ok()?];
+        Some(VmSize { vcpus, memory_mib, gpus })
     }
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::snapshot::Resource;
 
 mod bad_rows;
+mod sizes;
 
 fn texts() -> Texts {
     Texts::default()
