@@ -132,7 +132,7 @@ impl Closer {
             let changed = Changed::between(&previous.report, &frozen.monthly.report);
             let is_refused = changed.is_empty() && !counts;
             let after = dry_run(&frozen.inputs())?;
-            Ok(Restatement { after, before, changed, configuration_changes, is_refused })
+            Ok(Restatement { before, after, changed, configuration_changes, is_refused })
         })
         .await
     }
