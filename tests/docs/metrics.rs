@@ -84,6 +84,7 @@ async fn own() -> String {
     );
     let comparison =
         Comparison { at: now, seconds: ChangedSeconds::default(), first_read: None, open: false };
+    metrics.ledger_new_beside_reports("k1", false);
     metrics.compared("k1", &BTreeMap::from([("2026-10".parse().unwrap(), comparison)]));
     String::from_utf8(metrics.text()).unwrap()
 }
