@@ -148,8 +148,8 @@ def reports():
         series(
             "Failures of closed months", "Failed attempts to close a month, to compare a closed month with the provider, and to verify its files, per second.", "ops",
             (f"{failures} > 0", "{{tenant}} close: {{reason}}"),
-            (comparisons, "{{tenant}} compare"),
-            (verifications, "{{tenant}} verify"), height=10,
+            (f"topk(20, {comparisons})", "{{tenant}} compare"),
+            (f"topk(20, {verifications})", "{{tenant}} verify"), height=10,
         ),
         table(
             "Difference to the provider, time", "Our VM seconds minus the provider's hours in the newest closed month: the largest within each scope. The provider rounds up to hours.",
