@@ -71,7 +71,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -s
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l month -d 'The month, or the first and last of several: 2026-10 or 2026-08..2026-10' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l tenant -d 'Only this tenant' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l out -d 'Write a copy into this folder and close nothing' -r -F
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l from-file -d 'Close or restate the month from a saved response of the provider' -r -F
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l from-file -d 'Close the month from a saved response of the provider; restates a month that is closed already' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l reason -d 'Why the month is restated, waived, or closed on these terms; the manifest or the ledger keeps it' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l config.file -d 'Configuration file (YAML); without it FLEXVM_CONFIG_FILE, then the other FLEXVM_ variables' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
