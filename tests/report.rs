@@ -18,3 +18,5 @@ mod month;
 mod precision;
 #[path = "report/repeats.rs"]
 mod repeats;
+#[path = "report/verdict.rs"]
+mod verdict;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decimal::difference;
 use super::tally::{Sums, Tally};
 use crate::snapshot::{ProviderTotals, ReportTag};
+use crate::usage::Line;
 
 /// Seconds in an hour.
 const HOUR: i64 = 3600;
@@ -96,6 +97,10 @@ pub struct Differences {
     pub seconds: Scopes,
     /// The largest of `unexplained_seconds` by absolute value, likewise.
     pub unexplained_seconds: Scopes,
+    /// Hours of VMs that no rounding of their times explains, summed without their signs. Absent in
+    /// manifests of version 1.
+    #[serde(default)]
+    pub unexplained_vm_hours: u64,
 }
 
 /// A signed figure by scope.
@@ -113,26 +118,23 @@ pub struct Scopes {
 #[derive(Debug)]
 pub struct Reconciliation<'a> {
     tally: &'a Tally<'a>,
-    /// By raw tag; `None` where the provider has rows that differ.
-    tags: BTreeMap<&'a str, Option<ProviderTotals>>,
+    /// By raw tag: the provider's rows, without repeats. Several rows contradict each other.
+    tags: BTreeMap<&'a str, Vec<ProviderTotals>>,
 }
 
 impl<'a> Reconciliation<'a> {
     pub fn new(tally: &'a Tally<'a>, by_tag: &'a [ReportTag]) -> Self {
-        let mut tags = BTreeMap::new();
+        let mut tags: BTreeMap<&str, Vec<ProviderTotals>> = BTreeMap::new();
         for row in by_tag {
-            tags.entry(&*row.tag)
-                .and_modify(|known| {
-                    if *known != Some(row.usage) {
-                        *known = None;
-                    }
-                })
-                .or_insert(Some(row.usage));
+            let rows = tags.entry(&row.tag).or_default();
+            if !rows.contains(&row.usage) {
+                rows.push(row.usage);
+            }
         }
         Self { tally, tags }
     }
 
-    /// Everything: the provider's rows for clouds, summed.
+    /// Everything: the provider's rows for clouds, summed. Without a row, the provider gave no total.
     pub fn total(&self) -> Compared {
         let mut sum = ProviderTotals::default();
         for row in self.tally.provider_clouds.values() {
@@ -142,7 +144,8 @@ impl<'a> Reconciliation<'a> {
         }
         let by_cloud = |ceil: fn(&Sums) -> u64| self.tally.clouds.values().map(ceil).sum();
         let by_cloud = [by_cloud(Sums::ceil_of_sum), by_cloud(Sums::exact_ceil_of_sum)];
-        compare(&self.tally.total, Some(sum), by_cloud)
+        let has_rows = !self.tally.provider_clouds.is_empty();
+        compare(&self.tally.total, has_rows.then_some(sum), by_cloud)
     }
 
     /// A cloud and its sums.
@@ -162,20 +165,40 @@ impl<'a> Reconciliation<'a> {
         let mut tags: Vec<&str> = self.tally.tags.keys().chain(theirs_alone).copied().collect();
         tags.sort_unstable();
         tags.into_iter().map(|tag| {
-            let sums = self.tally.tags.get(tag).copied().unwrap_or_default();
-            (tag, compare(&sums, self.tags.get(tag).copied().flatten(), []))
+            let row = match self.tags.get(tag).map(Vec::as_slice) {
+                Some([row]) => Some(*row),
+                _ => None,
+            };
+            (tag, compare(&self.sums(tag), row, []))
         })
     }
 
-    /// Tags for which the provider has rows that differ; they are not compared.
-    pub fn ambiguous_tags(&self) -> impl Iterator<Item = &'a str> {
-        self.tags.iter().filter(|(_, row)| row.is_none()).map(|(tag, _)| *tag)
+    /// The sums of the VMs with a tag.
+    fn sums(&self, tag: &str) -> Sums {
+        self.tally.tags.get(tag).copied().unwrap_or_default()
     }
 
-    /// The differences in short.
+    /// A tag with each of the provider's rows for it, or with none.
+    fn with_each_row(&self, tag: &str) -> impl Iterator<Item = Compared> {
+        let rows = self.tags.get(tag).map(Vec::as_slice).unwrap_or_default();
+        let no_row = rows.is_empty().then_some(None);
+        let sums = self.sums(tag);
+        rows.iter().copied().map(Some).chain(no_row).map(move |row| compare(&sums, row, []))
+    }
+
+    /// Tags for which the provider has rows that differ.
+    pub fn ambiguous_tags(&self) -> impl Iterator<Item = &'a str> {
+        self.tags.iter().filter(|(_, rows)| rows.len() > 1).map(|(tag, _)| *tag)
+    }
+
+    /// The differences in short. Without a row for clouds, no cloud is compared; without any row, no tag.
     pub fn differences(&self) -> Differences {
         let total = self.total();
-        let mut short = Differences::default();
+        let hours = self.tally.lines.iter().map(Line::unexplained_hours);
+        let mut short = Differences {
+            unexplained_vm_hours: hours.fold(0, u64::saturating_add),
+            ..Differences::default()
+        };
         if let Some(provider) = total.provider {
             short.vms_created = provider.difference_vms_created;
             short.vms_released = provider.difference_vms_released;
@@ -183,15 +206,15 @@ impl<'a> Reconciliation<'a> {
             short.unexplained_seconds.total = provider.unexplained_seconds;
         }
         let (seconds, unexplained) = (&mut short.seconds, &mut short.unexplained_seconds);
-        for (_, cloud) in self.clouds() {
+        let (has_clouds, has_tags) = (total.provider.is_some(), !self.tags.is_empty());
+        for (_, cloud) in self.clouds().filter(|_| has_clouds) {
             larger(&mut seconds.clouds, cloud.seconds());
             larger(&mut unexplained.clouds, cloud.unexplained());
         }
-        for (tag, compared) in self.tags() {
-            if self.tags.get(tag).is_none_or(Option::is_some) {
-                larger(&mut seconds.tags, compared.seconds());
-                larger(&mut unexplained.tags, compared.unexplained());
-            }
+        let tags = self.tags().filter(|_| has_clouds || has_tags);
+        for compared in tags.flat_map(|(tag, _)| self.with_each_row(tag)) {
+            larger(&mut seconds.tags, compared.seconds());
+            larger(&mut unexplained.tags, compared.unexplained());
         }
         short
     }

@@ -10,9 +10,10 @@ use super::{Compared, Differences, Disagreements, Published};
 pub enum Verdict {
     /// The response lacks VMs that polls observed in use, and was accepted nevertheless.
     Incomplete,
-    /// No rounding explains a total or a count, or polls contradict the times of a VM.
+    /// No rounding explains a total, a count, or the hours of VMs that a total lacks; or polls contradict
+    /// the times of a VM.
     Differs,
-    /// The provider gave no total.
+    /// The provider gave no total over clouds.
     NoTotal,
     /// The hours of the VMs do not sum to the provider's total, but a rounding explains each total exactly.
     Rounding,
@@ -47,6 +48,8 @@ impl Verdict {
             _ if unexplained || polls.releases_differ > 0 || polls.creations_differ > 0 => Self::Differs,
             None => Self::NoTotal,
             Some(total) if total.difference_hours == 0 => Self::Agrees,
+            // The total is explained, but the hours of the VMs are not.
+            Some(_) if differences.unexplained_vm_hours > 0 => Self::Differs,
             Some(_) => Self::Rounding,
         }
     }
@@ -62,7 +65,9 @@ impl Published {
     /// The verdict as a sentence.
     #[must_use]
     pub fn verdict_in_words(&self) -> String {
-        let Differences { vms_created, vms_released, unexplained_seconds: left, .. } = self.reconciliation;
+        let Differences {
+            vms_created, vms_released, unexplained_seconds: left, unexplained_vm_hours, ..
+        } = self.reconciliation;
         let polls = self.disagreements.unwrap_or_default();
         match self.verdict() {
             Verdict::Incomplete => {
@@ -86,6 +91,7 @@ impl Published {
                     left_over("in total", left.total),
                     left_over("in a cloud", left.clouds),
                     left_over("in a tag", left.tags),
+                    hours_of_vms(unexplained_vm_hours),
                     vms("created", vms_created),
                     vms("released", vms_released),
                     contradicted("released", polls.releases_differ),
@@ -124,6 +130,10 @@ impl Published {
 fn left_over(what: &str, seconds: i64) -> Option<String> {
     (seconds != 0)
         .then(|| format!("{} h {what} without an explanation", seconds.unsigned_abs().div_ceil(3600)))
+}
+
+fn hours_of_vms(hours: u64) -> Option<String> {
+    (hours != 0).then(|| format!("{hours} h of VMs without an explanation"))
 }
 
 fn vms(what: &str, count: i64) -> Option<String> {
@@ -177,6 +187,7 @@ mod tests {
         let none = Differences::default();
         let left = Scopes { total: 0, clouds: -3601, tags: 7200 };
         let some = Differences { vms_created: -1, unexplained_seconds: left, ..none };
+        let of_vms = Differences { unexplained_vm_hours: 156, ..none };
         let polls = Disagreements::default();
         let released = Disagreements { releases_differ: 2, ..polls };
         let missing = Disagreements { only_observed: 5, releases_differ: 2, ..polls };
@@ -198,6 +209,8 @@ mod tests {
                 Verdict::Rounding,
                 "Explained by rounding: the hours of the VMs sum to 5 h less than the total.",
             ),
+            (Some(156), of_vms, polls, Verdict::Differs, "Differs: 156 h of VMs without an explanation."),
+            (Some(0), of_vms, polls, Verdict::Agrees, "Agrees with the provider's totals."),
             (
                 Some(0),
                 some,

@@ -92,7 +92,7 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
     let ambiguous: BTreeSet<&str> = reconciliation.ambiguous_tags().collect();
     warn(!ambiguous.is_empty(), &|| {
         format!(
-            "The provider's totals have rows that differ for the same tag ({}); they are not compared.",
+            "The provider's totals have rows that differ for the same tag ({}); the verdict uses the row that differs most.",
             names(&ambiguous)
         )
     });

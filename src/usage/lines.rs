@@ -205,6 +205,13 @@ impl Line<'_> {
     pub fn explained_hours(&self) -> [u64; 2] {
         [self.seconds.total().div_ceil(3600), self.exact_nanoseconds.div_ceil(HOUR_NANOSECONDS)]
     }
+
+    /// Returns how far the provider's hours are from the nearest of [`Line::explained_hours`].
+    #[must_use]
+    pub fn unexplained_hours(&self) -> u64 {
+        let away = self.explained_hours().map(|hours| hours.abs_diff(self.vm.vm_hours));
+        away[0].min(away[1])
+    }
 }
 
 /// Returns whether a text of the row contains U+FFFD.
@@ -235,7 +242,7 @@ fn line<'a>(vm: &'a ReportVm, period: Period, fetched_at: Timestamp, witness: &d
     made.flags.set(Flag::ZeroLength, exact == 0 && !outside);
     made.flags.set(Flag::ReleasedBeforeCreated, vm.released_at.is_some_and(|at| whole(at) < created));
     made.flags.set(Flag::NeverObserved, observed.is_none());
-    made.flags.set(Flag::HoursDiffer, !made.explained_hours().contains(&vm.vm_hours));
+    made.flags.set(Flag::HoursDiffer, made.unexplained_hours() > 0);
     made.flags.set(Flag::ReplacedText, has_replaced_text(vm));
     made
 }

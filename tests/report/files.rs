@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flexvm_exporter::api::Reason;
-use flexvm_exporter::report::{Folder, Outcome, Rounding, dry_run};
+use flexvm_exporter::report::{Folder, Outcome, dry_run};
 use rust_decimal::Decimal;
 
 use crate::month::{Publish as _, World, empty, odd};
@@ -474,26 +474,6 @@ fn what_cannot_be_trusted_is_refused_and_leaves_nothing() {
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(names, [".lock"]);
     }
-}
-
-#[test]
-fn a_total_is_explained_when_every_clouds_row_is() {
-    let mut world = odd();
-    world.monthly.vms.retain(|vm| &*vm.cloud_id == crate::month::B && &*vm.id != "vm-15");
-    let mut other = world.monthly.vms.clone();
-    for vm in &mut other {
-        vm.id = format!("other-{}", vm.id).into();
-        vm.cloud_id = crate::month::A.into();
-    }
-    world.monthly.vms.extend(other);
-    // Three times five minutes in each of two clouds: an hour each, half an hour in all.
-    world.monthly.clouds.iter_mut().for_each(|cloud| cloud.usage.vm_hours = 1);
-    let summary = dry_run(&world.inputs()).unwrap();
-    let theirs = summary.total.provider.unwrap();
-    assert_eq!((theirs.vm_hours, theirs.rounding), (2, Rounding::CeilOfSum));
-    assert_eq!(theirs.unexplained_seconds, 0);
-    assert_eq!(theirs.difference_seconds, 1800 - 7200);
-    assert_eq!(theirs.difference_hours, 6 - 2);
 }
 
 #[test]
