@@ -20,6 +20,7 @@ mod transport;
 mod unknown;
 mod wire;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,19 @@ impl Monthly {
         match wire::monthly(&body, &wire::Texts::default()) {
             Ok(parsed) => Ok(Self { body, report: parsed.value, time: ResponseTime::default() }),
             Err(error) => Err(Error::malformed_report(&wire::explain(&body, &error))),
+        }
+    }
+
+    /// The report for a comparison with another body. Invalid Unicode has a mark here, so that texts of
+    /// two bodies are equal if, and only if, the API sent the same.
+    ///
+    /// # Errors
+    /// A text is too long with its marks.
+    pub fn for_comparison(&self) -> Result<Cow<'_, MonthlyReport>, Error> {
+        match wire::monthly_marked(&self.body, &wire::Texts::default()) {
+            None => Ok(Cow::Borrowed(&self.report)),
+            Some(Ok(parsed)) => Ok(Cow::Owned(parsed.value)),
+            Some(Err(error)) => Err(Error::malformed_report(&wire::explain(&self.body, &error))),
         }
     }
 }

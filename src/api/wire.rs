@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
 use self::compound::{List, Object};
-use self::decode::decode;
+use self::decode::{decode, decode_marked};
 use self::row::Report;
 use self::time::Time;
 use self::value::Str;
@@ -308,8 +308,17 @@ pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
 }
 
 pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
+    monthly_text(&decode(body)?, texts)
+}
+
+/// Parses a body [for comparisons](decode_marked); `None` if [`monthly`] reads the same.
+pub(super) fn monthly_marked(body: &[u8], texts: &Texts) -> Option<Outcome<MonthlyReport>> {
+    decode_marked(body).map(|text| monthly_text(&text, texts))
+}
+
+fn monthly_text(body: &str, texts: &Texts) -> Outcome<MonthlyReport> {
     let mut context = Context::new(texts);
-    let value = read(&decode(body)?, monthly::Report(&mut context))?;
+    let value = read(body, monthly::Report(&mut context))?;
     Ok(context.parsed(value))
 }
 

@@ -20,6 +20,8 @@ const REASON: &str = "the provider changed its figures (report.restate: auto)";
 pub struct CurrentReport {
     /// What differs.
     pub changed: Changed,
+    /// Of everything that counts in the response.
+    fingerprint: String,
     before: Published,
     monthly: Monthly,
     received_at: Timestamp,
@@ -39,10 +41,11 @@ pub enum Followed {
 impl CurrentReport {
     /// The difference as the ledger records it; `None` if nothing that counts differs.
     fn reading(&self) -> Option<Reading> {
-        let stored = self.monthly.time.age.unwrap_or_default();
+        // A cache may return one response twice. A clock that is ahead does not make a response newer.
+        let generated_at = self.monthly.time.generated_at(self.received_at).unwrap_or(self.received_at);
         (!self.changed.is_empty()).then(|| Reading {
-            read_at: self.received_at.checked_sub(stored).unwrap_or(Timestamp::MIN),
-            fingerprint: fingerprint(&self.monthly.report),
+            read_at: generated_at.min(self.received_at),
+            fingerprint: self.fingerprint.clone(),
             vms: self.changed.vms.len() as u64,
             seconds: self.changed.seconds,
         })
@@ -63,8 +66,12 @@ impl Closer {
         let time_note = self.prove_time(month, &monthly, Source::Api, received_at, Undated::Accept)?;
         self.blocking(move |_| {
             usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
-            let changed = Changed::between(&before.provider_report()?.report, &monthly.report);
-            Ok(CurrentReport { changed, before, monthly, received_at, time_note })
+            let closed = before.provider_report()?;
+            let theirs = monthly.for_comparison()?;
+            let changed = Changed::between(&*closed.for_comparison()?, &theirs);
+            let fingerprint = fingerprint(&theirs);
+            drop(theirs);
+            Ok(CurrentReport { changed, fingerprint, before, monthly, received_at, time_note })
         })
         .await
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::response::union;
 use super::{CloseError, Closer};
+use crate::api::Monthly;
 use crate::ledger::LedgerError;
 use crate::observe::Observations;
 use crate::period::{Month, Period};
@@ -15,7 +16,7 @@ use crate::usage::{self, NoWitness};
 /// The inputs of a revision that is superseded.
 pub(super) struct Previous {
     pub revision: u32,
-    pub report: MonthlyReport,
+    pub monthly: Monthly,
     header: Header,
     /// Whether the header was read from the revision's files, because the ledger does not have it.
     from_files: bool,
@@ -24,11 +25,11 @@ pub(super) struct Previous {
 impl Closer {
     /// Reads the inputs of a revision from the ledger, or else from its files. Blocks.
     pub(super) fn previous(&self, published: &Published) -> Result<Previous, CloseError> {
-        let (revision, report) = (published.revision, published.provider_report()?.report);
+        let (revision, monthly) = (published.revision, published.provider_report()?);
         let kept = self.kept(published.month, revision)?;
         let from_files = kept.is_none();
-        let header = kept.map_or_else(|| Header::from_files(published, &report), Ok)?;
-        Ok(Previous { revision, report, header, from_files })
+        let header = kept.map_or_else(|| Header::from_files(published, &monthly.report), Ok)?;
+        Ok(Previous { revision, monthly, header, from_files })
     }
 
     /// The frozen inputs of a revision; `None` if the ledger does not have them.
@@ -53,7 +54,8 @@ impl Previous {
         let types = std::mem::take(&mut header.instance_types);
         header.instance_types = union(old.instance_types.clone(), types, |size| size.name.clone());
         // A VM of the previous revision keeps its size: its own, or else that of its type at that time.
-        let known: BTreeSet<_> = self.report.vms.iter().map(|vm| (&vm.id, &vm.instance_type)).collect();
+        let known: BTreeSet<_> =
+            self.monthly.report.vms.iter().map(|vm| (&vm.id, &vm.instance_type)).collect();
         let types: BTreeSet<_> = old.instance_types.iter().map(|of| &of.name).collect();
         let same_type = |vm: &&ReportVm| known.contains(&(&vm.id, &vm.instance_type));
         for vm in report.vms.iter().filter(same_type) {
@@ -86,7 +88,7 @@ impl Previous {
         report: &MonthlyReport,
         has_lost_polls: bool,
     ) {
-        let before = lives(&self.report, &self.header);
+        let before = lives(&self.monthly.report, &self.header);
         let mut cut = 0_u64;
         for (id, life) in lives(report, header) {
             let Some(known) = before.get(&id) else { continue };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{CloseError, CloseOptions, Closer};
+use crate::api::Monthly;
 use crate::period::Month;
 use crate::report::{Changed, MonthTotals, Outcome, Published, ReportError, Source, Summary, dry_run};
 use crate::snapshot::Text;
@@ -83,6 +84,11 @@ fn names(ids: &[Text]) -> String {
     if ids.len() > MAX_NAMES { format!("{named} …") } else { named }
 }
 
+/// What the provider reports differently in two responses on a month.
+fn changed(before: &Monthly, after: &Monthly) -> Result<Changed, CloseError> {
+    Ok(Changed::between(&*before.for_comparison()?, &*after.for_comparison()?))
+}
+
 impl Closer {
     /// Writes the next revision of a closed month from the provider's current response, with the
     /// current prices, grouping and tag rules. Names, sizes and observed seconds stay frozen.
@@ -99,7 +105,7 @@ impl Closer {
             let mut frozen = closer.freeze_after(month, response, &options, Some((&previous, &reason)))?;
             let (keys, counts) = previous.configuration_changes(&frozen.header);
             frozen.header.terms.configuration_changes = keys;
-            let changed = Changed::between(&previous.report, &frozen.monthly.report);
+            let changed = changed(&previous.monthly, &frozen.monthly)?;
             if changed.is_empty() && !counts && !options.force {
                 return Err(ReportError::NoDifference { month, revision: before.revision }.into());
             }
@@ -129,7 +135,7 @@ impl Closer {
             let reason = options.reason.clone().unwrap_or_default();
             let frozen = closer.freeze_after(month, response, &options, Some((&previous, &reason)))?;
             let (configuration_changes, counts) = previous.configuration_changes(&frozen.header);
-            let changed = Changed::between(&previous.report, &frozen.monthly.report);
+            let changed = changed(&previous.monthly, &frozen.monthly)?;
             let is_refused = changed.is_empty() && !counts;
             let after = dry_run(&frozen.inputs())?;
             Ok(Restatement { before, after, changed, configuration_changes, is_refused })

@@ -44,7 +44,8 @@ impl ChangedSeconds {
 /// A difference as one response of the provider shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The time of the response: when it was received, less the time that a cache had stored it.
+    /// The time at which the response was generated, at the latest: by its `Date` and `Age`, or else the
+    /// time at which it was received.
     pub read_at: Timestamp,
     /// Of everything that counts in the response; two readings agree if their fingerprints are equal.
     pub fingerprint: String,

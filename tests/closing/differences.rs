@@ -4,7 +4,6 @@
 use std::fs;
 use std::time::Duration;
 
-use flexvm_exporter::close::CloseOptions;
 use flexvm_exporter::config::{Config, Restate};
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::report::{Outcome, Published};
@@ -12,7 +11,7 @@ use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::support::{Stage, Worker, closer, forced, manifest, month, terms, texts};
+use crate::support::{Stage, Worker, because, closer, forced, manifest, month, terms, texts};
 
 const MONTH: &str = "2026-10";
 const OPEN: &str = "flexvm_exporter_report_open_differences{tenant=\"k12345\"}";
@@ -83,10 +82,6 @@ async fn confirm(stage: &Stage, worker: &mut Worker) {
     worker.wake(false).await;
     stage.hand.pass(6 * HOUR);
     worker.wake(false).await;
-}
-
-fn because(reason: &str) -> CloseOptions {
-    CloseOptions { reason: Some(reason.to_owned()), ..terms() }
 }
 
 fn written(outcome: Outcome) -> Published {

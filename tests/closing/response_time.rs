@@ -8,6 +8,7 @@ use flexvm_exporter::config::Restate;
 use flexvm_exporter::report::Outcome;
 use flexvm_exporter::simulator::{Fault, Operation};
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::server::{Reply, Server, answer};
 use crate::support::{Stage, TENANT, manifest, month, terms, texts};
@@ -236,6 +237,22 @@ async fn early_response_is_a_failed_comparison() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_stored_response_is_not_two_readings() {
+    let age = |_: Timestamp, hours: u64| monthly("age", &[&(hours * 3600).to_string()]);
+    one_response_is_one_reading(age).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stored_response_without_age_is_not_two_readings() {
+    let date = |first: Timestamp, _| {
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&first).unwrap();
+        monthly("date", &[&date])
+    };
+    one_response_is_one_reading(date).await;
+}
+
+/// A cache returns the response of the first reading; `stored` makes its header from the time of that
+/// reading and the hours since.
+async fn one_response_is_one_reading(stored: impl Fn(Timestamp, u64) -> Fault) {
     let stage = Stage::with("2026-11-01T01:00:00Z", |config| {
         config.report.backfill = 1;
         config.report.restate = Restate::Auto;
@@ -247,13 +264,13 @@ async fn one_stored_response_is_not_two_readings() {
     let changed = one_hour_more();
     stage.simulator.faults().add(changed.clone());
     worker.wake(false).await;
+    let first = stage.hand.now();
     let open = "flexvm_exporter_report_open_differences{tenant=\"k12345\"}";
     for hours in 6..=9_u64 {
-        // A cache returns the response of the first reading.
         stage.hand.pass(if hours == 6 { 6 * HOUR } else { HOUR });
         stage.simulator.faults().clear();
         stage.simulator.faults().add(changed.clone());
-        stage.simulator.faults().add(monthly("age", &[&(hours * 3600).to_string()]));
+        stage.simulator.faults().add(stored(first, hours));
         let before = stage.simulator.requests()[&Operation::Monthly];
         worker.wake(false).await;
         worker.wake(false).await;

@@ -6,7 +6,7 @@ use flexvm_exporter::config::Restate;
 use flexvm_exporter::report::Outcome;
 use flexvm_exporter::simulator::{Fault, Operation, Simulator};
 
-use crate::support::{Stage, forced, month, terms};
+use crate::support::{Stage, because, forced, month, terms};
 
 const CHANGED: &str =
     "flexvm_exporter_report_changed_seconds{month=\"2026-10\",scope=\"vms\",tenant=\"k12345\"}";
@@ -177,4 +177,28 @@ async fn restate_auto_follows_the_provider_and_nothing_else() {
     assert_eq!(stage.metric(CHANGED), Some(0.0));
     let revision = stage.store.view().tenants["k12345"].closed[0].revision;
     assert_eq!(revision, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_text_of_another_vm_does_not_change_a_tag() {
+    let stage = Stage::with("2026-11-01T01:00:00Z", |config| config.report.backfill = 1).await;
+    let october = month("2026-10");
+    let respond = |tag: &str, name: &str| {
+        let mut report = stage.monthly(october);
+        report["vms"][0]["tags"] = serde_json::json!(["team:a<unit>"]);
+        report["vms"][1]["name"] = "n<name>".into();
+        let body = report.to_string().replace("<unit>", tag).replace("<name>", name);
+        stage.simulator.faults().clear();
+        stage.simulator.faults().add(Fault::body(200, "application/json", body).on(Operation::Monthly));
+    };
+    respond("\\ud800", "");
+    stage.closer().close(october, &terms()).await.unwrap();
+    // The body has two different units now, so the texts of the tag and the name get marks.
+    respond("\\ud800", "\\udc01");
+    let error = stage.closer().restate(october, &because("a name")).await.unwrap_err();
+    assert!(error.to_string().contains("nothing that counts differs"), "{error}");
+    // Both bodies have one unit, which is read as U+FFFD without a mark.
+    respond("\\ud801", "");
+    let dry = stage.closer().dry_restatement(october, &because("a tag")).await.unwrap();
+    assert_eq!(dry.changed.vms.len(), 1);
 }

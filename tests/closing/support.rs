@@ -100,9 +100,14 @@ pub fn terms() -> CloseOptions {
     CloseOptions::default()
 }
 
+/// The terms of a restatement for a reason.
+pub fn because(reason: &str) -> CloseOptions {
+    CloseOptions { reason: Some(reason.to_owned()), ..terms() }
+}
+
 /// The terms of a restatement that is written although nothing may differ.
 pub fn forced(reason: &str) -> CloseOptions {
-    CloseOptions { reason: Some(reason.to_owned()), force: true, ..CloseOptions::default() }
+    CloseOptions { force: true, ..because(reason) }
 }
 
 /// The scheduler and the worker of the one tenant, woken by hand.

@@ -10,7 +10,8 @@
 //!   more `(` than follow any U+FFFD of the body itself, so no other text of the body reads alike.
 //!
 //! Which of both applies depends on the body. Texts of two bodies can therefore read alike
-//! although their units differ.
+//! although their units differ, and one text can read differently in two bodies. [`decode_marked`]
+//! is for comparisons of two bodies: it marks each unit and each U+FFFD of the body itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -47,6 +48,27 @@ pub(super) fn decode(body: &[u8]) -> Result<Cow<'_, str>, serde_json::Error> {
         }
     });
     Ok(Cow::Owned(text))
+}
+
+/// Returns a body as text in which a mark follows each U+FFFD: `(uD800)` or `(xFF)` if it replaces an
+/// unreadable unit, `(FFFD)` if the body has the U+FFFD itself. Texts of two bodies read alike if, and
+/// only if, they are the same. `None` if there is nothing to mark.
+pub(super) fn decode_marked(body: &[u8]) -> Option<String> {
+    let found = Found::of(body);
+    if found.units == 0 && !found.ambiguous {
+        return None;
+    }
+    let mut text = String::with_capacity(body.len());
+    walk(body, |piece| match piece {
+        Piece::Text(part) => text.push_str(part),
+        Piece::Replacement(..) => text.push_str("\u{fffd}(FFFD)"),
+        Piece::Unreadable(unit) => {
+            text.push_str("\u{fffd}(");
+            text.push_str(&unit.to_string());
+            text.push(')');
+        }
+    });
+    Some(text)
 }
 
 /// The invalid Unicode of a body, and the valid text that could be mistaken for it.

@@ -105,12 +105,30 @@ fn tag() -> impl Strategy<Value = (String, Vec<u8>)> {
     })
 }
 
+/// The body that is a list of these tags.
+fn body_of(tags: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let written: Vec<_> = tags.iter().map(|(_, written)| [b"\"", &**written, b"\""].concat()).collect();
+    [b"[", &*written.join(&b","[..]), b"]"].concat()
+}
+
+/// Reads a JSON list of texts for a comparison with another one.
+fn read_marked(body: &[u8]) -> Vec<String> {
+    decode_marked(body).map_or_else(|| read(body), |text| serde_json::from_str(&text).unwrap())
+}
+
+#[test]
+fn text_for_comparisons_has_marks_regardless_of_the_rest_of_the_body() {
+    for body in [&br#"["a\ud800"]"#[..], br#"["a\uD800", "\udc01"]"#, b"[\"a\\ud800\", \"\xff\"]"] {
+        assert_eq!(read_marked(body)[0], "a\u{fffd}(uD800)", "{}", body.escape_ascii());
+    }
+    assert_eq!(read_marked(br#"["\ufffd(uD800)"]"#), ["\u{fffd}(FFFD)(uD800)"]);
+    assert_eq!(decode_marked(br#"["a\\ud800", "\ud83d\ude00"]"#), None, "there is nothing to mark");
+}
+
 proptest! {
     #[test]
     fn different_tags_of_a_body_never_read_alike(tags in prop::collection::vec(tag(), 1..8)) {
-        let written: Vec<_> = tags.iter().map(|(_, written)| [b"\"", &**written, b"\""].concat()).collect();
-        let body = [b"[", &*written.join(&b","[..]), b"]"].concat();
-        let read = read(&body);
+        let read = read(&body_of(&tags));
         let mut texts: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
         for ((meaning, _), text) in tags.iter().zip(&read) {
             texts.entry(meaning).or_default().insert(text);
@@ -123,6 +141,19 @@ proptest! {
             let text = text.into_iter().next().unwrap();
             prop_assert!(meaning.contains('<') || meaning == text, "{meaning:?} {text:?}");
             prop_assert_eq!(meaning.contains('<') && !crate::text::has_replacement(text), false);
+        }
+    }
+
+    #[test]
+    fn texts_of_two_bodies_read_alike_for_comparisons_if_and_only_if_they_are_the_same(
+        one in prop::collection::vec(tag(), 1..5),
+        other in prop::collection::vec(tag(), 1..5),
+    ) {
+        let [read, other_read] = [&one, &other].map(|tags| read_marked(&body_of(tags)));
+        for ((meaning, _), text) in one.iter().zip(&read) {
+            for ((other_meaning, _), other_text) in other.iter().zip(&other_read) {
+                prop_assert_eq!(meaning == other_meaning, text == other_text, "{:?} {:?}", text, other_text);
+            }
         }
     }
 }
