@@ -11,7 +11,7 @@ mod restate;
 mod retention;
 pub mod worker;
 
-pub use compare::{CurrentReport, Followed};
+pub use compare::{CurrentReport, Followed, Waived};
 pub use response::{CloseOptions, Undated};
 pub use restate::Restatement;
 

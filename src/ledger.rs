@@ -356,8 +356,8 @@ impl Ledger {
         })
     }
 
-    /// Waives the difference of a closed month that is read or open; if there is none, `current` is
-    /// recorded as waived. Returns whether anything was waived. Blocks until it is durable.
+    /// Waives `current` in a closed month and ends the month's other differences; without `current`,
+    /// waives those that are read or open. Returns whether anything was waived. Blocks until it is durable.
     pub fn waive(
         &self,
         tenant: &str,

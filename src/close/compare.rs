@@ -29,6 +29,17 @@ pub struct CurrentReport {
     time_note: Option<String>,
 }
 
+/// What a waiver covers.
+#[derive(Debug)]
+pub struct Waived {
+    /// The current revision, which stays.
+    pub published: Published,
+    /// The difference that the provider's current report shows.
+    pub reading: Option<Reading>,
+    /// Why the current report is not available; the differences that the ledger knew are waived.
+    pub unavailable: Option<CloseError>,
+}
+
 /// The result of an automatic restatement.
 #[derive(Debug)]
 pub enum Followed {
@@ -133,29 +144,35 @@ impl Closer {
         Ok(())
     }
 
-    /// Waives the difference of a closed month: the one that the ledger knows, or else the one that the
-    /// provider's current report shows.
+    /// Waives the difference that the provider's current report shows. If the report is not available,
+    /// waives the differences that the ledger knows.
     ///
     /// # Errors
-    /// [`ReportError::NothingToWaive`] if there is none.
-    pub async fn waive(&self, month: Month, reason: &str) -> Result<Published, CloseError> {
-        let before = self.current(month).await?;
-        let known = self
-            .blocking(move |closer| {
-                let known = closer.ledger.comparisons(closer.tenant())?.remove(&month);
-                Ok(known.is_some_and(|it| it.open || it.first_read.is_some()))
-            })
-            .await?;
-        let current = if known { None } else { self.compare(month).await?.reading() };
-        let (revision, reason) = (before.revision, reason.to_owned());
+    /// [`ReportError::NothingToWaive`] if the current report shows no difference, or the error of the
+    /// request if the ledger knows none.
+    pub async fn waive(&self, month: Month, reason: &str) -> Result<Waived, CloseError> {
+        let published = self.current(month).await?;
+        let (current, unavailable) = match self.compare(month).await {
+            Ok(current) => (Some(current), None),
+            Err(error) => (None, Some(error)),
+        };
+        let (revision, reason) = (published.revision, reason.to_owned());
         self.blocking(move |closer| {
-            let at = closer.clock.now();
-            if !closer.ledger.waive(closer.tenant(), month, revision, at, &reason, current)? {
-                return Err(ReportError::NothingToWaive(month).into());
-            }
+            let (tenant, at) = (closer.tenant(), closer.clock.now());
+            let reading = current.as_ref().and_then(CurrentReport::reading);
+            let is_waived = if current.is_some() && reading.is_none() {
+                closer.ledger.record_comparison(tenant, month, revision, at, None)?;
+                false
+            } else {
+                closer.ledger.waive(tenant, month, revision, at, &reason, reading.clone())?
+            };
             // The index lists open differences.
             closer.folder()?;
-            Ok(before)
+            match unavailable {
+                Some(error) if !is_waived => Err(error),
+                None if !is_waived => Err(ReportError::NothingToWaive(month).into()),
+                unavailable => Ok(Waived { published, reading, unavailable }),
+            }
         })
         .await
     }

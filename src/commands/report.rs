@@ -1,5 +1,6 @@
 //! `report`: closes months now, with the daemon's own code.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::output::say;
@@ -7,9 +8,9 @@ use super::{Failure, serve};
 use crate::api::Client;
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
-use crate::close::{CloseError, CloseOptions, Closer, Standing};
+use crate::close::{CloseError, CloseOptions, Closer, Standing, Waived};
 use crate::config::Config;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Reading};
 use crate::period::{Month, rfc3339};
 use crate::poll::describe;
 use crate::progress::Progress;
@@ -188,7 +189,7 @@ enum Made {
     /// Of a dry run: what it would be.
     Seen(String),
     /// Files, and what they are.
-    Files(Box<Published>, &'static str),
+    Files(Box<Published>, Cow<'static, str>),
 }
 
 async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> anyhow::Result<Made> {
@@ -201,8 +202,19 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
     };
     let reason = arguments.reason.as_deref().unwrap_or_default();
     if arguments.waive {
-        let published = closer.waive(month, reason).await?;
-        return Ok(Made::Files(Box::new(published), "the open difference is waived; no revision is written"));
+        let Waived { published, reading, unavailable } = closer.waive(month, reason).await?;
+        let what = match reading {
+            Some(Reading { seconds, .. }) => format!("of {} s", seconds.max()),
+            None => "that the ledger knew".to_owned(),
+        };
+        if let Some(error) = unavailable {
+            eprintln!(
+                "warning: {month} was not compared with the provider's current report: {}",
+                describe(&error)
+            );
+        }
+        let what = format!("the difference {what} is waived; no revision is written");
+        return Ok(Made::Files(Box::new(published), what.into()));
     }
     // A saved response restates a month that is closed already.
     let is_restatement =
@@ -232,7 +244,7 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
             }
         }
     };
-    Ok(Made::Files(Box::new(published), what))
+    Ok(Made::Files(Box::new(published), what.into()))
 }
 
 fn show(published: &Published) -> anyhow::Result<()> {

@@ -1,7 +1,9 @@
 //! Comparisons of closed months with the provider's current report, and the differences they found.
 //!
 //! A difference is read once, opens when a second reading that is at least [`CONFIRMED_AFTER`] later
-//! agrees with it, and ends by a restatement, a waiver, or a comparison that finds none.
+//! agrees with it, and ends by a restatement, a waiver, another difference that opens, or a comparison
+//! that finds none. Readings of other differences may lie between the two: servers that respond in turn
+//! with different figures all contradict the closed month.
 
 use std::collections::BTreeMap;
 
@@ -73,6 +75,14 @@ pub struct Compared {
     pub state: Option<DifferenceState>,
     /// Whether this reading opened it.
     pub opened: bool,
+    /// Whether the previous reading showed the same difference.
+    pub agrees_with_previous: bool,
+}
+
+impl Compared {
+    fn new(state: Option<DifferenceState>) -> Self {
+        Self { state, opened: false, agrees_with_previous: false }
+    }
 }
 
 /// The latest comparison of a closed month's current revision.
@@ -82,7 +92,7 @@ pub struct Comparison {
     pub at: Timestamp,
     /// The difference that it found; zeros if there was none or if it is waived.
     pub seconds: ChangedSeconds,
-    /// The first reading of a difference that is not confirmed yet.
+    /// The first reading of the difference that was read last and is not confirmed yet.
     pub first_read: Option<Timestamp>,
     /// Whether a difference is open.
     pub open: bool,
@@ -101,7 +111,7 @@ pub(super) fn record(
     let compared = match reading {
         None => {
             end_pending(transaction, tenant, &month, "vanished", at, None)?;
-            Compared { state: None, opened: false }
+            Compared::new(None)
         }
         Some(reading) => record_reading(transaction, tenant, &month, revision, at, reading)?,
     };
@@ -135,29 +145,27 @@ fn record_reading(
     at: i64,
     reading: &Reading,
 ) -> Result<Compared, LedgerError> {
-    let known: Option<(i64, String, i64)> = transaction
+    let known: Option<(i64, String, i64, bool)> = transaction
         .prepare_cached(
-            "SELECT id, state, first_read FROM difference
+            "SELECT id, state, first_read, NOT EXISTS (SELECT 1 FROM difference AS other
+                 WHERE other.tenant = ?1 AND other.month = ?2 AND other.id != difference.id
+                     AND other.state IN ('read', 'open') AND other.last_read >= difference.last_read)
+             FROM difference
              WHERE tenant = ?1 AND month = ?2 AND revision = ?3 AND fingerprint = ?4
                  AND state IN ('read', 'open', 'waived') ORDER BY id DESC LIMIT 1",
         )?
         .query_row(params![tenant, month, revision, reading.fingerprint], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    let Some((id, state, first_read)) = known else {
-        // A reading that was never confirmed is superseded; an open difference stays until this one is.
-        transaction.execute(
-            "UPDATE difference SET state = 'replaced', ended = ?3
-             WHERE tenant = ?1 AND month = ?2 AND state = 'read'",
-            params![tenant, month, at],
-        )?;
+    let Some((id, state, first_read, agrees_with_previous)) = known else {
+        // An open difference stays until another one opens.
         insert(transaction, tenant, month, revision, reading, "read", None)?;
-        return Ok(Compared { state: Some(DifferenceState::Read), opened: false });
+        return Ok(Compared::new(Some(DifferenceState::Read)));
     };
     if state == "waived" {
         end_pending(transaction, tenant, month, "vanished", at, None)?;
-        return Ok(Compared { state: Some(DifferenceState::Waived), opened: false });
+        return Ok(Compared::new(Some(DifferenceState::Waived)));
     }
     let read_at = reading.read_at.as_second();
     // If the clock was ahead at the first reading, the time between two readings begins anew.
@@ -172,19 +180,19 @@ fn record_reading(
              WHERE tenant = ?1 AND month = ?2 AND state = 'read'",
             params![tenant, month, at],
         )?;
-        return Ok(Compared { state: Some(DifferenceState::Open), opened: false });
+        return Ok(Compared { state: Some(DifferenceState::Open), opened: false, agrees_with_previous });
     }
     if read_at - first_read < CONFIRMED_AFTER.as_secs() {
-        return Ok(Compared { state: Some(DifferenceState::Read), opened: false });
+        return Ok(Compared { state: Some(DifferenceState::Read), opened: false, agrees_with_previous });
     }
     transaction.execute(
         "UPDATE difference SET state = 'replaced', ended = ?3
-         WHERE tenant = ?1 AND month = ?2 AND state = 'open'",
-        params![tenant, month, at],
+         WHERE tenant = ?1 AND month = ?2 AND state IN ('read', 'open') AND id != ?4",
+        params![tenant, month, at, id],
     )?;
     transaction
         .execute("UPDATE difference SET state = 'open', opened = ?2 WHERE id = ?1", params![id, at])?;
-    Ok(Compared { state: Some(DifferenceState::Open), opened: true })
+    Ok(Compared { state: Some(DifferenceState::Open), opened: true, agrees_with_previous })
 }
 
 fn insert(
@@ -247,8 +255,8 @@ pub(super) fn restated(
     end_pending(transaction, tenant, month, "restated", at.as_second(), None).map(drop)
 }
 
-/// Waives the differences of a month that are read or open. If there is none, `current` is recorded
-/// as waived. Returns whether anything was waived.
+/// Waives `current` and ends the other differences of the month; without `current`, waives those that
+/// are read or open. Returns whether anything was waived.
 pub(super) fn waive(
     transaction: &Transaction<'_>,
     name: &str,
@@ -259,18 +267,28 @@ pub(super) fn waive(
     current: Option<&Reading>,
 ) -> Result<bool, LedgerError> {
     let (tenant, month, at) = (tenant(transaction, name)?, month.to_string(), at.as_second());
-    let waived = end_pending(transaction, tenant, &month, "waived", at, Some(reason))?;
-    if waived == 0
-        && let Some(current) = current
-    {
-        insert(transaction, tenant, &month, revision, current, "waived", Some((at, reason)))?;
-    }
+    let is_waived = match current {
+        None => end_pending(transaction, tenant, &month, "waived", at, Some(reason))? > 0,
+        Some(current) => {
+            let known = transaction.execute(
+                "UPDATE difference SET state = 'waived', ended = ?5, reason = ?6
+                 WHERE tenant = ?1 AND month = ?2 AND revision = ?3 AND fingerprint = ?4
+                     AND state IN ('read', 'open')",
+                params![tenant, month, revision, current.fingerprint, at, reason],
+            )?;
+            end_pending(transaction, tenant, &month, "replaced", at, None)?;
+            if known == 0 {
+                insert(transaction, tenant, &month, revision, current, "waived", Some((at, reason)))?;
+            }
+            true
+        }
+    };
     transaction.execute(
         "UPDATE comparison SET vm_seconds = 0, cloud_seconds = 0, tag_seconds = 0
          WHERE tenant = ?1 AND month = ?2",
         params![tenant, month],
     )?;
-    Ok(waived > 0 || current.is_some())
+    Ok(is_waived)
 }
 
 /// The open difference of each month that has one.
@@ -304,8 +322,9 @@ pub(super) fn latest(
     }
     let mut select = connection.prepare_cached(
         "SELECT month, at, vm_seconds, cloud_seconds, tag_seconds,
-             (SELECT min(first_read) FROM difference AS read
-              WHERE read.tenant = ?1 AND read.month = comparison.month AND read.state = 'read'),
+             (SELECT first_read FROM difference AS read
+              WHERE read.tenant = ?1 AND read.month = comparison.month AND read.state = 'read'
+              ORDER BY last_read DESC, id DESC LIMIT 1),
              EXISTS (SELECT 1 FROM difference AS open
               WHERE open.tenant = ?1 AND open.month = comparison.month AND open.state = 'open')
          FROM comparison WHERE tenant = ?1 AND revision = (SELECT max(newest.revision) FROM revision AS newest

@@ -204,7 +204,7 @@ fn open_difference_is_waived_without_a_revision() {
     ends(&report(&place, &api.url, &[]), 0, &[": closed\n"]);
     ends(&report(&place, &api.url, &waive), 2, &["nothing to waive"]);
     ends(&report(&place, NOBODY, &waive), 1, &["k1"]);
-    // A difference that the daemon has found needs no request.
+    // If the API does not respond, the difference that the daemon has found is waived.
     let ledger = Ledger::open(&place.path("l.db")).unwrap();
     let now = Clock::system().now();
     for hours in [7, 1] {
@@ -215,14 +215,18 @@ fn open_difference_is_waived_without_a_revision() {
     }
     assert_eq!(ledger.open_differences("k1").unwrap().len(), 1);
     drop(ledger);
-    ends(&report(&place, NOBODY, &waive), 0, &["the open difference is waived; no revision is written"]);
+    ends(
+        &report(&place, NOBODY, &waive),
+        0,
+        &["was not compared", "the difference that the ledger knew is waived; no revision is written"],
+    );
     assert!(!revision(&place, 2).exists());
     let ledger = Ledger::open(&place.path("l.db")).unwrap();
     assert_eq!(ledger.open_differences("k1").unwrap().len(), 0);
     drop(ledger);
-    // One that no comparison has found is read first.
+    // Else the difference that the current report shows.
     api.add_hour();
-    ends(&report(&place, &api.url, &waive), 0, &["is waived"]);
+    ends(&report(&place, &api.url, &waive), 0, &["the difference of 3600 s is waived"]);
 }
 
 #[test]

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, Worker, because, closer, forced, manifest, month, terms, texts};
 
-const MONTH: &str = "2026-10";
-const OPEN: &str = "flexvm_exporter_report_open_differences{tenant=\"k12345\"}";
-const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
+pub const MONTH: &str = "2026-10";
+pub const OPEN: &str = "flexvm_exporter_report_open_differences{tenant=\"k12345\"}";
+pub const HOUR: Duration = Duration::from_hours(1);
+pub const DAY: Duration = Duration::from_hours(24);
 
 /// A tenant whose October is closed.
-async fn october_is_closed(change: impl FnOnce(&mut Config)) -> (Stage, Worker) {
+pub async fn october_is_closed(change: impl FnOnce(&mut Config)) -> (Stage, Worker) {
     let stage = Stage::with("2026-11-01T01:00:00Z", |config| {
         config.report.backfill = 1;
         change(config);
@@ -31,7 +31,7 @@ async fn october_is_closed(change: impl FnOnce(&mut Config)) -> (Stage, Worker) 
     (stage, worker)
 }
 
-fn edit(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Fault {
+pub fn edit(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Fault {
     Fault::edit(change).on(Operation::Monthly)
 }
 
@@ -40,18 +40,18 @@ fn add(number: &mut Value, more: u64) {
 }
 
 /// The provider bills the first VM for so many hours more.
-fn more_hours(hours: u64) -> Fault {
+pub fn more_hours(hours: u64) -> Fault {
     edit(move |report| add(&mut report["vms"][0]["vm_hours"], hours))
 }
 
 /// Replaces all faults.
-fn only(stage: &Stage, fault: Fault) {
+pub fn only(stage: &Stage, fault: Fault) {
     stage.simulator.faults().clear();
     stage.simulator.faults().add(fault);
 }
 
 /// The gauges of October's difference, by scope: VMs, clouds, tags.
-fn changed(stage: &Stage) -> [Option<f64>; 3] {
+pub fn changed(stage: &Stage) -> [Option<f64>; 3] {
     ["vms", "clouds", "tags"].map(|scope| {
         stage.metric(&format!(
             "flexvm_exporter_report_changed_seconds{{month=\"2026-10\",scope=\"{scope}\",tenant=\"k12345\"}}"
@@ -60,7 +60,7 @@ fn changed(stage: &Stage) -> [Option<f64>; 3] {
 }
 
 /// The seconds of October's open difference in the index.
-fn open_in_index(stage: &Stage) -> u32 {
+pub fn open_in_index(stage: &Stage) -> u32 {
     stage.index(month(MONTH))["open_difference_seconds"].parse().unwrap()
 }
 
@@ -77,7 +77,7 @@ fn requests(stage: &Stage) -> u64 {
 }
 
 /// Two comparisons that see the difference.
-async fn confirm(stage: &Stage, worker: &mut Worker) {
+pub async fn confirm(stage: &Stage, worker: &mut Worker) {
     stage.hand.pass(DAY);
     worker.wake(false).await;
     stage.hand.pass(6 * HOUR);
@@ -237,48 +237,6 @@ async fn months_without_difference_are_not_compared_after_watch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiver_settles_this_difference_and_no_other() {
-    let (mut stage, mut worker) = october_is_closed(|_| ()).await;
-    stage.simulator.faults().add(more_hours(2));
-    confirm(&stage, &mut worker).await;
-    assert_eq!((stage.metric(OPEN), open_in_index(&stage)), (Some(1.0), 7200));
-    let files = stage.files();
-    let kept = stage.closer().waive(month(MONTH), "agreed with the provider").await.unwrap();
-    assert_eq!((kept.revision, open_in_index(&stage)), (1, 0));
-    let without_index = |mut files: std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
-        files.retain(|path, _| !path.ends_with("index.csv"));
-        files
-    };
-    assert_eq!(without_index(stage.files()), without_index(files));
-    worker.wake(false).await;
-    assert_eq!((stage.metric(OPEN), changed(&stage)), (Some(0.0), [Some(0.0); 3]));
-    // It stays waived for another process, and with the next comparisons.
-    stage.restarted();
-    worker = stage.worker();
-    for _ in 0..3 {
-        stage.hand.pass(DAY);
-        worker.wake(true).await;
-        assert_eq!((stage.metric(OPEN), changed(&stage)[0]), (Some(0.0), Some(0.0)));
-    }
-    only(&stage, more_hours(3));
-    confirm(&stage, &mut worker).await;
-    assert_eq!((stage.metric(OPEN), changed(&stage)[0]), (Some(1.0), Some(10_800.0)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn waiver_without_a_known_difference_compares_first() {
-    let (stage, mut worker) = october_is_closed(|_| ()).await;
-    let error = stage.closer().waive(month(MONTH), "no reason").await.unwrap_err();
-    assert!(error.to_string().contains("nothing to waive"), "{error}");
-    stage.simulator.faults().add(more_hours(2));
-    stage.closer().waive(month(MONTH), "known already").await.unwrap();
-    confirm(&stage, &mut worker).await;
-    assert_eq!((stage.metric(OPEN), changed(&stage)[0]), (Some(0.0), Some(0.0)));
-    let error = stage.closer().waive(month("2026-09"), "not closed").await.unwrap_err();
-    assert!(error.to_string().contains("2026-09 is not closed"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn restatement_settles_a_difference_and_a_later_one_opens() {
     let (stage, mut worker) = october_is_closed(|_| ()).await;
     stage.simulator.faults().add(more_hours(2));
@@ -395,6 +353,25 @@ async fn automatic_restatement_needs_two_agreeing_responses() {
         worker.wake(true).await;
     }
     assert_eq!(revision().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_respond_in_turn_open_a_difference_and_restate_nothing() {
+    let (stage, mut worker) = october_is_closed(|config| config.report.restate = Restate::Auto).await;
+    for (day, hours) in [2, 3, 2, 3, 2, 3].into_iter().enumerate() {
+        only(&stage, more_hours(hours));
+        stage.hand.pass(DAY);
+        worker.wake(false).await;
+        let is_open = f64::from(u8::from(day >= 2));
+        assert_eq!(stage.metric(OPEN), Some(is_open), "day {day}");
+        assert_eq!(stage.current(month(MONTH)).await.unwrap().revision, 1, "day {day}");
+    }
+    // Two responses in a row agree.
+    only(&stage, more_hours(2));
+    confirm(&stage, &mut worker).await;
+    stage.hand.pass(DAY);
+    worker.wake(false).await;
+    assert_eq!((stage.current(month(MONTH)).await.unwrap().revision, stage.metric(OPEN)), (2, Some(0.0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

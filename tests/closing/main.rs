@@ -19,3 +19,4 @@ mod server;
 mod sizes;
 mod support;
 mod upgrade;
+mod waivers;

@@ -77,9 +77,10 @@ impl Comparisons {
     fn is_due(&self, closed_at: Timestamp, known: Option<&Comparison>, now: Timestamp) -> bool {
         let watched = after(closed_at, self.watch.try_into().unwrap_or(SignedDuration::MAX)) > now;
         let (last, next) = match known {
-            // A cache may return the first response again.
+            // A cache may return the first response again, and the clock may have been ahead.
             Some(Comparison { at, first_read: Some(first_read), .. }) => {
-                (*at, after(*first_read, CONFIRMED_AFTER).max(after(*at, HOURLY)))
+                let confirmed = (*first_read).min(*at);
+                (*at, after(confirmed, CONFIRMED_AFTER).max(after(*at, HOURLY)))
             }
             Some(Comparison { at, .. }) if watched => (*at, after(*at, DAILY)),
             Some(Comparison { at, open: true, .. }) => (*at, after(*at, WEEKLY)),
@@ -129,6 +130,10 @@ async fn compare(closer: &Closer, month: Month, restate: Restate) -> Result<(), 
             tenant,
             "show it with report --month {month} --restate --reason TEXT --dry-run; settle it without --dry-run, or with --waive --reason TEXT"
         );
+        return Ok(());
+    }
+    if !compared.agrees_with_previous {
+        tracing::warn!(tenant, %month, "the provider's latest two responses differ from each other, so the month is not restated automatically; the difference stays open");
         return Ok(());
     }
     match closer.follow_provider(month, current).await? {

@@ -117,9 +117,10 @@ fn difference_opens_after_two_readings_6_h_apart() {
 fn another_difference_needs_two_readings() {
     let it = Differences::new();
     assert_eq!(it.compare(24, "A"), READ);
-    assert_eq!(it.compare(30, "B"), READ);
-    assert_eq!(it.latest().unwrap().first_read, Some(hour(30)));
-    assert_eq!(it.compare(36, "A"), READ, "the two readings of A are not consecutive");
+    assert_eq!(it.compare(26, "B"), READ);
+    assert_eq!(it.latest().unwrap().first_read, Some(hour(26)));
+    assert_eq!(it.compare(29, "A"), READ, "less than 6 h");
+    assert_eq!(it.latest().unwrap().first_read, Some(hour(24)));
     assert_eq!(it.compare(42, "A"), OPENS);
     // An open difference stays until another one is confirmed.
     assert_eq!(it.compare(66, "C"), READ);
@@ -131,12 +132,28 @@ fn another_difference_needs_two_readings() {
     assert_eq!((it.compare(96, "D"), it.compare(102, "C")), (READ, OPEN));
     assert_eq!(it.latest().unwrap().first_read, None);
     let states: Vec<_> = it.rows().into_iter().map(|row| (row.0, row.1)).collect();
-    let expected =
-        [("A", "replaced"), ("B", "replaced"), ("A", "replaced"), ("C", "open"), ("D", "replaced")];
+    let expected = [("A", "replaced"), ("B", "replaced"), ("C", "open"), ("D", "replaced")];
     assert_eq!(states, expected.map(|(of, state)| (of.to_owned(), state.to_owned())));
     // One reading without a difference ends both.
     assert_eq!((it.compare(126, "D"), it.compare(132, "")), (READ, NONE));
     assert_eq!((it.open(), it.latest().unwrap().first_read), (None, None));
+}
+
+#[test]
+fn servers_that_respond_in_turn_open_a_difference() {
+    let it = Differences::new();
+    assert_eq!((it.compare(24, "A"), it.compare(48, "B")), (READ, READ));
+    let compared = |at: i64, fingerprint: &str| {
+        let reading = Some(reading(fingerprint, hour(at)));
+        let compared = it.ledger.record_comparison(TENANT, month(), 1, hour(at), reading).unwrap();
+        (compared.opened, compared.agrees_with_previous)
+    };
+    assert_eq!(compared(72, "A"), (true, false), "B was read in between");
+    assert_eq!((it.open(), it.compare(96, "B")), (Some(65), READ));
+    assert_eq!(compared(120, "A"), (false, false), "B was read in between");
+    assert_eq!(compared(144, "A"), (false, true));
+    assert_eq!((it.compare(168, "B"), compared(192, "B")), (READ, (true, true)));
+    assert_eq!(it.open(), Some(66));
 }
 
 #[test]
@@ -164,6 +181,17 @@ fn waiver_covers_the_difference_that_exists_now() {
     assert!(it.waive(1, 205, Some("D")));
     assert_eq!(it.compare(228, "D"), WAIVED);
     assert_eq!(it.latest().unwrap().first_read, None);
+    // What the current report shows is waived, and not an older difference.
+    assert_eq!((it.compare(252, "E"), it.compare(258, "E")), (READ, OPENS));
+    assert!(it.waive(1, 259, Some("F")));
+    let states: Vec<_> = it.rows().into_iter().rev().take(2).map(|row| (row.0, row.1)).collect();
+    assert_eq!(states, [("F", "waived"), ("E", "replaced")].map(|(of, state)| (of.into(), state.into())));
+    assert_eq!((it.open(), it.compare(282, "F"), it.compare(306, "E")), (None, WAIVED, READ));
+    // A known difference gets the waiver in its own row.
+    assert_eq!(it.compare(312, "E"), OPENS);
+    assert!(it.waive(1, 313, Some("E")));
+    let waived = ("E".to_owned(), "waived".to_owned(), 306, Some(312), Some(313), Some("agreed".to_owned()));
+    assert_eq!(it.rows().last(), Some(&waived));
 }
 
 #[test]
@@ -196,7 +224,7 @@ fn clock_that_was_ahead_postpones_no_confirmation() {
     let latest = it.latest().unwrap();
     assert_eq!((latest.at, latest.first_read), (hour(24), Some(hour(24))));
     assert_eq!((it.compare(29, "A"), it.compare(30, "A")), (READ, OPENS));
-    // An open difference stays open whatever the clock does.
+    // An open difference stays open, regardless of the clock.
     assert_eq!(it.compare(-10, "A"), OPEN);
     assert_eq!(it.rows()[0].2, 24);
 }
