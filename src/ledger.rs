@@ -117,8 +117,14 @@ impl Ledger {
 
     /// Opens the ledger beside a daemon that may be running: revisions are written in turns, and no
     /// polls are recorded.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotALedger`] if the file has 0 bytes: its evidence may be lost.
     pub fn beside(path: &Path) -> Result<Self, LedgerError> {
         refuse_emptied(path, [open::lock_path(path).as_path(), &identity::log_path(path)])?;
+        if has_no_bytes(path) {
+            return Err(LedgerError::NotALedger(path.to_owned()));
+        }
         Self::start(path, None)
     }
 
@@ -579,13 +585,17 @@ impl Writer {
 
 /// Refuses a ledger of 0 bytes beside any file that shows that it was not always empty.
 fn refuse_emptied<'a>(path: &Path, others: impl IntoIterator<Item = &'a Path>) -> Result<(), LedgerError> {
-    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0)
+    if has_no_bytes(path)
         && let Some(other) = others.into_iter().find(|other| other.exists())
     {
         let evidence = other.display().to_string();
         return Err(LedgerError::Emptied { path: path.to_owned(), evidence });
     }
     Ok(())
+}
+
+fn has_no_bytes(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() == 0)
 }
 
 /// Both are in the order of ids.

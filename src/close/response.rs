@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::previous::Previous;
@@ -23,6 +24,9 @@ pub(super) const DEADLINE: Duration = Duration::from_mins(30);
 
 /// The reason that a report states if the configuration accepts incomplete responses.
 const BY_CONFIGURATION: &str = "report.completeness: warn";
+
+/// Some programs write it at the beginning of a file of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Whether a response that does not prove its own time can close a month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +119,8 @@ impl Closer {
     }
 
     async fn saved_response(&self, file: PathBuf) -> Result<Response, CloseError> {
-        let monthly = self.blocking(move |_| read_saved(&file)).await?;
+        let most = self.tenant.api.max_body;
+        let monthly = self.blocking(move |_| read_saved(&file, most)).await?;
         let received_at = self.clock.now();
         // The figures are in the file. Names and sizes may come from the ledger alone.
         let run = self.client.run(DEADLINE);
@@ -264,9 +269,21 @@ impl Closer {
     }
 }
 
-fn read_saved(file: &Path) -> Result<Monthly, CloseError> {
-    let body = std::fs::read(file).map_err(|error| ReportError::storage(file, error))?;
-    Monthly::read(body.into()).map_err(|error| ReportError::damaged(file, &describe_saved(&error)).into())
+/// Reads a file of at most `most` bytes that contains a response. A byte order mark is ignored.
+fn read_saved(file: &Path, most: u64) -> Result<Monthly, CloseError> {
+    let at = |error| ReportError::storage(file, error);
+    let metadata = std::fs::metadata(file).map_err(at)?;
+    if !metadata.is_file() {
+        return Err(at(std::io::Error::other("it is not a regular file")).into());
+    }
+    if metadata.len() > most {
+        let problem = format!("it has {} bytes, more than api.max_body ({most})", metadata.len());
+        return Err(ReportError::damaged(file, &problem).into());
+    }
+    let body = Bytes::from(std::fs::read(file).map_err(at)?);
+    let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    Monthly::read(body.slice(mark..))
+        .map_err(|error| ReportError::damaged(file, &describe_saved(&error)).into())
 }
 
 fn describe_saved(error: &api::Error) -> String {

@@ -15,6 +15,10 @@ use crate::period::{Month, rfc3339};
 use crate::poll::describe;
 use crate::progress::Progress;
 use crate::report::{Outcome, Published};
+use crate::text::one_line;
+
+/// Maximum number of characters of `--reason`.
+const LONGEST_REASON: usize = 1000;
 
 /// Most months of one call: ten years.
 const MOST_MONTHS: usize = 120;
@@ -72,8 +76,11 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
 /// Refuses combinations of flags that make no sense.
 fn check_arguments(arguments: &cli::Report, months: &[Month]) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-    if arguments.reason.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+    if reason(arguments).is_some_and(|reason| reason.is_empty()) {
         return usage("--reason is empty: state why; the manifest or the ledger keeps the text");
+    }
+    if arguments.reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
+        return usage(&format!("--reason has more than {LONGEST_REASON} characters: state it more briefly"));
     }
     let terms = exclusive(arguments);
     if arguments.reason.is_some() && terms.is_none() && !arguments.restate {
@@ -88,6 +95,11 @@ fn check_arguments(arguments: &cli::Report, months: &[Month]) -> Result<(), Fail
         }
         _ => Ok(()),
     }
+}
+
+/// The reason, on one line.
+fn reason(arguments: &cli::Report) -> Option<String> {
+    arguments.reason.as_deref().map(|reason| one_line(reason, LONGEST_REASON))
 }
 
 /// The first flag that is for one month and one tenant alone.
@@ -193,15 +205,16 @@ enum Made {
 }
 
 async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Clock) -> anyhow::Result<Made> {
+    let reason = reason(arguments);
     let options = CloseOptions {
         file: arguments.from_file.clone(),
-        reason: arguments.reason.clone(),
+        reason: reason.clone(),
         accept_incomplete: arguments.accept_incomplete,
         force: arguments.force,
         ..CloseOptions::default()
     };
-    let reason = arguments.reason.as_deref().unwrap_or_default();
     if arguments.waive {
+        let reason = reason.as_deref().unwrap_or_default();
         let Waived { published, reading, unavailable } = closer.waive(month, reason).await?;
         let what = match reading {
             Some(Reading { seconds, .. }) => format!("of {} s", seconds.max()),

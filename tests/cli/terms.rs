@@ -173,13 +173,20 @@ fn saved_response_closes_and_restates_without_the_api() {
     ends(&from("before.json", &before.to_string()), 1, &[&last().previous().period().start.to_string()]);
     ends(&from("damaged.json", "{\"period\":"), 1, &["damaged.json is damaged"]);
     ends(&report(&place, NOBODY, &["--from-file", "none.json", "--reason", "x"]), 1, &["none.json"]);
+    ends(&report(&place, NOBODY, &["--from-file", ".", "--reason", "x"]), 1, &["it is not a regular file"]);
+    // Larger than a response may be.
+    let large = std::fs::File::create(place.path("large.json")).unwrap();
+    large.set_len((256 << 20) + 1).unwrap();
+    let parts = ["it has 268435457 bytes, more than api.max_body"];
+    ends(&report(&place, NOBODY, &["--from-file", "large.json", "--reason", "x"]), 1, &parts);
     assert_eq!(place.reports("out"), [""; 0]);
     let saved = response.to_string();
     let dry = ["--from-file", "saved.json", "--reason", "x", "--dry-run"];
     place.write("saved.json", &saved);
     ends(&report(&place, NOBODY, &dry), 0, &["nothing is written", "VM hours"]);
     let parts = [": closed\n", "read from a file at", "no lists of clouds and instance types"];
-    ends(&from("saved.json", &saved), 0, &parts);
+    // Editors of Windows begin a file with a byte order mark.
+    ends(&from("saved.json", &format!("\u{feff}{saved}")), 0, &parts);
     assert_eq!(
         (&manifest(&place, 1)["source"], &manifest(&place, 1)["reason"]),
         (&"file".into(), &"the API is down".into())
@@ -315,4 +322,26 @@ fn missing_ledger_is_named_with_its_path_and_in_the_manifest() {
     ends(&report(&place, &api.url, &restate), 0, &[&note]);
     let third = manifest(&place, 3);
     assert!(warns(&third, &note) && warns(&third, "does not have the inputs of revision 2"), "{third}");
+}
+
+#[test]
+fn ledger_of_0_bytes_is_refused() {
+    let (place, api) = (place(), Api::new());
+    place.write("l.db", "");
+    for more in [&["--dry-run"][..], &[]] {
+        ends(&report(&place, &api.url, more), 1, &["l.db is not a ledger of this program; move it away"]);
+        assert_eq!(std::fs::metadata(place.path("l.db")).unwrap().len(), 0);
+    }
+    assert_eq!(place.reports("out"), [""; 0]);
+}
+
+#[test]
+fn reason_is_kept_on_one_line() {
+    let (place, api) = (place(), Api::new());
+    ends(&report(&place, &api.url, &[]), 0, &[]);
+    let restate = |reason: &str| report(&place, &api.url, &["--restate", "--force", "--reason", reason]);
+    ends(&restate(" \u{1b}\n"), 2, &["--reason is empty"]);
+    ends(&restate(&"x".repeat(1001)), 2, &["--reason has more than 1000 characters"]);
+    ends(&restate("credit note\n\u{1b}[31m4711\r"), 0, &[]);
+    assert_eq!(manifest(&place, 2)["reason"], "credit note [31m4711");
 }
