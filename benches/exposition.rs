@@ -57,7 +57,7 @@ fn main() {
     measure(&mut group, "render_and_gzip", || {
         let mut renderer = Renderer::default();
         renderer.render(&tenant, &options, INVENTORY.into_iter().collect());
-        renderer.assemble().body(None, Vec::new(), true).len()
+        renderer.assemble().compressed(None, &[]).len()
     });
     group.finish();
     criterion.final_summary();

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use flate2::Crc;
 
 use self::choice::Choice;
+pub use self::gzip::PlainText;
 use self::renderer::Assembled;
 pub use self::renderer::Renderer;
 use self::writer::Writer;
@@ -128,28 +129,38 @@ impl Exposition {
         renderer.assemble()
     }
 
-    /// A whole body in pieces: all parts, or the status and the named collectors, and `own`, the
-    /// exporter's own series, behind them.
+    /// A body as one gzip member in pieces: all parts, or the status and the named collectors, and
+    /// behind them `own`, the exporter's own series.
     #[must_use]
-    pub fn body(&self, collect: Option<&[Collector]>, own: Vec<u8>, gzip: bool) -> Vec<Bytes> {
-        let wanted = |part: &Part| match part {
+    pub fn compressed(&self, collect: Option<&[Collector]>, own: &[u8]) -> Vec<Bytes> {
+        let (mut body, mut crc) = (vec![gzip::header()], Crc::new());
+        for part in self.parts(collect) {
+            body.extend_from_slice(&part.compressed);
+            crc.combine(&part.crc);
+        }
+        body.push(gzip::end(crc, own));
+        body
+    }
+
+    /// The same body as plain text.
+    #[must_use]
+    pub fn plain(&self, collect: Option<&[Collector]>, own: Vec<u8>) -> PlainText {
+        let pieces = self.parts(collect).flat_map(|part| &part.compressed).cloned().collect();
+        let length = self.parts(collect).map(|part| part.length).sum();
+        PlainText::new(pieces, length, own.into())
+    }
+
+    fn parts(&self, collect: Option<&[Collector]>) -> impl Iterator<Item = &Assembled> {
+        let wanted = move |part: &Part| match part {
             Part::Status => true,
             Part::Collector(collector) => collect.is_none_or(|named| named.contains(collector)),
             Part::Vms => collect.is_none_or(|named| named.contains(&Collector::Inventory)),
         };
-        let parts = Part::ALL.iter().zip(&self.parts).filter(|(part, _)| wanted(part));
-        let parts = parts.map(|(_, assembled)| assembled);
-        if !gzip {
-            let own = (!own.is_empty()).then(|| own.into());
-            return parts.flat_map(|part| &part.plain).cloned().chain(own).collect();
-        }
-        let (mut body, mut crc) = (vec![gzip::header()], Crc::new());
-        for part in parts {
-            body.extend_from_slice(&part.compressed);
-            crc.combine(&part.crc);
-        }
-        body.push(gzip::end(crc, &own));
-        body
+        Part::ALL
+            .iter()
+            .zip(&self.parts)
+            .filter(move |(part, _)| wanted(part))
+            .map(|(_, assembled)| &**assembled)
     }
 }
 

@@ -251,8 +251,13 @@ impl App {
             Format::Text => self.self_metrics.text(),
             Format::OpenMetrics => self.self_metrics.open_metrics(),
         };
-        let pieces = self.store.exposition().body(collect.as_deref(), own, gzip);
-        let mut response = reply(StatusCode::OK, format.content_type(), Answer::from(pieces));
+        let exposition = self.store.exposition();
+        let body = if gzip {
+            Answer::from(exposition.compressed(collect.as_deref(), &own))
+        } else {
+            Answer::from(exposition.plain(collect.as_deref(), own))
+        };
+        let mut response = reply(StatusCode::OK, format.content_type(), body);
         if gzip {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }

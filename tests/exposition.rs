@@ -16,7 +16,7 @@ mod series;
 mod world;
 
 use flexvm_exporter::config::Metrics;
-use flexvm_exporter::exposition::{Exposition, TenantView};
+use flexvm_exporter::exposition::{Exposition, PlainText, TenantView};
 use flexvm_exporter::snapshot::Snapshot;
 
 use self::parse::{Family, families};
@@ -24,7 +24,13 @@ use self::parse::{Family, families};
 /// All parts of `tenants` as one text.
 fn text(tenants: &[TenantView<'_>], options: &Metrics) -> String {
     let exposition = Exposition::of(tenants, options);
-    String::from_utf8(exposition.body(None, Vec::new(), false).concat()).unwrap()
+    whole(exposition.plain(None, Vec::new()))
+}
+
+/// All blocks of a plain text.
+fn whole(text: PlainText) -> String {
+    let blocks: Vec<_> = text.collect::<Result<_, _>>().unwrap();
+    String::from_utf8(blocks.concat()).unwrap()
 }
 
 /// A tenant named `k1` of which only `snapshot` is known.

@@ -3,11 +3,17 @@
 //! Many clients stop after the first member of a stream (RFC 1952 allows several), so a body has to
 //! be one. Each piece is raw deflate that ends on a whole byte and refers to nothing before it, so
 //! pieces can be put one after the other. The checksum at the end is combined from theirs.
+//!
+//! Only the compressed text is kept: it has an eighth of the length. [`PlainText`] decompresses it again
+//! for a client that does not accept gzip.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
 
-use bytes::Bytes;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use bytes::{Buf as _, Bytes};
+use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use twox_hash::XxHash3_128;
 
 /// Compression level: of 100,000 VMs, level 2 makes 30 % fewer bytes than level 1 in half as much
 /// time again.
@@ -22,28 +28,98 @@ const STORED_HEADER: usize = 5;
 /// Magic number, deflate, no flags, no time, unknown system (RFC 1952, 2.3).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// A text, plain and compressed.
+/// Largest block of plain text that is decompressed at once.
+const BLOCK: usize = 1 << 16;
+
+/// A compressed text.
 #[derive(Debug, Default)]
 pub struct Piece {
-    pub plain: Bytes,
     pub compressed: Bytes,
+    /// The checksum of the plain text.
     pub crc: Crc,
+    /// The length of the plain text in bytes.
+    pub length: usize,
+    /// Tells whether another plain text is the same.
+    digest: u128,
 }
 
 impl Piece {
     pub fn of(plain: &[u8]) -> Self {
-        let crc = crc(plain);
         if plain.is_empty() {
             return Self::default();
         }
-        if plain.len() < MIN_COMPRESSED {
-            let compressed = stored(plain);
-            // Both share one allocation.
-            return Self { plain: compressed.slice(STORED_HEADER..), compressed, crc };
+        let compressed = if plain.len() < MIN_COMPRESSED {
+            stored(plain)
+        } else {
+            let mut compressed = deflated(plain, FlushCompress::Sync);
+            compressed.shrink_to_fit();
+            compressed.into()
+        };
+        Self { compressed, crc: crc(plain), length: plain.len(), digest: XxHash3_128::oneshot(plain) }
+    }
+
+    /// Whether this is the piece of `plain`.
+    pub fn is_of(&self, plain: &[u8]) -> bool {
+        self.length == plain.len() && (plain.is_empty() || self.digest == XxHash3_128::oneshot(plain))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+/// The plain text of compressed pieces and what comes behind them, decompressed block by block.
+#[derive(Debug)]
+pub struct PlainText {
+    pieces: VecDeque<Bytes>,
+    decompress: Decompress,
+    last: Bytes,
+    left: u64,
+}
+
+impl PlainText {
+    /// The text of `pieces`, which has `length` bytes, and then `last`.
+    pub(super) fn new(pieces: VecDeque<Bytes>, length: u64, last: Bytes) -> Self {
+        let left = length + last.len() as u64;
+        Self { pieces, decompress: Decompress::new(false), last, left }
+    }
+
+    /// The number of bytes that are still to come.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Decompresses the next block; it is empty if the pieces are at their end.
+    fn block(&mut self) -> io::Result<Vec<u8>> {
+        let mut block = Vec::with_capacity(BLOCK);
+        while block.len() < BLOCK
+            && let Some(piece) = self.pieces.front_mut()
+        {
+            let before = self.decompress.total_in();
+            self.decompress.decompress_vec(piece, &mut block, FlushDecompress::None)?;
+            let read = self.decompress.total_in() - before;
+            piece.advance(usize::try_from(read).map_err(io::Error::other)?);
+            // Text may wait in the decompressor for room, even if it has read the piece.
+            if piece.is_empty() && block.len() < BLOCK {
+                self.pieces.pop_front();
+            }
         }
-        let mut compressed = deflated(plain, FlushCompress::Sync);
-        compressed.shrink_to_fit();
-        Self { plain: Bytes::copy_from_slice(plain), compressed: compressed.into(), crc }
+        Ok(block)
+    }
+}
+
+impl Iterator for PlainText {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let block = match self.block() {
+            Ok(block) if block.is_empty() => std::mem::take(&mut self.last),
+            Ok(block) => block.into(),
+            Err(error) => return Some(Err(error)),
+        };
+        self.left = self.left.saturating_sub(block.len() as u64);
+        (!block.is_empty()).then_some(Ok(block))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pieces of every tenant and how they become one exposition.
 //!
-//! A piece holds the samples of one family of one tenant, plain and compressed. It is made again only
+//! A piece holds the samples of one family of one tenant, compressed. It is made again only
 //! if its text differs, so the cost of a change does not depend on other tenants. Assembly puts the
 //! pieces in the order of the families, each behind its HELP and TYPE; it copies no text.
 
@@ -47,10 +47,11 @@ struct Family {
 /// A part of all tenants, in pieces.
 #[derive(Debug, Default)]
 pub struct Assembled {
-    pub plain: Vec<Bytes>,
     pub compressed: Vec<Bytes>,
     /// The checksum of the plain text.
     pub crc: Crc,
+    /// The length of the plain text in bytes.
+    pub length: u64,
 }
 
 impl Renderer {
@@ -70,7 +71,7 @@ impl Renderer {
                 continue;
             }
             // Nearly the same length as before: room for a few new objects.
-            let likely: usize = old.iter().map(|family| family.samples.plain.len()).sum();
+            let likely: usize = old.iter().map(|family| family.samples.length).sum();
             let mut writer = Writer::new(Vec::with_capacity(likely + likely / 32), options.max_label_length);
             write_samples(part, tenant, &pieces.choice, options, &mut writer);
             if update(old, &writer) {
@@ -118,7 +119,7 @@ impl Renderer {
                 if known.is_none() {
                     families.insert(at, (family, Vec::new()));
                 }
-                if !family.samples.plain.is_empty() {
+                if !family.samples.is_empty() {
                     families[at].1.push(&family.samples);
                 }
                 at += 1;
@@ -138,9 +139,9 @@ impl Renderer {
 
 impl Assembled {
     fn push(&mut self, piece: &Piece) {
-        self.plain.push(piece.plain.clone());
         self.compressed.push(piece.compressed.clone());
         self.crc.combine(&piece.crc);
+        self.length += piece.length as u64;
     }
 }
 
@@ -150,7 +151,7 @@ fn update(old: &mut Vec<Family>, writer: &Writer) -> bool {
     let mut new = Vec::new();
     for (name, help, samples) in writer.families() {
         let before = old.iter().find(|family| family.name == name);
-        let samples = if let Some(same) = before.filter(|before| before.samples.plain == samples) {
+        let samples = if let Some(same) = before.filter(|before| before.samples.is_of(samples)) {
             Arc::clone(&same.samples)
         } else {
             differs |= before.is_some() || !samples.is_empty();
@@ -159,7 +160,7 @@ fn update(old: &mut Vec<Family>, writer: &Writer) -> bool {
         new.push(Family { name, help, samples });
     }
     let is_gone = |before: &Family| !new.iter().any(|family| family.name == before.name);
-    differs |= old.iter().any(|before| !before.samples.plain.is_empty() && is_gone(before));
+    differs |= old.iter().any(|before| !before.samples.is_empty() && is_gone(before));
     *old = new;
     differs
 }

@@ -10,6 +10,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::fs::File;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
+use crate::exposition::PlainText;
+
 /// How much of a file is read at once.
 const CHUNK: usize = 1 << 16;
 
@@ -24,6 +26,8 @@ const BLOCK: usize = 1 << 16;
 pub enum Answer {
     /// In order.
     Pieces(VecDeque<Bytes>),
+    /// Decompressed while it is sent.
+    Plain(Box<PlainText>),
     /// From where it was read to.
     File(Box<File>, Vec<u8>),
 }
@@ -38,6 +42,12 @@ impl Answer {
 impl From<Vec<Bytes>> for Answer {
     fn from(pieces: Vec<Bytes>) -> Self {
         Self::Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+    }
+}
+
+impl From<PlainText> for Answer {
+    fn from(text: PlainText) -> Self {
+        Self::Plain(Box::new(text))
     }
 }
 
@@ -87,6 +97,7 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
             Self::Pieces(pieces) => Poll::Ready(next(pieces).map(|piece| Ok(Frame::data(piece)))),
+            Self::Plain(text) => Poll::Ready(text.next().map(|block| block.map(Frame::data))),
             Self::File(file, buffer) => {
                 let mut chunk = ReadBuf::new(buffer);
                 Pin::new(file).poll_read(context, &mut chunk).map(|read| match read {
@@ -99,12 +110,17 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Pieces(pieces) if pieces.is_empty())
+        match self {
+            Self::Pieces(pieces) => pieces.is_empty(),
+            Self::Plain(text) => text.left() == 0,
+            Self::File(..) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Self::Plain(text) => SizeHint::with_exact(text.left()),
             Self::File(..) => SizeHint::default(),
         }
     }

@@ -118,8 +118,9 @@ impl Demo {
         self.now.fetch_add(i64::try_from(STEP.as_secs()).unwrap(), Ordering::SeqCst);
         self.ledger.statistics().look();
         self.store.render_now();
-        let body = self.store.exposition().body(None, self.metrics.text(), false).concat();
-        String::from_utf8(body).unwrap()
+        let blocks: Vec<_> =
+            self.store.exposition().plain(None, self.metrics.text()).collect::<Result<_, _>>().unwrap();
+        String::from_utf8(blocks.concat()).unwrap()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
+use flate2::{Decompress, FlushDecompress};
 use flexvm_exporter::config::load::simulated_tenant;
 use flexvm_exporter::config::{Metrics, Poll};
 use flexvm_exporter::exposition::{Exposition, Part, Parts, Renderer, TenantView};
@@ -14,11 +15,11 @@ use flexvm_exporter::store::Store;
 use jiff::Timestamp;
 
 use crate::parse::families;
-use crate::text;
 use crate::world::{World, options};
+use crate::{text, whole};
 
 fn plain(exposition: &Exposition, collect: Option<&[Collector]>) -> String {
-    String::from_utf8(exposition.body(collect, Vec::new(), false).concat()).unwrap()
+    whole(exposition.plain(collect, Vec::new()))
 }
 
 #[test]
@@ -28,11 +29,14 @@ fn gzip_is_one_member_of_the_plain_text() {
     for (collect, own) in
         [(None, "# EOF\n"), (None, ""), (Some(&[Collector::Usage][..]), "own 1\n"), (Some(&[][..]), "")]
     {
-        let stream = exposition.body(collect, own.into(), true).concat();
+        let stream = exposition.compressed(collect, own.as_bytes()).concat();
         let mut unpacked = String::new();
         let mut member = GzDecoder::new(&stream[..]);
         member.read_to_string(&mut unpacked).unwrap();
         assert_eq!(unpacked, plain(&exposition, collect) + own);
+        let text = exposition.plain(collect, own.into());
+        assert_eq!(text.left(), unpacked.len() as u64);
+        assert_eq!(whole(text), unpacked);
         // Many clients read the first member and call the rest an error.
         assert!(member.into_inner().is_empty(), "{collect:?}");
     }
@@ -79,14 +83,12 @@ fn what_did_not_change_is_shared_and_not_made_again() {
     assert!(plain(&first, None).contains("flexvm_capacity_nodes{"));
     assert!(!plain(&second, None).contains("flexvm_capacity_"), "capacity is gone");
     assert!(plain(&second, None).contains("flexvm_vm_info{"), "the inventory was not named");
-    for gzip in [false, true] {
-        // Both are held, so that no memory is used twice.
-        let bodies = [&first, &second].map(|exposition| exposition.body(None, Vec::new(), gzip));
-        let [before, after] = [&bodies[0], &bodies[1]].map(|body| places(body));
-        let new = after.keys().filter(|place| !before.contains_key(place)).count();
-        assert_eq!(new, usize::from(gzip), "only the end of the gzip member is new");
-        assert!(after.len() < before.len());
-    }
+    // Both are held, so that no memory is used twice.
+    let bodies = [&first, &second].map(|exposition| exposition.compressed(None, &[]));
+    let [before, after] = [&bodies[0], &bodies[1]].map(|body| places(body));
+    let new = after.keys().filter(|place| !before.contains_key(place)).count();
+    assert_eq!(new, 1, "only the end of the gzip member is new");
+    assert!(after.len() < before.len());
 }
 
 #[test]
@@ -96,15 +98,18 @@ fn a_change_of_one_tenant_makes_no_text_of_another() {
     for tenant in world.tenants() {
         renderer.render(&tenant, &options(), Parts::ALL);
     }
-    let first = renderer.assemble().body(None, Vec::new(), false);
+    let first = renderer.assemble().compressed(None, &[]);
     let before = places(&first);
     let clouds = &mut Arc::make_mut(&mut world.full.inventory.as_mut().unwrap().data).clouds;
     clouds[0].name = "renamed".into();
     renderer.render(&world.tenants()[0], &options(), Parts::ALL);
-    let body = renderer.assemble().body(None, Vec::new(), false);
+    let mut body = renderer.assemble().compressed(None, &[]);
+    body.pop().expect("the end of the gzip member");
     let new: Vec<_> = body.iter().filter(|piece| !before.contains_key(&piece.as_ptr())).collect();
     assert_eq!(new.len(), 1, "one family of one tenant");
-    assert!(new[0].starts_with(b"flexvm_cloud_info{tenant=\"k12345\""));
+    let mut text = Vec::with_capacity(10_000);
+    Decompress::new(false).decompress_vec(new[0], &mut text, FlushDecompress::None).unwrap();
+    assert!(text.starts_with(b"flexvm_cloud_info{tenant=\"k12345\""));
 }
 
 #[test]
@@ -201,7 +206,7 @@ fn named_collectors_come_alone_but_for_the_status() {
 fn nothing_known_is_nothing_said() {
     let snapshot = Snapshot::default();
     let exposition = Exposition::of(&crate::only(&snapshot), &options());
-    assert!(exposition.body(None, Vec::new(), false).is_empty());
+    assert_eq!(plain(&exposition, None), "");
     assert_eq!(plain(&Exposition::of(&[], &options()), None), "");
 }
 

@@ -8,7 +8,7 @@ use flexvm_exporter::snapshot::{InventoryData, Snapshot, Vm};
 use flexvm_exporter::usage::{GroupTotals, Totals, Use};
 
 use crate::world::{World, decimal, options, section, vm};
-use crate::{pairs, rendered, values};
+use crate::{pairs, rendered, values, whole};
 
 fn tenant(vms: Vec<Vm>) -> Snapshot {
     let vms = vms.into_iter().map(Arc::new).collect();
@@ -154,7 +154,7 @@ fn a_group_that_is_kept_stays_while_it_is_nearly_as_large() {
     let mut shown = |seconds: &[(&str, u64)]| {
         let snapshot = grouped(seconds);
         renderer.render(&crate::only(&snapshot)[0], &options, Parts::ALL);
-        let body = String::from_utf8(renderer.assemble().body(None, Vec::new(), false).concat()).unwrap();
+        let body = whole(renderer.assemble().plain(None, Vec::new()));
         let families = crate::families(&body);
         let of = |family: &str, label: &str| {
             values(&families, family, &[("use", "running")], &[label]).swap_remove(0).0
