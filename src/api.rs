@@ -5,9 +5,11 @@
 //! the wire's own shapes stay in `wire`.
 //!
 //! Each request goes through `run` (token, retries, deadline), `transport` (one GET and its
-//! answer) and `wire` (JSON to domain); lists are put together in `paging`.
+//! answer) and `wire` (JSON to domain); lists are put together in `paging`. `connections` keeps the
+//! connections and replaces them, and `trust` decides which servers are accepted.
 
 mod address;
+mod connections;
 mod endpoint;
 pub mod error;
 mod memo;
@@ -17,6 +19,7 @@ mod run;
 mod statistics;
 mod token;
 mod transport;
+mod trust;
 mod unknown;
 mod wire;
 
@@ -33,12 +36,13 @@ use crate::config::Tenant;
 use crate::snapshot::MonthlyReport;
 use crate::snapshot::{Node, Text, Vm, VmStatus};
 
+pub use connections::BuildError;
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
 pub use statistics::{PageSize, Statistics};
 pub use token::{TokenError, read_token, read_token_from};
-pub use transport::{BuildError, plain_client, unverified_client};
+pub use trust::{plain_client, unverified_client};
 
 /// The provider's monthly report, as it came and as it is understood.
 #[derive(Clone, Debug)]
@@ -117,7 +121,7 @@ pub struct Client(Arc<Shared>);
 /// What all runs of a tenant share.
 struct Shared {
     tenant: Tenant,
-    transport: transport::Transport,
+    transport: Arc<transport::Transport>,
     /// A permit for each request in flight.
     permits: Semaphore,
     observer: Arc<dyn Observer>,
@@ -133,7 +137,7 @@ impl Client {
     /// proxy is not usable; the error names the tenant.
     pub fn new(tenant: &Tenant, observer: Arc<dyn Observer>) -> Result<Self, BuildError> {
         Ok(Self(Arc::new(Shared {
-            transport: transport::Transport::new(tenant)?,
+            transport: Arc::new(transport::Transport::new(tenant)?),
             permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             tenant: tenant.clone(),
             observer,

@@ -1,7 +1,9 @@
-//! One task per tenant and collector: fetch, put into the store, again after the interval.
+//! One task per tenant and collector: fetch, put into the store, again after the interval, or earlier if
+//! the run failed (`backoff`).
 //!
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
+mod backoff;
 pub mod inventory;
 mod limits;
 mod usage;
@@ -104,6 +106,9 @@ impl Poller {
 
     async fn repeat(&self, collector: Collector, every: Duration) {
         let mut state = State::default();
+        let (tenant, failures) = (&self.tenant, self.limits.failures());
+        // Before a reload, the server may have set a time before which it accepts no requests.
+        tokio::time::sleep(failures.remaining_pause(tenant, collector, Instant::now())).await;
         loop {
             let started = Instant::now();
             state = self.run_once(collector, state).await;
@@ -112,6 +117,7 @@ impl Poller {
             if collector == Collector::Usage {
                 wait = wait.min(self.until_month_begins());
             }
+            let wait = failures.wait(tenant, collector, wait, Instant::now(), fastrand::f64());
             tokio::time::sleep(wait).await;
         }
     }
@@ -147,6 +153,7 @@ impl Poller {
                 self.store.succeeded(tenant, collector, at, duration, |snapshot| put(snapshot, at));
                 self.self_metrics.collector_succeeded(tenant, collector, duration, at);
                 tracing::debug!(%tenant, collector = collector.as_str(), ?duration, "polled");
+                self.limits.failures().succeeded(&self.tenant, collector);
                 if std::mem::take(&mut state.failing) {
                     tracing::info!(%tenant, collector = collector.as_str(), "works again");
                 }
@@ -156,6 +163,8 @@ impl Poller {
                 tracing::warn!(%tenant, collector = collector.as_str(), reason = reason.as_str(), error = text, "poll failed; the last good data stays");
                 self.store.failed(tenant, collector, at, duration, reason, text);
                 self.self_metrics.collector_failed(tenant, collector, duration, reason);
+                let (failures, pause) = (self.limits.failures(), run.retry_after());
+                failures.failed(&self.tenant, collector, reason, pause, Instant::now());
                 state.failing = true;
             }
         }

@@ -6,15 +6,21 @@
 mod bodies;
 #[path = "client/common.rs"]
 mod common;
+#[path = "client/connections.rs"]
+mod connections;
 #[path = "client/credentials.rs"]
 mod credentials;
 #[path = "client/network.rs"]
 mod network;
 #[path = "client/paging.rs"]
 mod paging;
+#[path = "client/pki.rs"]
+mod pki;
 #[path = "client/requests.rs"]
 mod requests;
 #[path = "client/retries.rs"]
 mod retries;
 #[path = "client/server.rs"]
 mod server;
+#[path = "client/tls.rs"]
+mod tls;

@@ -17,6 +17,10 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Longest wait that a server gets by `Retry-After`; what asks for more is asked again after this.
 const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
+/// Longest wait that a server gets by `Retry-After` after a failed run. A longer one is taken for a mistake: it
+/// would stop the polls of a tenant without an end that an operator can expect.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
 /// Retries of a run for each one of `api.retries`.
 const BUDGET: u32 = 10;
 
@@ -73,7 +77,7 @@ mod tests {
     use super::*;
 
     fn failure(reason: Reason, retry_after: Option<Duration>) -> Failure {
-        Failure { error: Error::new(Endpoint::Clouds, reason), retry_after, date: None }
+        Failure { retry_after, ..Error::new(Endpoint::Clouds, reason).into() }
     }
 
     #[test]

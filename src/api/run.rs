@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::paging::{List, Page, Rows};
-use super::retry::{Budget, Retries};
+use super::retry::{Budget, MAX_RETRY_AFTER, Retries};
 use super::statistics::{Met, Statistics};
-use super::transport::{Answer, Failure, Range, Request, hide};
+use super::transport::{Answer, Failure, Range, Request, Transport, hide};
 use super::wire::{self, Parse, Texts};
 use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
@@ -189,6 +189,15 @@ impl Run {
         date.checked_add(came.elapsed()).ok()
     }
 
+    /// The time left until the server accepts further requests, by the latest `Retry-After` of this run's
+    /// failed requests, at most an hour; `None` if there is none or it has passed.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = met.not_before?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
     async fn object<T, P>(&self, endpoint: Endpoint, path: &[&str], parse: P) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -346,7 +355,10 @@ impl Run {
                     self.shared.observer.retry(endpoint);
                     sleep(wait).await;
                 }
-                _ => return Err(failure.error),
+                _ => {
+                    self.shared.transport.request_failed(&failure.error);
+                    return Err(failure.error);
+                }
             }
         }
     }
@@ -380,12 +392,19 @@ impl Run {
             (status, _) => Code::Status(status.unwrap_or_default()),
         };
         self.shared.observer.request(endpoint, code, elapsed);
-        let date = match &answer {
-            Ok(answer) => answer.time.date,
-            Err(failure) => failure.date,
+        let (date, retry_after) = match &answer {
+            Ok(answer) => (answer.time.date, None),
+            Err(failure) => (failure.date, failure.retry_after),
         };
-        if let Some(date) = date {
-            self.met.lock().unwrap_or_else(PoisonError::into_inner).date = Some((date, Instant::now()));
+        let now = Instant::now();
+        {
+            let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(date) = date {
+                met.date = Some((date, now));
+            }
+            if let Some(wait) = retry_after {
+                met.not_before = met.not_before.max(Some(now + wait.min(MAX_RETRY_AFTER)));
+            }
         }
         self.note(endpoint, |met| {
             met.requests += 1;
@@ -403,6 +422,9 @@ impl Run {
             && refused != Some(token)
         {
             return Ok(token.clone());
+        }
+        if current.is_none() {
+            Transport::follow_ca_file(&self.shared.transport).await;
         }
         let shared = Arc::clone(&self.shared);
         let read = tokio::task::spawn_blocking(move || token::header(&shared.tenant));

@@ -51,4 +51,6 @@ pub(super) struct Met {
     pub statistics: BTreeMap<Endpoint, Statistics>,
     /// The newest answer's `Date`, and when it came.
     pub date: Option<(Timestamp, Instant)>,
+    /// Before this time the server wants no further request, by the latest `Retry-After`.
+    pub not_before: Option<Instant>,
 }

@@ -8,14 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Response, Url, redirect};
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{Response, Url};
 use serde::Deserialize;
+use tokio::time::Instant;
 
-use super::error::Source;
+use super::connections::{BuildError, Connections};
 use super::{Endpoint, Error, Reason, ResponseTime};
 use crate::config::Tenant;
-use crate::config::{base_url, ca_file};
 
 const TOKEN: HeaderName = HeaderName::from_static("private-token");
 const RANGE: HeaderName = HeaderName::from_static("ranged-data");
@@ -33,32 +32,8 @@ const MAX_ERROR_BODY: u64 = 64 << 10;
 /// comes costs no memory, but addresses, of which a limit may leave few.
 const MAX_RESERVE: u64 = 128 << 20;
 
-/// How long an unused connection is kept. Shorter than a minute, so that the first request of a
-/// poll does not meet a connection that a router on the way has long forgotten.
-const IDLE: Duration = Duration::from_secs(50);
-
-/// A client cannot be made from the configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("tenant {tenant}: {problem}")]
-pub struct BuildError {
-    /// The tenant's name.
-    pub tenant: Arc<str>,
-    problem: BuildProblem,
-    #[source]
-    source: Option<Source>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum BuildProblem {
-    #[error("base_url {0}")]
-    BaseUrl(base_url::BaseUrlError),
-    #[error("api.ca_file {0}")]
-    CaFile(String),
-    #[error("api.proxy must be an http:// or https:// URL")]
-    Proxy,
-    #[error("TLS cannot be set up")]
-    Tls,
-}
+/// How long a run waits for `api.ca_file` before its first request. A disk that hangs must not delay it.
+const CA_FILE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which rows of a list are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,59 +66,64 @@ pub(super) struct Failure {
     pub retry_after: Option<Duration>,
     /// The server's clock.
     pub date: Option<Timestamp>,
+    /// Whether a connection was established and then no bytes came in time.
+    pub stalled: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, retry_after: None, date: None }
+        Self { stalled: stalled(&error), error, retry_after: None, date: None }
     }
 }
 
-/// The connection pool of one tenant.
+/// Sends requests over the connections of one tenant.
 pub(super) struct Transport {
-    http: reqwest::Client,
+    connections: Connections,
     max_body: u64,
 }
 
 impl Transport {
     pub fn new(tenant: &Tenant) -> Result<Self, BuildError> {
-        let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
-        let api = &tenant.api;
-        base_url::check(&tenant.base_url, api.allow_http)
-            .map_err(|why| error(BuildProblem::BaseUrl(why), None))?;
-        let tls = tls(tenant)?;
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("flexvm-exporter/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls)
-            // A redirect would carry the token to wherever it points.
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Retries are counted and budgeted in `retry`, all of them.
-            .retry(reqwest::retry::never())
-            .connect_timeout(api.connect_timeout)
-            .read_timeout(api.timeout)
-            .timeout(api.timeout)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true);
-        let builder = match &api.proxy {
-            Some(url) if !matches!(url.scheme(), "http" | "https") => {
-                return Err(error(BuildProblem::Proxy, None));
-            }
-            Some(url) => builder.proxy(
-                reqwest::Proxy::all(url.clone())
-                    .map_err(|source| error(BuildProblem::Proxy, Some(source.into())))?,
-            ),
-            None => builder.no_proxy(),
-        };
-        let http = builder.build().map_err(|source| error(BuildProblem::Tls, Some(source.into())))?;
-        Ok(Self { http, max_body: api.max_body })
+        Ok(Self { connections: Connections::new(tenant, Instant::now())?, max_body: tenant.api.max_body })
     }
 
-    /// Sends one GET and reads the whole answer.
+    /// Applies a changed `api.ca_file`, or continues with the known certificates if reading it takes longer
+    /// than [`CA_FILE_PATIENCE`].
+    pub async fn follow_ca_file(this: &Arc<Self>) {
+        if !this.connections.has_ca_file() {
+            return;
+        }
+        let transport = Arc::clone(this);
+        let read = tokio::task::spawn_blocking(move || transport.connections.follow_ca_file(Instant::now()));
+        let _ = tokio::time::timeout(CA_FILE_PATIENCE, read).await;
+    }
+
+    /// Replaces old connections, because a request failed in spite of its retries.
+    pub fn request_failed(&self, error: &Error) {
+        if matches!(error.reason, Reason::Server | Reason::Timeout | Reason::Transport) {
+            self.connections.request_failed(Instant::now());
+        }
+    }
+
+    /// Sends one GET and reads the complete response. A request that times out on a connection makes
+    /// all kept connections unusable for later requests.
     pub async fn get(&self, endpoint: Endpoint, request: Request) -> Result<Answer, Failure> {
+        let pool = self.connections.pool(Instant::now());
+        let result = self.exchange(&pool.http, endpoint, request).await;
+        if result.as_ref().is_err_and(|failure| failure.stalled) {
+            self.connections.abandon(&pool, Instant::now());
+        }
+        result
+    }
+
+    async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        endpoint: Endpoint,
+        request: Request,
+    ) -> Result<Answer, Failure> {
         let Request { url, token, range, no_cache } = request;
-        let mut request =
-            self.http.get(url).header(TOKEN, token.clone()).header("accept", "application/json");
+        let mut request = http.get(url).header(TOKEN, token.clone()).header("accept", "application/json");
         if let Some(Range { start, results }) = range {
             request = request.header(RANGE, format!("start={start},results={results}"));
         }
@@ -199,6 +179,13 @@ fn broken(endpoint: Endpoint, status: Option<u16>, source: reqwest::Error) -> Er
     Error::new(endpoint, reason).status(status).message(message).caused_by(source.without_url())
 }
 
+/// Whether a request timed out on a connection. A connection that could not be established in time is
+/// none.
+fn stalled(error: &Error) -> bool {
+    let source = error.source.as_ref().and_then(|source| source.downcast_ref::<reqwest::Error>());
+    error.reason == Reason::Timeout && !source.is_some_and(reqwest::Error::is_connect)
+}
+
 /// Whether a connection's end, and not the bytes themselves, is among the causes.
 fn cut(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |error| StdError::source(*error)).any(|error| {
@@ -220,15 +207,20 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64, token: &Hea
     };
     let (retry_after, date) = (retry_after(response.headers()), date(response.headers()));
     let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut stalled = false;
     let message = match (reason, target) {
         (Reason::Redirect, Some(target)) => format!("redirects to {target}, which is not followed"),
         // What the body says is a courtesy: the status stands whatever becomes of it.
-        _ => {
-            read(response, endpoint, limit).await.ok().and_then(|body| api_message(&body)).unwrap_or_default()
-        }
+        _ => match read(response, endpoint, limit).await {
+            Ok(body) => api_message(&body).unwrap_or_default(),
+            Err(error) => {
+                stalled = self::stalled(&error);
+                String::new()
+            }
+        },
     };
     let error = Error::new(endpoint, reason).status(Some(status.as_u16())).message(&hide(token, &message));
-    Failure { error, retry_after, date }
+    Failure { error, retry_after, date, stalled }
 }
 
 /// `text`, which came from the server, without the token that was sent: some servers repeat it. The
@@ -313,58 +305,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let until = httpdate::parse_http_date(wanted).ok()?;
     let now = httpdate::parse_http_date(text(DATE)?).ok()?;
     Some(until.duration_since(now).unwrap_or(Duration::ZERO))
-}
-
-/// The machine's roots, or the bundled ones of Mozilla where it has none (an image made from nothing).
-fn roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    }
-    roots
-}
-
-/// TLS with the usual roots, and `api.ca_file` beside them.
-fn tls(tenant: &Tenant) -> Result<ClientConfig, BuildError> {
-    let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
-    let mut roots = roots();
-    if let Some(path) = &tenant.api.ca_file {
-        let certificates = ca_file::read(path).map_err(|why| error(BuildProblem::CaFile(why), None))?;
-        roots.add_parsable_certificates(certificates);
-    }
-    let mut config = trusting(roots).map_err(|source| error(BuildProblem::Tls, Some(source.into())))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// TLS that trusts `roots`. The provider is named here, so that none has to be installed for the process.
-fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// A client without a token, for this program's own pages: no redirects, no proxies.
-///
-/// # Errors
-/// The TLS library's or the client's.
-pub fn plain_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    Ok(plain(timeout).tls_backend_preconfigured(trusting(roots())?).build()?)
-}
-
-/// The same for this machine alone: a certificate may be anybody's and for any name.
-///
-/// # Errors
-/// The client's.
-pub fn unverified_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    // reqwest's own TLS takes the process's provider; one that is there already does as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(plain(timeout).tls_danger_accept_invalid_certs(true).build()?)
-}
-
-fn plain(timeout: Duration) -> reqwest::ClientBuilder {
-    reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(timeout)
 }
 
 #[cfg(test)]

@@ -1,30 +1,51 @@
 //! Certificates of authorities from a PEM file, for servers that the machine's own roots do not know.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+/// Maximum size of the file, in bytes: all public authorities together have a twentieth of it.
+const MAX_SIZE: u64 = 4 << 20;
+
 /// What is wrong with the file, behind its path.
 #[must_use]
 pub fn problem(path: &Path) -> Option<String> {
-    read(path).err()
+    read(path).and_then(|pem| certificates(path, &pem)).err()
 }
 
-/// Its certificates, each fit to be a root. The error is what is wrong, behind the path.
-pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |what: String| format!("{} {what}", path.display());
-    let pem = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+/// Returns the bytes of the file. The error is what is wrong, behind the path.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut pem = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut pem))
+        .map_err(|error| wrong(path, &format!("cannot be read: {error}")))?;
+    if pem.len() as u64 > MAX_SIZE {
+        return Err(wrong(path, &format!("is larger than {MAX_SIZE} bytes")));
+    }
+    Ok(pem)
+}
+
+/// Returns the certificates in `pem`, each fit to be a root. The error is what is wrong, behind the path.
+pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| wrong(format!("is not PEM: {error}")))?;
+        .map_err(|error| wrong(path, &format!("is not PEM: {error}")))?;
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
-        roots.add(certificate.clone()).map_err(|error| wrong(format!("holds a bad certificate: {error}")))?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| wrong(path, &format!("holds a bad certificate: {error}")))?;
     }
     if certificates.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
+        return Err(wrong(path, "holds no certificate"));
     }
     Ok(certificates)
+}
+
+fn wrong(path: &Path, what: &str) -> String {
+    format!("{} {what}", path.display())
 }

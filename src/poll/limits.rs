@@ -1,10 +1,13 @@
-//! Bounds on what all tenants do at the same time.
+//! What the pollers of all tenants share, also over reloads: bounds on what they do at the same time, and
+//! the failed runs.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::backoff::Failures;
 
 /// Most first polls, or polls just after a month began, at the same time. All tenants are due then.
 const CROWDED: usize = 16;
@@ -21,15 +24,26 @@ const BLOCKING: usize = 8;
 pub struct Limits {
     crowd: Arc<Semaphore>,
     blocking: Arc<Semaphore>,
+    failures: Failures,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { crowd: Arc::new(Semaphore::new(CROWDED)), blocking: Arc::new(Semaphore::new(BLOCKING)) }
+        Self {
+            crowd: Arc::new(Semaphore::new(CROWDED)),
+            blocking: Arc::new(Semaphore::new(BLOCKING)),
+            failures: Failures::default(),
+        }
     }
 }
 
 impl Limits {
+    /// The failed runs of all collectors.
+    #[must_use]
+    pub fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
     /// Waits for a place in the crowd.
     pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes it.

@@ -40,6 +40,10 @@ impl Seen {
 }
 
 pub fn tenant(server: &Server, change: impl FnOnce(&mut Tenant)) -> Tenant {
+    tenant_at(&format!("http://{}", server.address), change)
+}
+
+pub fn tenant_at(url: &str, change: impl FnOnce(&mut Tenant)) -> Tenant {
     let api = Api {
         timeout: Duration::from_millis(400),
         connect_timeout: Duration::from_millis(400),
@@ -48,7 +52,7 @@ pub fn tenant(server: &Server, change: impl FnOnce(&mut Tenant)) -> Tenant {
     };
     let mut tenant = Tenant {
         name: "k1".into(),
-        base_url: format!("http://{}", server.address).parse().unwrap(),
+        base_url: url.parse().unwrap(),
         token: TokenSource::Fixed(Secret::new(TOKEN)),
         api,
         prices: None,

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use flexvm_exporter::daemon;
+use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
 use flexvm_exporter::web::Access;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::rig::tenant;
+use crate::rig::{success, tenant};
 
 const RELOADS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,47 +30,101 @@ async fn tasks(wanted: impl Fn(usize) -> bool) -> usize {
     }
 }
 
+/// A daemon whose only tenant is at `url`, and the same with each reload.
+struct Reloaded {
+    url: String,
+    http: reqwest::Client,
+    shutdown: watch::Sender<bool>,
+    daemon: JoinHandle<anyhow::Result<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Reloaded {
+    async fn start(api: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let often = Duration::from_mins(10);
+        let config = Config {
+            tenants: vec![Arc::new(tenant("one", api))],
+            poll: Poll {
+                capacity: often,
+                inventory: often,
+                deleted_vms: Duration::ZERO,
+                usage: often,
+                catalogue: often,
+            },
+            metrics: Metrics::default(),
+            web: Web::default(),
+            ledger: Ledger { path: folder.path().join("ledger.db"), ..Ledger::default() },
+            report: Report { directory: folder.path().join("reports"), ..Report::default() },
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (shutdown, told) = watch::channel(false);
+        let again = config.clone();
+        let loader: daemon::Loader = Arc::new(move || Ok(again.clone()));
+        let (path, access, clock) = ("/metrics".to_owned(), Access::default(), Clock::system());
+        let daemon =
+            tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(loader)));
+        let http = flexvm_exporter::api::plain_client(PATIENCE).unwrap();
+        Self { url, http, shutdown, daemon, _folder: folder }
+    }
+
+    async fn reload(&self) {
+        let answer = self.http.post(format!("{}/-/reload", self.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
+    /// Waits until the collector `capacity` has succeeded (1) or failed (0).
+    async fn until_capacity(&self, wanted: f64) {
+        let started = Instant::now();
+        loop {
+            let answer = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap();
+            if success(&answer.text().await.unwrap(), "capacity") == Some(wanted) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "waited in vain for {wanted}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn end(self) {
+        self.shutdown.send_replace(true);
+        self.daemon.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reloads_leave_no_task_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let often = Duration::from_mins(10);
-    let config = Config {
-        // Nothing listens there, so no connection outlives a run.
-        tenants: vec![Arc::new(tenant("one", "http://127.0.0.1:1"))],
-        poll: Poll {
-            capacity: often,
-            inventory: often,
-            deleted_vms: Duration::ZERO,
-            usage: often,
-            catalogue: often,
-        },
-        metrics: Metrics::default(),
-        web: Web::default(),
-        ledger: Ledger { path: folder.path().join("ledger.db"), ..Ledger::default() },
-        report: Report { directory: folder.path().join("reports"), ..Report::default() },
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (shutdown, told) = watch::channel(false);
-    let again = config.clone();
-    let loader: daemon::Loader = Arc::new(move || Ok(again.clone()));
-    let (path, access, clock) = ("/metrics".to_owned(), Access::default(), Clock::system());
-    let daemon = tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(loader)));
-    let http = flexvm_exporter::api::plain_client(PATIENCE).unwrap();
-    let reload = async || {
-        let answer = http.post(format!("{url}/-/reload")).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-    };
+    // Nothing listens there, so no connection outlives a run.
+    let daemon = Reloaded::start("http://127.0.0.1:1").await;
     // The client's own connection is there after the first.
-    reload().await;
+    daemon.reload().await;
     let before = settled().await;
     for _ in 0..RELOADS {
-        reload().await;
+        daemon.reload().await;
     }
     let after = tasks(|alive| alive == before).await;
     assert_eq!(after, before);
-    shutdown.send_replace(true);
-    daemon.await.unwrap().unwrap();
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_does_not_shorten_retry_after() {
+    let options = Options { vms: 1, clouds: 1, churn: false, months: 1, ..Options::default() };
+    let simulator = Simulator::new(options, Clock::system());
+    let fault = Fault::status(503).with_header("retry-after", "4").on(Operation::Capacity).times(1);
+    simulator.faults().add(fault);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { simulator.serve(listener, std::future::pending()).await });
+    let started = Instant::now();
+    let daemon = Reloaded::start(&api).await;
+    daemon.until_capacity(0.0).await;
+    daemon.reload().await;
+    daemon.until_capacity(1.0).await;
+    let elapsed = started.elapsed();
+    assert!(elapsed >= Duration::from_secs(4), "{elapsed:?}");
+    daemon.end().await;
 }
 
 /// The number of tasks when it has not changed for a while.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
 
-use crate::rig::{Rig, running_from, success, value};
+use crate::rig::{Rig, failures, running_from, success, value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn collectors_that_are_off_ask_nothing_and_show_nothing() {
@@ -87,4 +87,40 @@ async fn usage_runs_when_a_month_begins() {
     let of = |text: &str| value(text, start).or_else(|| value(text, other));
     rig.until("October", |text| of(text) == Some(1_790_812_800.0)).await;
     rig.until("November", |text| of(text) == Some(1_793_491_200.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_run_is_repeated_before_its_interval() {
+    let mut rig = Rig::new().await;
+    rig.well().await;
+    let rarely = Duration::from_hours(1);
+    let poll = &mut rig.config.poll;
+    (poll.capacity, poll.inventory, poll.usage, poll.catalogue) = (rarely, rarely, rarely, rarely);
+    rig.restart(|rig| {
+        for operation in [Operation::Capacity, Operation::Clouds, Operation::Monthly, Operation::Images] {
+            rig.simulator.faults().add(Fault::status(503).on(operation).times(1));
+        }
+    })
+    .await;
+    let text = rig.well().await;
+    for collector in ["capacity", "inventory", "usage", "catalogue"] {
+        assert!((failures(&text, collector, "server") - 1.0).abs() < 0.1, "{collector}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_run_is_not_repeated_before_retry_after() {
+    let mut rig = Rig::new().await;
+    rig.well().await;
+    let pause = Duration::from_secs(4);
+    rig.restart(|rig| {
+        let fault = Fault::status(429).with_header("retry-after", "4").on(Operation::Capacity).times(1);
+        rig.simulator.faults().add(fault);
+    })
+    .await;
+    let started = Instant::now();
+    rig.until("the refusal", |text| success(text, "capacity") == Some(0.0)).await;
+    // The interval is 100 ms.
+    rig.until("success", |text| success(text, "capacity") == Some(1.0)).await;
+    assert!(started.elapsed() >= pause, "{:?}", started.elapsed());
 }

@@ -1,0 +1,141 @@
+//! Which servers are trusted: TLS with the machine's roots and the certificates of `api.ca_file`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+
+use super::error::Source;
+
+/// What webpki reports for a server that presents the certificate of an authority (CA:TRUE). Its error
+/// type is not part of the interface of rustls. A test fails if the text changes.
+const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
+
+/// TLS for the API: trusts the machine's roots and `certificates`, and accepts a server that presents
+/// one of `certificates` itself. Offers HTTP/2 and HTTP/1.1.
+pub(super) fn tls(certificates: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Source> {
+    let mut roots = roots();
+    roots.add_parsable_certificates(certificates.iter().cloned());
+    let mut config = trusting(roots.clone())?;
+    if !certificates.is_empty() {
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+        let verifier = NamedCertificates { verifier, certificates };
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+    }
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The usual verification, with one exception: a certificate of an authority (`openssl req -x509` makes
+/// such certificates) may be the server's own if `api.ca_file` contains exactly this certificate.
+///
+/// The exception adds no trust: who has the key of an authority can issue any certificate. The name must
+/// match as always, webpki checks the time before it refuses the kind, and the signature of the handshake
+/// proves that the server has the key.
+#[derive(Debug)]
+struct NamedCertificates {
+    verifier: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for NamedCertificates {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            Err(error) if is_authority(&error) && self.certificates.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate was refused only because it is the certificate of an authority.
+fn is_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error else {
+        return false;
+    };
+    cause.to_string() == CA_AS_SERVER
+}
+
+/// The machine's roots, or the bundled ones of Mozilla where it has none (an image made from nothing).
+fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    }
+    roots
+}
+
+/// The provider is named here, so that none has to be installed for the process.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// TLS that trusts `roots`.
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A client without a token, for this program's own pages: no redirects, no proxies.
+///
+/// # Errors
+/// The TLS library's or the client's.
+pub fn plain_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    Ok(plain(timeout).tls_backend_preconfigured(trusting(roots())?).build()?)
+}
+
+/// The same for this machine alone: a certificate may be anybody's and for any name.
+///
+/// # Errors
+/// The client's.
+pub fn unverified_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    // reqwest's own TLS takes the process's provider; one that is there already does as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(plain(timeout).tls_danger_accept_invalid_certs(true).build()?)
+}
+
+fn plain(timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(timeout)
+}

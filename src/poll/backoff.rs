@@ -1,0 +1,206 @@
+//! When a collector runs again after a failed run: earlier than after its interval, with growing waits,
+//! but never before the server's `Retry-After`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::Url;
+use tokio::time::Instant;
+
+use crate::api::Reason;
+use crate::config::Tenant;
+use crate::snapshot::Collector;
+
+/// Wait after the first failed run. Each further one is twice as long.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// Longest wait of our own, unless the interval is shorter: a collector with an interval of an hour must
+/// not take an hour to notice that the API works again.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// A wait is between 1 − this and 1 + this of its nominal length, because an outage fails the runs of all
+/// collectors and tenants at the same time.
+const SPREAD: f64 = 0.25;
+
+/// How long a failed run is remembered: longer than any pause. Removed tenants are forgotten after this.
+const MEMORY: Duration = Duration::from_hours(24);
+
+/// The collectors whose latest run failed, of all tenants. Outlives reloads, so that a reload shortens no
+/// `Retry-After`. An address that changes is another server and starts anew.
+#[derive(Clone, Debug, Default)]
+pub struct Failures(Arc<Mutex<BTreeMap<Key, Failure>>>);
+
+/// Tenant, its `base_url`, and collector.
+type Key = (Arc<str>, Url, Collector);
+
+/// Failed runs of a collector since its latest success.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    runs: u32,
+    reason: Reason,
+    at: Instant,
+    /// The end of the server's `Retry-After`.
+    not_before: Option<Instant>,
+}
+
+impl Failures {
+    /// Records a failed run. `pause` is the time left until the server accepts further requests.
+    pub fn failed(
+        &self,
+        tenant: &Tenant,
+        collector: Collector,
+        reason: Reason,
+        pause: Option<Duration>,
+        now: Instant,
+    ) {
+        let not_before = pause.and_then(|pause| now.checked_add(pause));
+        let mut failures = self.lock();
+        failures.retain(|_, failure| now.saturating_duration_since(failure.at) < MEMORY);
+        let failure = failures.entry(key(tenant, collector)).or_insert(Failure {
+            runs: 0,
+            reason,
+            at: now,
+            not_before,
+        });
+        *failure = Failure { runs: failure.runs.saturating_add(1), reason, at: now, not_before };
+    }
+
+    /// Records a successful run.
+    pub fn succeeded(&self, tenant: &Tenant, collector: Collector) {
+        self.lock().remove(&key(tenant, collector));
+    }
+
+    /// The wait before the next run, which would begin after `regular` if the latest had not failed.
+    /// `random` is from 0 to 1.
+    pub fn wait(
+        &self,
+        tenant: &Tenant,
+        collector: Collector,
+        regular: Duration,
+        now: Instant,
+        random: f64,
+    ) -> Duration {
+        let failure = self.lock().get(&key(tenant, collector)).copied();
+        failure.map_or(regular, |failure| failure.wait(regular, now, random))
+    }
+
+    /// The time left of the server's `Retry-After`, for a run without a previous one in this task.
+    pub fn remaining_pause(&self, tenant: &Tenant, collector: Collector, now: Instant) -> Duration {
+        let failure = self.lock().get(&key(tenant, collector)).copied();
+        let not_before = failure.and_then(|failure| failure.not_before);
+        not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Failure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    fn wait(self, regular: Duration, now: Instant, random: f64) -> Duration {
+        let own = if self.reason == Reason::Credentials {
+            // Only the operator can correct a token, and some servers lock out who sends wrong ones.
+            regular
+        } else {
+            let doubled = FIRST.saturating_mul(1 << self.runs.saturating_sub(1).min(16));
+            doubled.min(LONGEST).mul_f64(1.0 - SPREAD + 2.0 * SPREAD * random)
+        };
+        let pause = self.not_before.map(|at| at.saturating_duration_since(now));
+        // All collectors that were given the same time must not return in the same second.
+        let pause = pause.filter(|pause| !pause.is_zero()).map(|pause| pause + FIRST.mul_f64(random));
+        own.min(regular).max(pause.unwrap_or_default())
+    }
+}
+
+fn key(tenant: &Tenant, collector: Collector) -> Key {
+    (Arc::clone(&tenant.name), tenant.base_url.clone(), collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Api, Secret, TokenSource};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn tenant(url: &str) -> Tenant {
+        Tenant {
+            name: "k1".into(),
+            base_url: url.parse().unwrap(),
+            token: TokenSource::Fixed(Secret::new("token")),
+            api: Api::default(),
+            prices: None,
+            group_by: Vec::new(),
+        }
+    }
+
+    /// Waits in seconds after one, two, … failed runs without spread.
+    fn waits(reason: Reason, interval: Duration, runs: usize) -> Vec<u64> {
+        let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
+        let wait = || {
+            failures.failed(&tenant, Collector::Usage, reason, None, now);
+            failures.wait(&tenant, Collector::Usage, interval, now, 0.5).as_secs()
+        };
+        std::iter::repeat_with(wait).take(runs).collect()
+    }
+
+    #[test]
+    fn waits_double_up_to_the_interval_and_the_bound() {
+        for reason in Reason::API {
+            let minute = if reason == Reason::Credentials { [60; 6] } else { [5, 10, 20, 40, 60, 60] };
+            assert_eq!(waits(reason, MINUTE, 6), minute, "{reason:?}");
+        }
+        assert_eq!(waits(Reason::Server, Duration::from_secs(1), 3), [1; 3]);
+        assert_eq!(waits(Reason::Timeout, HOUR, 9)[5..], [160, 300, 300, 300]);
+        assert_eq!(waits(Reason::Timeout, HOUR, 99).last(), Some(&300));
+    }
+
+    #[test]
+    fn waits_are_spread_and_never_exceed_the_interval() {
+        let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
+        failures.failed(&tenant, Collector::Capacity, Reason::Server, None, now);
+        let wait = |regular, random| failures.wait(&tenant, Collector::Capacity, regular, now, random);
+        assert_eq!(wait(MINUTE, 0.0), Duration::from_millis(3_750));
+        assert_eq!(wait(MINUTE, 1.0), Duration::from_millis(6_250));
+        assert_eq!(wait(Duration::from_secs(4), 1.0), Duration::from_secs(4));
+        assert_eq!(wait(Duration::ZERO, 1.0), Duration::ZERO);
+        assert_eq!(failures.wait(&tenant, Collector::Usage, MINUTE, now, 0.5), MINUTE, "another collector");
+        failures.succeeded(&tenant, Collector::Capacity);
+        assert_eq!(wait(MINUTE, 0.5), MINUTE);
+    }
+
+    #[test]
+    fn retry_after_outlasts_interval_and_reload() {
+        let (failures, moved, now) = (Failures::default(), tenant("https://b.example"), Instant::now());
+        let tenant = tenant("https://a.example");
+        for (pause, regular, least) in [(30, MINUTE, 30), (90, MINUTE, 90), (2, MINUTE, 3), (600, HOUR, 600)]
+        {
+            let asked = Some(Duration::from_secs(pause));
+            for reason in [Reason::Server, Reason::RateLimited, Reason::Credentials] {
+                failures.failed(&tenant, Collector::Usage, reason, asked, now);
+                failures.succeeded(&tenant, Collector::Capacity);
+                let wait = failures.wait(&tenant, Collector::Usage, regular, now, 0.0);
+                assert!(wait >= Duration::from_secs(least), "{pause} {reason:?}: {wait:?}");
+                let remaining = |tenant, later| {
+                    failures.remaining_pause(tenant, Collector::Usage, now + Duration::from_secs(later))
+                };
+                assert_eq!(remaining(&tenant, 1), Duration::from_secs(pause - 1));
+                assert_eq!(remaining(&tenant, pause), Duration::ZERO);
+                assert_eq!(remaining(&moved, 1), Duration::ZERO, "another server");
+                failures.succeeded(&tenant, Collector::Usage);
+                assert_eq!(remaining(&tenant, 1), Duration::ZERO);
+            }
+        }
+    }
+
+    #[test]
+    fn removed_tenants_are_forgotten() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        failures.failed(&tenant("https://a.example"), Collector::Usage, Reason::Server, None, now);
+        let other = tenant("https://b.example");
+        failures.failed(&other, Collector::Usage, Reason::Server, None, now + MEMORY);
+        assert_eq!(failures.lock().len(), 1);
+    }
+}
