@@ -6,7 +6,8 @@
 //!
 //! Each request goes through `run` (token, retries, deadline), `transport` (one GET and its
 //! answer) and `wire` (JSON to domain); lists are put together in `paging`. `connections` keeps the
-//! connections and replaces them, and `trust` decides which servers are accepted.
+//! connections and replaces them, `sharing` says which tenants share them, and `trust` decides which
+//! servers are accepted.
 
 mod address;
 mod connections;
@@ -16,6 +17,7 @@ mod memo;
 mod paging;
 mod retry;
 mod run;
+mod sharing;
 mod statistics;
 mod token;
 mod transport;
@@ -40,6 +42,7 @@ pub use connections::BuildError;
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
+pub use sharing::SharedConnections;
 pub use statistics::{PageSize, Statistics};
 pub use token::{TokenError, read_token, read_token_from};
 pub use trust::{plain_client, unverified_client};
@@ -114,7 +117,7 @@ pub fn read_vms<'a>(
     Ok(vms)
 }
 
-/// The client of one tenant: its connections, its token's place and its limits. Cheap to clone.
+/// The client of one tenant: connections, its token's place and its limits. Cheap to clone.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -136,8 +139,20 @@ impl Client {
     /// The base URL is not allowed, `ca_file` cannot be read or holds no certificates, or the
     /// proxy is not usable; the error names the tenant.
     pub fn new(tenant: &Tenant, observer: Arc<dyn Observer>) -> Result<Self, BuildError> {
+        Self::sharing(tenant, observer, &mut SharedConnections::default())
+    }
+
+    /// The same over connections that other tenants with the same server and settings use too.
+    ///
+    /// # Errors
+    /// Those of [`Client::new`].
+    pub fn sharing(
+        tenant: &Tenant,
+        observer: Arc<dyn Observer>,
+        connections: &mut SharedConnections,
+    ) -> Result<Self, BuildError> {
         Ok(Self(Arc::new(Shared {
-            transport: Arc::new(transport::Transport::new(tenant)?),
+            transport: Arc::new(transport::Transport::new(tenant, connections)?),
             permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             tenant: tenant.clone(),
             observer,

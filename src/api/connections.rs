@@ -1,4 +1,4 @@
-//! The kept connections of a tenant, and when they are replaced.
+//! Kept connections, and when they are replaced. Tenants can share them (`sharing`).
 //!
 //! A [`Pool`] keeps its connections, and each of its new connections resolves the server's name. To
 //! replace a pool therefore closes kept connections and resolves the name anew. Requests in flight
@@ -77,9 +77,10 @@ struct CaFile {
     problem: Option<String>,
 }
 
-/// The connections of one tenant.
+/// The connections of one tenant, or of several with the same server and settings.
 pub(super) struct Connections {
-    tenant: Arc<str>,
+    /// The host, as logged.
+    server: String,
     api: Api,
     current: ArcSwap<Pool>,
     /// Held while the pool is replaced.
@@ -104,7 +105,7 @@ impl Connections {
         let tls = trust::tls(certificates).map_err(|source| error(BuildProblem::Tls, Some(source)))?;
         let http = client(api, &tls).map_err(|(problem, source)| error(problem, source))?;
         Ok(Self {
-            tenant: tenant.name.clone(),
+            server: tenant.base_url.host_str().unwrap_or_default().to_owned(),
             api: api.clone(),
             current: ArcSwap::from_pointee(Pool { http, tls, made: now }),
             replacing: Mutex::default(),
@@ -151,17 +152,17 @@ impl Connections {
             // A read that hangs must not occupy one thread per run.
             Err(TryLockError::WouldBlock) => return,
         };
-        let tenant = &*self.tenant;
+        let server = &*self.server;
         match self.apply_ca_file(path, &mut known, now) {
             Ok(is_changed) => {
                 if known.problem.take().is_some() || is_changed {
-                    tracing::info!(tenant, path = %path.display(), "using the current content of api.ca_file");
+                    tracing::info!(server, path = %path.display(), "using the current content of api.ca_file");
                 }
             }
             Err(problem) => {
                 if known.problem.as_ref() != Some(&problem) {
                     tracing::error!(
-                        tenant,
+                        server,
                         problem,
                         "cannot use the changed api.ca_file; keeping the previous certificates"
                     );
@@ -199,15 +200,15 @@ impl Connections {
         let mut tls = tls.unwrap_or_else(|| old.tls.clone());
         // A resumed session would show no certificate, so a replaced one would go unnoticed.
         tls.resumption = Resumption::default();
-        let tenant = &*self.tenant;
+        let server = &*self.server;
         match client(&self.api, &tls) {
             Ok(http) => {
-                tracing::debug!(tenant, cause, "new requests use new connections");
+                tracing::debug!(server, cause, "new requests use new connections");
                 self.current.store(Arc::new(Pool { http, tls, made: now }));
             }
             Err((problem, source)) => {
                 let source = source.map(|source| source.to_string());
-                tracing::error!(tenant, %problem, source, "cannot replace the connections; keeping them");
+                tracing::error!(server, %problem, source, "cannot replace the connections; keeping them");
             }
         }
     }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::connections::{BuildError, Connections};
+use super::sharing::SharedConnections;
 use super::{Endpoint, Error, Reason, ResponseTime};
 use crate::config::Tenant;
 
@@ -76,15 +77,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// Sends requests over the connections of one tenant.
+/// Sends the requests of one tenant.
 pub(super) struct Transport {
-    connections: Connections,
+    connections: Arc<Connections>,
     max_body: u64,
 }
 
 impl Transport {
-    pub fn new(tenant: &Tenant) -> Result<Self, BuildError> {
-        Ok(Self { connections: Connections::new(tenant, Instant::now())?, max_body: tenant.api.max_body })
+    pub fn new(tenant: &Tenant, shared: &mut SharedConnections) -> Result<Self, BuildError> {
+        Ok(Self { connections: shared.of(tenant, Instant::now())?, max_body: tenant.api.max_body })
     }
 
     /// Applies a changed `api.ca_file`, or continues with the known certificates if reading it takes longer

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::first_to_end;
-use crate::api::Client;
+use crate::api::{Client, SharedConnections};
 use crate::clock::Clock;
 use crate::close::Closer;
 use crate::close::worker::scheduler::Wake;
@@ -52,9 +52,11 @@ pub struct Generation {
 impl Generation {
     /// Makes what can fail; nothing runs yet.
     pub fn prepare(config: &Arc<Config>, lasting: &Lasting) -> anyhow::Result<Self> {
+        let mut connections = SharedConnections::default();
         let clients = config.tenants.iter().map(|tenant| {
             let (metrics, tenant_name) = (Arc::clone(&lasting.self_metrics), Arc::clone(&tenant.name));
-            Client::new(tenant, Arc::new(RequestObserver { metrics, tenant: tenant_name }))
+            let observer = Arc::new(RequestObserver { metrics, tenant: tenant_name });
+            Client::sharing(tenant, observer, &mut connections)
         });
         let clients = clients.collect::<Result<_, _>>()?;
         Ok(Self {
