@@ -8,6 +8,7 @@
 //! answer) and `wire` (JSON to domain); lists are put together in `paging`.
 
 mod address;
+mod defects;
 mod endpoint;
 pub mod error;
 mod memo;
@@ -33,6 +34,7 @@ use crate::config::Tenant;
 use crate::snapshot::MonthlyReport;
 use crate::snapshot::{Node, Text, Vm, VmStatus};
 
+pub use defects::Defect;
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;

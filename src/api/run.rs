@@ -2,7 +2,6 @@
 //! that can be asked.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::retry::{Budget, Retries};
 use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Failure, Range, Request, hide};
 use super::wire::{self, Parse, Texts};
-use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
+use super::{Code, Defect, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
 
@@ -37,7 +36,6 @@ pub struct Run {
     token: tokio::sync::Mutex<Option<HeaderValue>>,
     texts: Arc<Texts>,
     met: Mutex<Met>,
-    warned: AtomicBool,
     no_cache: bool,
 }
 
@@ -51,7 +49,6 @@ impl Run {
             token: tokio::sync::Mutex::default(),
             texts: Arc::default(),
             met: Mutex::default(),
-            warned: AtomicBool::new(false),
             no_cache: false,
             shared,
         }
@@ -163,6 +160,24 @@ impl Run {
         let all = met.unknown.iter();
         all.flat_map(|(endpoint, fields)| {
             fields.iter().map(|(name, count)| ((*endpoint, name.clone()), count))
+        })
+        .collect()
+    }
+
+    /// Counts a value of this run that is out of range, not readable or unavailable, and that the caller
+    /// replaces or leaves out. `field` names it below `endpoint`.
+    pub fn defect(&self, endpoint: Endpoint, field: &'static str) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.defects.entry(endpoint).or_default().add(field, 1, String::new);
+    }
+
+    /// The values so far that were replaced or left out, by endpoint and field.
+    #[must_use]
+    pub fn defects(&self) -> BTreeMap<(Endpoint, &'static str), Defect> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = met.defects.iter();
+        all.flat_map(|(endpoint, defects)| {
+            defects.iter().map(|(field, defect)| ((*endpoint, field), defect.clone()))
         })
         .collect()
     }
@@ -283,18 +298,6 @@ impl Run {
             }
         };
         let parsed = parsed.map_err(|error| malformed(wire::explain(&body, &error)))?;
-        if let Some(time) = &parsed.unreadable_time
-            && !self.warned.swap(true, Ordering::Relaxed)
-        {
-            let tenant = &*self.shared.tenant.name;
-            let time = hide(&token, time);
-            tracing::warn!(
-                tenant,
-                endpoint = endpoint.as_str(),
-                time,
-                "a time that cannot be read is left out"
-            );
-        }
         self.note(endpoint, |met| {
             let rows = rows(&parsed.value) as u64;
             met.pages += 1;
@@ -305,6 +308,10 @@ impl Run {
         if !parsed.unknown.is_empty() {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             met.unknown.entry(endpoint).or_default().merge(parsed.unknown.renamed(|name| hide(&token, name)));
+        }
+        if !parsed.defects.is_empty() {
+            let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+            met.defects.entry(endpoint).or_default().merge(parsed.defects, |text| hide(&token, text));
         }
         Ok((answer, parsed.value))
     }

@@ -29,6 +29,7 @@ use self::decode::{decode, decode_marked};
 use self::row::Report;
 use self::time::Time;
 use self::value::Str;
+use super::defects::Defects;
 use super::unknown::{Path, UnknownFields};
 use crate::snapshot::{
     Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
@@ -41,8 +42,8 @@ pub(super) struct Parsed<T> {
     pub value: T,
     /// Fields that nobody documented.
     pub unknown: UnknownFields,
-    /// A time that was left out because it cannot be read, in one sentence.
-    pub unreadable_time: Option<String>,
+    /// Values that were replaced or left out.
+    pub defects: Defects,
 }
 
 type Outcome<T> = Result<Parsed<T>, serde_json::Error>;
@@ -107,30 +108,41 @@ impl Texts {
 struct Context<'a> {
     texts: &'a Texts,
     unknown: UnknownFields,
-    unreadable_time: Option<String>,
+    defects: Defects,
 }
 
 impl<'a> Context<'a> {
     fn new(texts: &'a Texts) -> Self {
-        Self { texts, unknown: UnknownFields::default(), unreadable_time: None }
+        Self { texts, unknown: UnknownFields::default(), defects: Defects::default() }
     }
 
     /// Ends the conversion.
     fn parsed<T>(self, value: T) -> Parsed<T> {
-        Parsed { value, unknown: self.unknown, unreadable_time: self.unreadable_time }
+        Parsed { value, unknown: self.unknown, defects: self.defects }
     }
 
     fn word(&self, word: &str) -> Text {
         self.texts.word(word)
     }
 
-    /// An optional time under either of its names. What cannot be read is left out and told.
-    fn time(&mut self, of: &fmt::Arguments<'_>, time: &Time, other_name: &Time) -> Option<Timestamp> {
+    /// Counts a value of `field` that was replaced or left out. `what` describes it, with its object.
+    fn defect(&mut self, field: &'static str, what: fmt::Arguments<'_>) {
+        self.defects.add(field, 1, || what.to_string());
+    }
+
+    /// An optional time of an object, under either of its names. A time that cannot be read is left out
+    /// and counted.
+    fn time(
+        &mut self,
+        of: fmt::Arguments<'_>,
+        field: &'static str,
+        [time, other_name]: [&Time; 2],
+    ) -> Option<Timestamp> {
         match time.or(other_name) {
             Time::At(at) => Some(*at),
             Time::Absent => None,
             Time::Unreadable(text) => {
-                self.unreadable_time.get_or_insert_with(|| format!("{of}: {text}"));
+                self.defect(field, format_args!("{of}: {field}: {text}"));
                 None
             }
         }

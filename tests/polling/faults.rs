@@ -126,3 +126,16 @@ async fn what_nobody_documented_is_counted_and_shown_and_no_failure() {
     rig.until("it to be forgotten", |text| value(text, unknown).is_none() && !text.contains("hibernated"))
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_values_are_counted_until_they_are_readable() {
+    let rig = Rig::new().await;
+    rig.well().await;
+    let faults = rig.simulator.faults();
+    faults.add(Fault::set("created_at", "yesterday".into()).on(Operation::Vms));
+    let defects = "flexvm_exporter_api_defects{endpoint=\"vms\",field=\"created_at\",tenant=\"one\"}";
+    let text = rig.until("the defects", |text| value(text, defects).is_some()).await;
+    assert_eq!(success(&text, "inventory"), Some(1.0));
+    faults.clear();
+    rig.until("the end of the defects", |text| value(text, defects).is_none()).await;
+}

@@ -45,7 +45,7 @@ pub(super) fn cloud(
     context: &mut Context<'_>,
 ) -> Result<Cloud, String> {
     Ok(Cloud {
-        created_at: context.time(&format_args!("cloud {id}, created_at"), created.0, created.1),
+        created_at: context.time(format_args!("cloud {id}"), "created_at", [created.0, created.1]),
         id: context.word(id),
         name: context.word(name.get("name")?),
         site: context.word(site.get("site")?),
@@ -135,14 +135,14 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
         };
         Ok(Vm {
             created_at: context.time(
-                &format_args!("VM {id}, created_at"),
-                &self.created_at,
-                &self.created_at_camel,
+                format_args!("VM {id}"),
+                "created_at",
+                [&self.created_at, &self.created_at_camel],
             ),
             deleted_at: context.time(
-                &format_args!("VM {id}, deleted_at"),
-                &self.deleted_at,
-                &self.deleted_at_camel,
+                format_args!("VM {id}"),
+                "deleted_at",
+                [&self.deleted_at, &self.deleted_at_camel],
             ),
             id: id.into(),
             cloud_id: cloud_id.clone(),

@@ -103,7 +103,7 @@ fn null_absent_and_empty_are_the_same_and_objects_may_be_names() {
     for value in [nulls, empties] {
         let parsed = read_vm(&value).unwrap();
         assert_eq!(parsed.value, expected);
-        assert_eq!(parsed.unreadable_time, None);
+        assert!(parsed.defects.is_empty());
     }
     let named = json!({"id": "v", "status": "paused", "instance_type": "vm.4c", "image": "u", "node": "n", "cloud": "c"});
     let vm = read_vm(&named).unwrap().value;
@@ -140,7 +140,9 @@ fn times_in_every_spelling() {
     ] {
         let parsed = at(value.clone());
         assert_eq!(parsed.value.created_at, None, "{value}");
-        assert!(parsed.unreadable_time.unwrap().starts_with("VM v-1, created_at: "));
+        let (field, defect) = parsed.defects.iter().next().unwrap();
+        assert_eq!((field, defect.count), ("created_at", 1));
+        assert!(defect.example.starts_with("VM v-1: created_at: "), "{}", defect.example);
     }
     // By which some mean "never".
     for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999999Z", "9999-12-31 23:59:59"] {
