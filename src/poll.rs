@@ -304,7 +304,7 @@ pub struct State {
     known_unknowns: BTreeSet<(Endpoint, String)>,
     /// Fields with defects that have been logged.
     known_defects: BTreeSet<(Endpoint, &'static str)>,
-    previous_month: Option<usage::PreviousMonth>,
+    previous_month: usage::Previous,
 }
 
 /// Puts what was fetched into a snapshot.

@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
-use self::compound::{List, Object};
-use self::decode::{decode, decode_marked};
+use self::compound::Object;
+use self::decode::{Decoded, decode, decode_marked};
 use self::row::Report;
 use self::time::Time;
 use self::value::Str;
@@ -84,23 +84,17 @@ impl Texts {
     }
 
     /// Sorted, distinct, without empty ones.
-    fn tags(&self, tags: &List<Str<'_>>) -> Result<Arc<[Text]>, String> {
-        let mut sorted: Vec<Text> = Vec::new();
-        for tag in tags.get("tags")? {
-            match tag.get("tags")? {
-                "" => {}
-                tag => sorted.push(self.word(tag)),
-            }
-        }
+    fn tags<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Arc<[Text]> {
+        let mut sorted: Vec<Text> = tags.filter(|tag| !tag.is_empty()).map(|tag| self.word(tag)).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let mut sets = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = sets.get(sorted.as_slice()) {
-            return Ok(known.clone());
+            return known.clone();
         }
         let new: Arc<[Text]> = sorted.into();
         sets.insert(new.clone());
-        Ok(new)
+        new
     }
 }
 
@@ -128,6 +122,36 @@ impl<'a> Context<'a> {
     /// Counts a value of `field` that was replaced or left out. `what` describes it, with its object.
     fn defect(&mut self, field: &'static str, what: fmt::Arguments<'_>) {
         self.defects.add(field, 1, || what.to_string());
+    }
+
+    /// Counts parts of the body that are not valid Unicode and were replaced.
+    fn replaced(&mut self, parts: usize) {
+        let what = || "text that is not valid Unicode".to_owned();
+        self.defects.add("(text)", parts as u64, what);
+    }
+
+    /// A text of an object that only describes it. A value of another kind is left out and counted.
+    fn text(&mut self, of: fmt::Arguments<'_>, field: &'static str, text: &Str<'_>) -> Text {
+        let text = self.plain(of, field, text);
+        self.word(text)
+    }
+
+    /// The same for a text that does not repeat.
+    fn plain<'s>(&mut self, of: fmt::Arguments<'_>, field: &'static str, text: &'s Str<'_>) -> &'s str {
+        self.optional(of, text.get(field).map(Some), field).unwrap_or_default()
+    }
+
+    /// An optional part of an object, as it was read. One that cannot be read is left out and counted.
+    fn optional<T>(
+        &mut self,
+        of: fmt::Arguments<'_>,
+        part: Result<Option<T>, String>,
+        field: &'static str,
+    ) -> Option<T> {
+        part.unwrap_or_else(|what| {
+            self.defect(field, format_args!("{of}: {what}"));
+            None
+        })
     }
 
     /// An optional time of an object, under either of its names. A time that cannot be read is left out
@@ -265,16 +289,18 @@ fn read<'de, S: DeserializeSeed<'de>>(body: &'de str, seed: S) -> Result<S::Valu
 }
 
 /// Parses a bare list.
-fn list<'de, P, R: Row<'de, P>>(body: &'de str, texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
+fn list<'de, P, R: Row<'de, P>>(body: &'de Decoded<'_>, texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
     let mut context = Context::new(texts);
-    let value = read(body, Rows { context: &mut context, known, field: None, row: PhantomData::<R> })?;
+    context.replaced(body.replaced);
+    let value = read(&body.text, Rows { context: &mut context, known, field: None, row: PhantomData::<R> })?;
     Ok(context.parsed(value))
 }
 
 /// Parses a bare object.
-fn object<'de, P, R: Row<'de, P>>(body: &'de str, texts: &Texts, known: &P) -> Outcome<R::Domain> {
+fn object<'de, P, R: Row<'de, P>>(body: &'de Decoded<'_>, texts: &Texts, known: &P) -> Outcome<R::Domain> {
     let mut context = Context::new(texts);
-    let value = read(body, One(&mut context, known, PhantomData::<R>))?;
+    context.replaced(body.replaced);
+    let value = read(&body.text, One(&mut context, known, PhantomData::<R>))?;
     Ok(context.parsed(value))
 }
 
@@ -304,7 +330,10 @@ pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
 }
 
 pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<InstanceType>> {
-    list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())
+    let Parsed { value, unknown, defects } =
+        list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())?;
+    // Sizes that cannot be read are counted; the others are used.
+    Ok(Parsed { value: value.into_iter().flatten().collect(), unknown, defects })
 }
 
 pub(super) fn images(body: &[u8], texts: &Texts) -> Outcome<Vec<Image>> {
@@ -320,16 +349,19 @@ pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
 }
 
 pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
-    monthly_text(&decode(body)?, texts)
+    let Decoded { text, replaced } = decode(body)?;
+    monthly_text(&text, replaced, texts)
 }
 
 /// Parses a body [for comparisons](decode_marked); `None` if [`monthly`] reads the same.
 pub(super) fn monthly_marked(body: &[u8], texts: &Texts) -> Option<Outcome<MonthlyReport>> {
-    decode_marked(body).map(|text| monthly_text(&text, texts))
+    decode_marked(body).map(|text| monthly_text(&text, 0, texts))
 }
 
-fn monthly_text(body: &str, texts: &Texts) -> Outcome<MonthlyReport> {
+/// `replaced` is the number of parts of the body that are not valid Unicode.
+fn monthly_text(body: &str, replaced: usize, texts: &Texts) -> Outcome<MonthlyReport> {
     let mut context = Context::new(texts);
+    context.replaced(replaced);
     let value = read(body, monthly::Report(&mut context))?;
     Ok(context.parsed(value))
 }

@@ -234,6 +234,8 @@ impl<'a> Row<'a, ()> for VmRow<'a> {
             time => Some(time.needed("released_at")?),
         };
         let status = self.status.get("status")?;
+        let tags = self.tags.get("tags")?.iter().map(|tag| tag.get("tags"));
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
         Ok(ReportVm {
             created_at: self.created_at.or(&self.created_at_camel).needed("created_at")?,
             released_at,
@@ -244,7 +246,7 @@ impl<'a> Row<'a, ()> for VmRow<'a> {
             image: context.word(self.image.get("image")?),
             cloud_id: context.word(valid(self.cloud_id.get("cloud_id")?, "cloud_id")?),
             site: context.word(self.site.get("site")?),
-            tags: context.texts.tags(&self.tags)?,
+            tags: context.texts.tags(tags.into_iter()),
             vm_hours: self.vm_hours.get("vm_hours")?,
         })
     }
