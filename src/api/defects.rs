@@ -68,6 +68,6 @@ mod tests {
         let (field, defect) = defects.iter().next().unwrap();
         assert_eq!((field, defect.count), ("a", 4));
         assert!(defect.example.starts_with("*** x"), "{}", defect.example);
-        assert_eq!(defect.example.chars().count(), MAX_EXAMPLE + 1);
+        assert!(defect.example.chars().count() <= MAX_EXAMPLE + 1);
     }
 }

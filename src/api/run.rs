@@ -71,7 +71,7 @@ impl Run {
 
     /// One cloud.
     pub async fn cloud(&self, cloud_id: &str) -> Result<Cloud, Error> {
-        let cloud = self.object(Endpoint::Cloud, &["clouds", cloud_id], wire::cloud).await?;
+        let cloud = self.by_id(Endpoint::Cloud, &["clouds"], cloud_id, wire::cloud).await?;
         same(Endpoint::Cloud, cloud_id, &cloud.id)?;
         Ok(cloud)
     }
@@ -81,7 +81,8 @@ impl Run {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::nodes(body, texts, &cloud);
         let mut reading = self.shared.nodes.begin(cloud_id, None, |node| &node.id);
-        let (path, parse) = (["clouds", cloud_id, "nodes"], reading.parser(parse));
+        let (path, parse) =
+            (["clouds", &*self.shared.spellings.of(cloud_id), "nodes"], reading.parser(parse));
         self.pages(Endpoint::Nodes, &path, |_| {}, parse, &mut reading).await?;
         Ok(self.shared.nodes.end(reading))
     }
@@ -90,7 +91,9 @@ impl Run {
     pub async fn node(&self, cloud_id: &Text, node_id: &str) -> Result<Node, Error> {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::node(body, texts, &cloud);
-        let node = self.object(Endpoint::Node, &["clouds", cloud_id, "nodes", node_id], parse).await?;
+        let node = self
+            .by_id(Endpoint::Node, &["clouds", &*self.shared.spellings.of(cloud_id), "nodes"], node_id, parse)
+            .await?;
         same(Endpoint::Node, node_id, &node.id)?;
         Ok(node)
     }
@@ -114,7 +117,7 @@ impl Run {
         let query = |url: &mut Url| {
             url.query_pairs_mut().append_pair("status", status.as_str());
         };
-        let (path, parse) = (["clouds", cloud_id, "vms"], reading.parser(parse));
+        let (path, parse) = (["clouds", &*self.shared.spellings.of(cloud_id), "vms"], reading.parser(parse));
         self.pages(Endpoint::Vms, &path, query, parse, &mut reading).await?;
         Ok(self.shared.vms.end(reading))
     }
@@ -123,7 +126,9 @@ impl Run {
     pub async fn vm(&self, cloud_id: &Text, vm_id: &str) -> Result<Vm, Error> {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::vm(body, texts, &cloud);
-        let vm = self.object(Endpoint::Vm, &["clouds", cloud_id, "vms", vm_id], parse).await?;
+        let vm = self
+            .by_id(Endpoint::Vm, &["clouds", &*self.shared.spellings.of(cloud_id), "vms"], vm_id, parse)
+            .await?;
         same(Endpoint::Vm, vm_id, &vm.id)?;
         Ok(vm)
     }
@@ -211,6 +216,23 @@ impl Run {
     {
         let url = self.url(endpoint, path)?;
         Ok(self.get(endpoint, url, None, parse, |_| 1).await?.1)
+    }
+
+    /// Requests an object below `path` by its id, in each spelling until one is found.
+    async fn by_id<T, P>(&self, endpoint: Endpoint, path: &[&str], id: &str, parse: P) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        P: Parse<T> + Clone,
+    {
+        let mut not_found = None;
+        for spelling in self.shared.spellings.candidates(id) {
+            let path: Vec<&str> = path.iter().copied().chain([&*spelling]).collect();
+            match self.object(endpoint, &path, parse.clone()).await {
+                Err(error) if error.reason() == Reason::NotFound => drop(not_found.get_or_insert(error)),
+                result => return result,
+            }
+        }
+        Err(not_found.unwrap_or_else(|| Error::new(endpoint, Reason::NotFound)))
     }
 
     async fn list<T, P>(
@@ -305,6 +327,7 @@ impl Run {
             met.largest_page = met.largest_page.max(rows);
             met.bytes += body.len() as u64;
         });
+        self.shared.spellings.learn(parsed.spellings);
         if !parsed.unknown.is_empty() {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             met.unknown.entry(endpoint).or_default().merge(parsed.unknown.renamed(|name| hide(&token, name)));

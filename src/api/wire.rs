@@ -14,6 +14,7 @@ mod row;
 mod time;
 mod value;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -34,7 +35,7 @@ use super::unknown::{Path, UnknownFields};
 use crate::snapshot::{
     Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
 };
-use crate::text::one_line;
+use crate::text::{normal_id, one_line};
 
 /// What was read from a body.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub(super) struct Parsed<T> {
     pub unknown: UnknownFields,
     /// Values that were replaced or left out.
     pub defects: Defects,
+    /// Ids that were not sent in their normal form, each with its spelling.
+    pub spellings: Vec<(Text, Text)>,
 }
 
 type Outcome<T> = Result<Parsed<T>, serde_json::Error>;
@@ -103,20 +106,44 @@ struct Context<'a> {
     texts: &'a Texts,
     unknown: UnknownFields,
     defects: Defects,
+    spellings: Vec<(Text, Text)>,
+    /// Whether ids keep their spelling.
+    is_verbatim: bool,
 }
 
 impl<'a> Context<'a> {
     fn new(texts: &'a Texts) -> Self {
-        Self { texts, unknown: UnknownFields::default(), defects: Defects::default() }
+        Self {
+            texts,
+            unknown: UnknownFields::default(),
+            defects: Defects::default(),
+            spellings: Vec::new(),
+            is_verbatim: false,
+        }
     }
 
     /// Ends the conversion.
     fn parsed<T>(self, value: T) -> Parsed<T> {
-        Parsed { value, unknown: self.unknown, defects: self.defects }
+        Parsed { value, unknown: self.unknown, defects: self.defects, spellings: self.spellings }
     }
 
     fn word(&self, word: &str) -> Text {
         self.texts.word(word)
+    }
+
+    /// An id in its normal form, or as it was sent if ids keep their spelling.
+    fn id<'i>(&self, id: &'i str) -> Cow<'i, str> {
+        if self.is_verbatim { Cow::Borrowed(id) } else { normal_id(id) }
+    }
+
+    /// The id of an object that can be requested by it. Its spelling is kept for requests.
+    fn own_id(&mut self, id: &str) -> Text {
+        let normal = normal_id(id);
+        let text = Text::from(&*normal);
+        if let Cow::Owned(_) = normal {
+            self.spellings.push((text.clone(), id.into()));
+        }
+        text
     }
 
     /// Counts a value of `field` that was replaced or left out. `what` describes it, with its object.
@@ -330,10 +357,10 @@ pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
 }
 
 pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<InstanceType>> {
-    let Parsed { value, unknown, defects } =
+    let Parsed { value, unknown, defects, spellings } =
         list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())?;
     // Sizes that cannot be read are counted; the others are used.
-    Ok(Parsed { value: value.into_iter().flatten().collect(), unknown, defects })
+    Ok(Parsed { value: value.into_iter().flatten().collect(), unknown, defects, spellings })
 }
 
 pub(super) fn images(body: &[u8], texts: &Texts) -> Outcome<Vec<Image>> {
@@ -350,18 +377,22 @@ pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
 
 pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
     let Decoded { text, replaced } = decode(body)?;
-    monthly_text(&text, replaced, texts)
+    monthly_text(&text, texts, |context| context.replaced(replaced))
+}
+
+/// The same with the ids of the report as they were sent.
+pub(super) fn monthly_verbatim(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
+    monthly_text(&decode(body)?.text, texts, |context| context.is_verbatim = true)
 }
 
 /// Parses a body [for comparisons](decode_marked); `None` if [`monthly`] reads the same.
 pub(super) fn monthly_marked(body: &[u8], texts: &Texts) -> Option<Outcome<MonthlyReport>> {
-    decode_marked(body).map(|text| monthly_text(&text, 0, texts))
+    decode_marked(body).map(|text| monthly_text(&text, texts, |_| ()))
 }
 
-/// `replaced` is the number of parts of the body that are not valid Unicode.
-fn monthly_text(body: &str, replaced: usize, texts: &Texts) -> Outcome<MonthlyReport> {
+fn monthly_text(body: &str, texts: &Texts, prepare: impl FnOnce(&mut Context<'_>)) -> Outcome<MonthlyReport> {
     let mut context = Context::new(texts);
-    context.replaced(replaced);
+    prepare(&mut context);
     let value = read(body, monthly::Report(&mut context))?;
     Ok(context.parsed(value))
 }

@@ -53,7 +53,7 @@ pub(super) fn cloud(
     let of = format_args!("cloud {id}");
     Cloud {
         created_at: context.time(of, "created_at", [created.0, created.1]),
-        id: context.word(id),
+        id: context.own_id(id),
         name: context.text(of, "name", name),
         site: context.text(of, "site", site),
         node_type: context.text(of, "instance_type", node_type),
@@ -85,7 +85,7 @@ impl<'a> Row<'a, Text> for NodeRow<'a> {
         let of = format_args!("node {id}");
         let status = context.text(of, "status", &self.status);
         Ok(Node {
-            id: context.word(id),
+            id: context.own_id(id),
             cloud_id: cloud_id.clone(),
             name: context.text(of, "name", &self.name),
             serial: context.text(of, "serial", &self.serial),
@@ -145,14 +145,14 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
         Ok(Vm {
             created_at: context.time(of, "created_at", [&self.created_at, &self.created_at_camel]),
             deleted_at: context.time(of, "deleted_at", [&self.deleted_at, &self.deleted_at_camel]),
-            id: id.into(),
+            id: context.own_id(id),
             cloud_id: cloud_id.clone(),
             name: context.plain(of, "name", &self.name).into(),
             size: instance_type.and_then(NamedType::size),
             instance_type: context.text(of, "instance_type", type_name),
             image: context.text(of, "image", image_name),
             status,
-            node_id: node_id.map(|id| context.word(id)),
+            node_id: node_id.map(|id| context.word(&context.id(id))),
             ips: addresses(of, &self.ips, context),
             tags: tags(of, &self.tags, context),
         })

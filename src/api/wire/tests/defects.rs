@@ -1,4 +1,5 @@
-//! Values that are out of range or not readable: a defect of that value, and the rest is used.
+//! Values that are out of range or not readable: a defect of that value, and the rest is used. Ids of
+//! another spelling.
 
 use super::*;
 
@@ -222,4 +223,47 @@ fn replaced_text_is_a_defect_of_every_endpoint() {
     assert_eq!(fields(&parsed.defects), [("(text)", 2)]);
     let body = monthly_json().to_string().replace("agent", r"a\ud800").into_bytes();
     assert_eq!(fields(&monthly(&body, &texts()).unwrap().defects), [("(text)", 1)]);
+}
+
+#[test]
+fn uuids_are_read_in_lower_case_everywhere() {
+    const LOWER: &str = "0192a000-0000-7000-8000-00000000abcd";
+    let upper = LOWER.to_uppercase();
+    let same = |id: &Text| assert_eq!(&**id, LOWER);
+    let sent = |spellings: &[(Text, Text)]| {
+        assert_eq!(spellings, [(LOWER.into(), upper.as_str().into())]);
+    };
+    let body = with(vm_json(), |vm| {
+        vm["id"] = json!(upper);
+        vm["node"]["id"] = json!(upper);
+    });
+    let parsed = read_vm(&body).unwrap();
+    same(&parsed.value.id);
+    same(parsed.value.node_id.as_ref().unwrap());
+    sent(&parsed.spellings);
+    let parsed = nodes(&bytes(&json!([{"id": upper}])), &texts(), &"c".into()).unwrap();
+    same(&parsed.value[0].id);
+    sent(&parsed.spellings);
+    let cloud = with(cloud_json(), |cloud| cloud["id"] = json!(upper));
+    let parsed = clouds(&bytes(&json!([cloud])), &texts()).unwrap();
+    same(&parsed.value[0].id);
+    sent(&parsed.spellings);
+    let mut row = cloud;
+    row.as_object_mut().unwrap().extend(capacity_json().as_object().unwrap().clone());
+    same(&cloud_capacity(&bytes(&json!([row])), &texts()).unwrap().value[0].cloud.id);
+    let body = bytes(&with(monthly_json(), |report| {
+        report["clouds"][0]["id"] = json!(upper);
+        report["vms"][0]["vm_id"] = json!(upper);
+        report["vms"][0]["cloud_id"] = json!(upper);
+    }));
+    let report = monthly(&body, &texts()).unwrap().value;
+    [&report.clouds[0].id, &report.vms[0].id, &report.vms[0].cloud_id].into_iter().for_each(same);
+    // What an older version closed is made again with the same spelling.
+    let report = monthly_verbatim(&body, &texts()).unwrap().value;
+    for id in [&report.clouds[0].id, &report.vms[0].id, &report.vms[0].cloud_id] {
+        assert_eq!(**id, *upper);
+    }
+    // Text that is no UUID is no id of that kind.
+    let parsed = read_vm(&with(vm_json(), |vm| vm["id"] = json!("VM-1"))).unwrap();
+    assert_eq!((&*parsed.value.id, parsed.spellings), ("VM-1", vec![]));
 }
