@@ -11,6 +11,7 @@
 
 mod address;
 mod connections;
+mod defects;
 mod endpoint;
 pub mod error;
 mod memo;
@@ -18,6 +19,7 @@ mod paging;
 mod retry;
 mod run;
 mod sharing;
+mod spellings;
 mod statistics;
 mod token;
 mod transport;
@@ -39,6 +41,7 @@ use crate::snapshot::MonthlyReport;
 use crate::snapshot::{Node, Text, Vm, VmStatus};
 
 pub use connections::BuildError;
+pub use defects::Defect;
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
@@ -81,7 +84,22 @@ impl ResponseTime {
 impl Monthly {
     /// Reads an answer that was kept.
     pub fn read(body: Bytes) -> Result<Self, Error> {
-        match wire::monthly(&body, &wire::Texts::default()) {
+        let parsed = wire::monthly(&body, &wire::Texts::default());
+        Self::of(body, parsed)
+    }
+
+    /// Reads an answer that was kept by a version that did not normalise ids: each has the spelling of
+    /// the answer, so that the same files can be made again.
+    pub fn read_verbatim(body: Bytes) -> Result<Self, Error> {
+        let parsed = wire::monthly_verbatim(&body, &wire::Texts::default());
+        Self::of(body, parsed)
+    }
+
+    fn of(
+        body: Bytes,
+        parsed: Result<wire::Parsed<MonthlyReport>, serde_json::Error>,
+    ) -> Result<Self, Error> {
+        match parsed {
             Ok(parsed) => Ok(Self { body, report: parsed.value, time: ResponseTime::default() }),
             Err(error) => Err(Error::malformed_report(&wire::explain(&body, &error))),
         }
@@ -130,6 +148,7 @@ struct Shared {
     observer: Arc<dyn Observer>,
     vms: Memo<Vm>,
     nodes: Memo<Node>,
+    spellings: spellings::Spellings,
 }
 
 impl Client {
@@ -158,6 +177,7 @@ impl Client {
             observer,
             vms: Memo::default(),
             nodes: Memo::default(),
+            spellings: spellings::Spellings::default(),
         })))
     }
 

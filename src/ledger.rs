@@ -519,6 +519,7 @@ impl Writer {
         if !self.states.contains_key(tenant) {
             let (state, clouds) = self.transaction(|transaction| {
                 let tenant = observations::tenant(transaction, tenant)?;
+                observations::normalise_ids(transaction, tenant)?;
                 let clouds = validity::current_clouds(transaction, tenant)?;
                 Ok((observations::state(transaction, tenant)?, clouds))
             })?;

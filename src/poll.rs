@@ -10,6 +10,7 @@ mod usage;
 
 pub use limits::Limits;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{Client, Error, Run};
+use crate::api::{Client, Defect, Endpoint, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::ledger::{Ledger, Recorded};
@@ -169,6 +170,7 @@ impl Poller {
             }
         }
         self.note_unknown_fields(collector, &run, &mut state);
+        self.note_defects(collector, &run, &mut state);
         state
     }
 
@@ -275,6 +277,28 @@ impl Poller {
         }
         self.self_metrics.unknown_fields(&self.tenant.name, collector, &fields);
     }
+
+    /// Shows the values that were replaced or left out. Logs each field once until it is read again: a
+    /// defect that lasts must not fill the log.
+    fn note_defects(&self, collector: Collector, run: &Run, state: &mut State) {
+        let (tenant, defects) = (&self.tenant.name, run.defects());
+        for ((endpoint, field), Defect { count, example }) in &defects {
+            if state.known_defects.insert((*endpoint, field)) {
+                tracing::warn!(%tenant, endpoint = endpoint.as_str(), field, count, example, "the API sent values that are out of range or not readable; they are replaced or left out, and the rest is used");
+            }
+        }
+        // A run that failed may have read nothing.
+        if !state.failing {
+            state.known_defects.retain(|(endpoint, field)| {
+                let is_defective = defects.contains_key(&(*endpoint, *field));
+                if !is_defective {
+                    tracing::info!(%tenant, endpoint = endpoint.as_str(), field, "the values that the API sent are readable again");
+                }
+                is_defective
+            });
+        }
+        self.self_metrics.api_defects(tenant, collector, &defects);
+    }
 }
 
 /// What a collector's task remembers from run to run.
@@ -286,8 +310,10 @@ pub struct State {
     unrecorded: bool,
     /// VMs that only the ledger knows, still to be asked for.
     recorded: Vec<Recorded>,
-    known_unknowns: std::collections::BTreeSet<(crate::api::Endpoint, String)>,
-    previous_month: Option<usage::PreviousMonth>,
+    known_unknowns: BTreeSet<(Endpoint, String)>,
+    /// Fields with defects that have been logged.
+    known_defects: BTreeSet<(Endpoint, &'static str)>,
+    previous_month: usage::Previous,
 }
 
 /// Puts what was fetched into a snapshot.

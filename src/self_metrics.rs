@@ -3,6 +3,7 @@
 //! `api`, `poll` and `schedule` report here; `web` renders them fresh on each scrape. The methods
 //! take typed values, so that labels come from closed sets.
 
+mod defects;
 mod ledger;
 mod open_metrics;
 
@@ -18,7 +19,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::api::{Code, Endpoint, Observer, Reason};
+use crate::api::{Code, Defect, Endpoint, Observer, Reason};
 use crate::ledger::{ChangedSeconds, Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
@@ -53,6 +54,7 @@ pub struct SelfMetrics {
     request_duration: HistogramVec,
     retries: IntCounterVec,
     unknown_fields: IntGaugeVec,
+    defects: defects::Defects,
     last_wake: Gauge,
     report_due: IntGaugeVec,
     report_last_success: IntGaugeVec,
@@ -143,6 +145,7 @@ impl SelfMetrics {
                 "How often the newest run met a field that the API does not document.",
                 &["tenant", "endpoint", "field"],
             )?,
+            defects: defects::Defects::new(&made)?,
             report_due: made.int_gauges(
                 "report_due",
                 "Months past their settle time that have no final report.",
@@ -235,11 +238,13 @@ impl SelfMetrics {
     /// Takes every series of a tenant away.
     pub fn remove_tenant(&self, tenant: &str) {
         self.state().tenants.remove(tenant);
+        self.defects.remove_tenant(tenant);
     }
 
     /// Takes the series of a collector that is switched off away.
     pub fn remove_collector(&self, tenant: &str, collector: Collector) {
         let labels = [tenant, collector.as_str()];
+        self.defects.set(tenant, collector, BTreeMap::new());
         // They need not be there.
         let _ = self.collector_success.remove_label_values(&labels);
         let _ = self.collector_duration.remove_label_values(&labels);
@@ -282,6 +287,17 @@ impl SelfMetrics {
         for ((endpoint, field), count) in fields {
             self.unknown_fields.with_label_values(&[tenant, endpoint.as_str(), field]).set(signed(*count));
         }
+    }
+
+    /// Shows the number of values that the latest run of a collector replaced or left out.
+    pub fn api_defects(
+        &self,
+        tenant: &str,
+        collector: Collector,
+        defects: &BTreeMap<(Endpoint, &'static str), Defect>,
+    ) {
+        let counts = defects.iter().map(|(key, defect)| (*key, defect.count)).collect();
+        self.defects.set(tenant, collector, counts);
     }
 
     /// The scheduler woke.

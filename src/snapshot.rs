@@ -192,24 +192,38 @@ pub fn split_tag(tag: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// One resource: `total = in_use + available`, which the API promises.
+/// One resource: `total = in_use + available`, which the API promises. More can be in use than there is,
+/// after a node was lost. A figure that the API did not send, or that cannot be read, is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
     /// All there is.
-    pub total: u64,
+    pub total: Option<u64>,
     /// Taken.
-    pub in_use: u64,
+    pub in_use: Option<u64>,
     /// Free.
-    pub available: u64,
+    pub available: Option<u64>,
+}
+
+impl Resource {
+    /// The sum, figure by figure; `None` if either figure is unknown or the sum is too large.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |one: Option<u64>, other: Option<u64>| one?.checked_add(other?);
+        Self {
+            total: sum(self.total, other.total),
+            in_use: sum(self.in_use, other.in_use),
+            available: sum(self.available, other.available),
+        }
+    }
 }
 
 /// Capacity of an organisation or of one cloud. Memory is in MiB (the API says MB; its examples
 /// are powers of two).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// Number of nodes.
-    pub nodes: u64,
-    /// Nodes by bare-metal type.
+    /// Number of nodes; `None` if it cannot be read.
+    pub nodes: Option<u64>,
+    /// Nodes by bare-metal type, without types whose number cannot be read.
     pub node_groups: Vec<(Text, u64)>,
     /// Virtual CPUs.
     pub vcpus: Resource,
@@ -217,27 +231,36 @@ pub struct Capacity {
     pub memory_mib: Resource,
     /// Pass-through devices by class (`gpu`, `nvme`; an open set).
     pub pci_devices: Vec<(Text, Resource)>,
+    /// Whether there are devices whose class cannot be read: any class may have more than is listed.
+    pub has_unknown_devices: bool,
 }
 
 impl Capacity {
     /// The smallest of available ÷ needed over vCPUs, memory and each class of devices; `None` for a
-    /// type that needs nothing.
+    /// type that needs nothing, and if the available amount of something that it needs is not known.
     #[must_use]
     pub fn fits(&self, size: &InstanceType) -> Option<u64> {
-        let available = |class: &str| -> u64 {
-            let of_class = self.pci_devices.iter().filter(|(name, _)| **name == *class);
-            of_class.fold(0, |sum, (_, each)| sum.saturating_add(each.available))
+        let available = |class: &str| -> Option<u64> {
+            let mut of_class = self.pci_devices.iter().filter(|(name, _)| **name == *class);
+            let sum = of_class.try_fold(0_u64, |sum, (_, each)| sum.checked_add(each.available?));
+            sum.filter(|_| !self.has_unknown_devices)
         };
         let mut devices: BTreeMap<&str, u64> = BTreeMap::new();
         for (class, _) in &size.pci_devices {
             *devices.entry(class).or_default() += 1;
         }
         let needs = devices.into_iter().map(|(class, needed)| (available(class), needed));
-        [(self.vcpus.available, size.vcpus), (self.memory_mib.available, size.memory_mib)]
-            .into_iter()
-            .chain(needs)
-            .filter_map(|(available, needed)| available.checked_div(needed))
-            .min()
+        let mut vms = None;
+        for (available, needed) in
+            [(self.vcpus.available, size.vcpus), (self.memory_mib.available, size.memory_mib)]
+                .into_iter()
+                .chain(needs)
+                .filter(|(_, needed)| *needed > 0)
+        {
+            let fitting = available? / needed;
+            vms = Some(vms.map_or(fitting, |vms: u64| vms.min(fitting)));
+        }
+        vms
     }
 }
 

@@ -1,4 +1,6 @@
-//! Text for people: one line, bounded, without invisible characters. Pure.
+//! Text for people (one line, bounded, without invisible characters) and the normal form of ids. Pure.
+
+use std::borrow::Cow;
 
 /// Returns `text` on one line: runs of white space become one space, control characters and
 /// invisible characters are removed, and at most `longest` characters are kept (then `…` follows).
@@ -29,7 +31,43 @@ pub fn has_replacement(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER)
 }
 
+/// Returns an id in its normal form: a UUID in lower case, because UUIDs that differ only in case are one
+/// (RFC 9562). An id that is not a UUID in form is returned unchanged.
+#[must_use]
+pub fn normal_id(id: &str) -> Cow<'_, str> {
+    if is_uuid(id) && id.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(id.to_ascii_lowercase());
+    }
+    Cow::Borrowed(id)
+}
+
+/// Returns whether `id` is a UUID in form: hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+fn is_uuid(id: &str) -> bool {
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 /// Characters that show nothing but turn or hide the text around them in a terminal.
 fn invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_uuids_have_a_normal_form() {
+        let lower = "0192a000-0000-7000-8000-00000000abcd";
+        assert_eq!(normal_id(&lower.to_uppercase()), lower);
+        assert!(matches!(normal_id(lower), Cow::Borrowed(id) if id == lower));
+        for other in
+            ["", "VM-1", "0192A000-0000-7000-8000-00000000ABC", "0192A000-0000-7000-8000-00000000ABCG"]
+        {
+            assert_eq!(normal_id(other), other);
+        }
+    }
 }

@@ -6,6 +6,8 @@
 mod file;
 #[path = "ledger/model.rs"]
 mod model;
+#[path = "ledger/spellings.rs"]
+mod spellings;
 #[path = "ledger/validity.rs"]
 mod validity;
 

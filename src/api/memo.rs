@@ -154,14 +154,16 @@ impl<T: Send + Sync + 'static, P: Parse<Vec<T>>> Parse<Page<T>> for Recognise<T,
     }
 
     fn parse(self, body: &[u8], texts: &Texts) -> Result<Parsed<Page<T>>, serde_json::Error> {
-        let Parsed { value, unknown, unreadable_time } = self.parse.parse(body, texts)?;
-        let rows = Parsed { value: value.into_iter().map(Arc::new).collect(), unknown, unreadable_time };
-        Ok(parsed(Page { digest: XxHash3_128::oneshot(body), parsed: Arc::new(rows) }))
+        let Parsed { value, unknown, defects, spellings } = self.parse.parse(body, texts)?;
+        let value = value.into_iter().map(Arc::new).collect();
+        let rows = Parsed { value, unknown, defects, spellings: Vec::new() };
+        let page = parsed(Page { digest: XxHash3_128::oneshot(body), parsed: Arc::new(rows) });
+        Ok(Parsed { spellings, ..page })
     }
 }
 
 /// A page with what its parsing has met.
 fn parsed<T>(page: Page<T>) -> Parsed<Page<T>> {
-    let (unknown, unreadable_time) = (page.parsed.unknown.clone(), page.parsed.unreadable_time.clone());
-    Parsed { value: page, unknown, unreadable_time }
+    let (unknown, defects) = (page.parsed.unknown.clone(), page.parsed.defects.clone());
+    Parsed { value: page, unknown, defects, spellings: Vec::new() }
 }

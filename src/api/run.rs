@@ -2,7 +2,6 @@
 //! that can be asked.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::retry::{Budget, MAX_RETRY_AFTER, Retries};
 use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Failure, Range, Request, Transport, hide};
 use super::wire::{self, Parse, Texts};
-use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
+use super::{Code, Defect, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
 
@@ -37,7 +36,6 @@ pub struct Run {
     token: tokio::sync::Mutex<Option<HeaderValue>>,
     texts: Arc<Texts>,
     met: Mutex<Met>,
-    warned: AtomicBool,
     no_cache: bool,
 }
 
@@ -51,7 +49,6 @@ impl Run {
             token: tokio::sync::Mutex::default(),
             texts: Arc::default(),
             met: Mutex::default(),
-            warned: AtomicBool::new(false),
             no_cache: false,
             shared,
         }
@@ -74,7 +71,7 @@ impl Run {
 
     /// One cloud.
     pub async fn cloud(&self, cloud_id: &str) -> Result<Cloud, Error> {
-        let cloud = self.object(Endpoint::Cloud, &["clouds", cloud_id], wire::cloud).await?;
+        let cloud = self.by_id(Endpoint::Cloud, &["clouds"], cloud_id, wire::cloud).await?;
         same(Endpoint::Cloud, cloud_id, &cloud.id)?;
         Ok(cloud)
     }
@@ -84,7 +81,8 @@ impl Run {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::nodes(body, texts, &cloud);
         let mut reading = self.shared.nodes.begin(cloud_id, None, |node| &node.id);
-        let (path, parse) = (["clouds", cloud_id, "nodes"], reading.parser(parse));
+        let (path, parse) =
+            (["clouds", &*self.shared.spellings.of(cloud_id), "nodes"], reading.parser(parse));
         self.pages(Endpoint::Nodes, &path, |_| {}, parse, &mut reading).await?;
         Ok(self.shared.nodes.end(reading))
     }
@@ -93,7 +91,9 @@ impl Run {
     pub async fn node(&self, cloud_id: &Text, node_id: &str) -> Result<Node, Error> {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::node(body, texts, &cloud);
-        let node = self.object(Endpoint::Node, &["clouds", cloud_id, "nodes", node_id], parse).await?;
+        let node = self
+            .by_id(Endpoint::Node, &["clouds", &*self.shared.spellings.of(cloud_id), "nodes"], node_id, parse)
+            .await?;
         same(Endpoint::Node, node_id, &node.id)?;
         Ok(node)
     }
@@ -117,7 +117,7 @@ impl Run {
         let query = |url: &mut Url| {
             url.query_pairs_mut().append_pair("status", status.as_str());
         };
-        let (path, parse) = (["clouds", cloud_id, "vms"], reading.parser(parse));
+        let (path, parse) = (["clouds", &*self.shared.spellings.of(cloud_id), "vms"], reading.parser(parse));
         self.pages(Endpoint::Vms, &path, query, parse, &mut reading).await?;
         Ok(self.shared.vms.end(reading))
     }
@@ -126,7 +126,9 @@ impl Run {
     pub async fn vm(&self, cloud_id: &Text, vm_id: &str) -> Result<Vm, Error> {
         let cloud = cloud_id.clone();
         let parse = move |body: &[u8], texts: &Texts| wire::vm(body, texts, &cloud);
-        let vm = self.object(Endpoint::Vm, &["clouds", cloud_id, "vms", vm_id], parse).await?;
+        let vm = self
+            .by_id(Endpoint::Vm, &["clouds", &*self.shared.spellings.of(cloud_id), "vms"], vm_id, parse)
+            .await?;
         same(Endpoint::Vm, vm_id, &vm.id)?;
         Ok(vm)
     }
@@ -163,6 +165,24 @@ impl Run {
         let all = met.unknown.iter();
         all.flat_map(|(endpoint, fields)| {
             fields.iter().map(|(name, count)| ((*endpoint, name.clone()), count))
+        })
+        .collect()
+    }
+
+    /// Counts a value of this run that is out of range, not readable or unavailable, and that the caller
+    /// replaces or leaves out. `field` names it below `endpoint`.
+    pub fn defect(&self, endpoint: Endpoint, field: &'static str) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.defects.entry(endpoint).or_default().add(field, 1, String::new);
+    }
+
+    /// The values so far that were replaced or left out, by endpoint and field.
+    #[must_use]
+    pub fn defects(&self) -> BTreeMap<(Endpoint, &'static str), Defect> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = met.defects.iter();
+        all.flat_map(|(endpoint, defects)| {
+            defects.iter().map(|(field, defect)| ((*endpoint, field), defect.clone()))
         })
         .collect()
     }
@@ -205,6 +225,23 @@ impl Run {
     {
         let url = self.url(endpoint, path)?;
         Ok(self.get(endpoint, url, None, parse, |_| 1).await?.1)
+    }
+
+    /// Requests an object below `path` by its id, in each spelling until one is found.
+    async fn by_id<T, P>(&self, endpoint: Endpoint, path: &[&str], id: &str, parse: P) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        P: Parse<T> + Clone,
+    {
+        let mut not_found = None;
+        for spelling in self.shared.spellings.candidates(id) {
+            let path: Vec<&str> = path.iter().copied().chain([&*spelling]).collect();
+            match self.object(endpoint, &path, parse.clone()).await {
+                Err(error) if error.reason() == Reason::NotFound => drop(not_found.get_or_insert(error)),
+                result => return result,
+            }
+        }
+        Err(not_found.unwrap_or_else(|| Error::new(endpoint, Reason::NotFound)))
     }
 
     async fn list<T, P>(
@@ -292,18 +329,6 @@ impl Run {
             }
         };
         let parsed = parsed.map_err(|error| malformed(wire::explain(&body, &error)))?;
-        if let Some(time) = &parsed.unreadable_time
-            && !self.warned.swap(true, Ordering::Relaxed)
-        {
-            let tenant = &*self.shared.tenant.name;
-            let time = hide(&token, time);
-            tracing::warn!(
-                tenant,
-                endpoint = endpoint.as_str(),
-                time,
-                "a time that cannot be read is left out"
-            );
-        }
         self.note(endpoint, |met| {
             let rows = rows(&parsed.value) as u64;
             met.pages += 1;
@@ -311,9 +336,14 @@ impl Run {
             met.largest_page = met.largest_page.max(rows);
             met.bytes += body.len() as u64;
         });
+        self.shared.spellings.learn(parsed.spellings);
         if !parsed.unknown.is_empty() {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             met.unknown.entry(endpoint).or_default().merge(parsed.unknown.renamed(|name| hide(&token, name)));
+        }
+        if !parsed.defects.is_empty() {
+            let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+            met.defects.entry(endpoint).or_default().merge(parsed.defects, |text| hide(&token, text));
         }
         Ok((answer, parsed.value))
     }

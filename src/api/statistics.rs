@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Endpoint;
+use super::defects::Defects;
 use super::unknown::UnknownFields;
 
 /// What the pages of a list tell of the largest page that the server gives; nothing documents it.
@@ -48,6 +49,7 @@ pub struct Statistics {
 #[derive(Default)]
 pub(super) struct Met {
     pub unknown: BTreeMap<Endpoint, UnknownFields>,
+    pub defects: BTreeMap<Endpoint, Defects>,
     pub statistics: BTreeMap<Endpoint, Statistics>,
     /// The newest answer's `Date`, and when it came.
     pub date: Option<(Timestamp, Instant)>,

@@ -14,6 +14,7 @@ mod row;
 mod time;
 mod value;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -24,16 +25,17 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
-use self::compound::{List, Object};
-use self::decode::{decode, decode_marked};
+use self::compound::Object;
+use self::decode::{Decoded, decode, decode_marked};
 use self::row::Report;
 use self::time::Time;
 use self::value::Str;
+use super::defects::Defects;
 use super::unknown::{Path, UnknownFields};
 use crate::snapshot::{
     Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
 };
-use crate::text::one_line;
+use crate::text::{normal_id, one_line};
 
 /// What was read from a body.
 #[derive(Clone, Debug)]
@@ -41,8 +43,10 @@ pub(super) struct Parsed<T> {
     pub value: T,
     /// Fields that nobody documented.
     pub unknown: UnknownFields,
-    /// A time that was left out because it cannot be read, in one sentence.
-    pub unreadable_time: Option<String>,
+    /// Values that were replaced or left out.
+    pub defects: Defects,
+    /// Ids that were not sent in their normal form, each with its spelling.
+    pub spellings: Vec<(Text, Text)>,
 }
 
 type Outcome<T> = Result<Parsed<T>, serde_json::Error>;
@@ -83,23 +87,17 @@ impl Texts {
     }
 
     /// Sorted, distinct, without empty ones.
-    fn tags(&self, tags: &List<Str<'_>>) -> Result<Arc<[Text]>, String> {
-        let mut sorted: Vec<Text> = Vec::new();
-        for tag in tags.get("tags")? {
-            match tag.get("tags")? {
-                "" => {}
-                tag => sorted.push(self.word(tag)),
-            }
-        }
+    fn tags<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Arc<[Text]> {
+        let mut sorted: Vec<Text> = tags.filter(|tag| !tag.is_empty()).map(|tag| self.word(tag)).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let mut sets = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = sets.get(sorted.as_slice()) {
-            return Ok(known.clone());
+            return known.clone();
         }
         let new: Arc<[Text]> = sorted.into();
         sets.insert(new.clone());
-        Ok(new)
+        new
     }
 }
 
@@ -107,30 +105,95 @@ impl Texts {
 struct Context<'a> {
     texts: &'a Texts,
     unknown: UnknownFields,
-    unreadable_time: Option<String>,
+    defects: Defects,
+    spellings: Vec<(Text, Text)>,
+    /// Whether ids keep their spelling.
+    is_verbatim: bool,
 }
 
 impl<'a> Context<'a> {
     fn new(texts: &'a Texts) -> Self {
-        Self { texts, unknown: UnknownFields::default(), unreadable_time: None }
+        Self {
+            texts,
+            unknown: UnknownFields::default(),
+            defects: Defects::default(),
+            spellings: Vec::new(),
+            is_verbatim: false,
+        }
     }
 
     /// Ends the conversion.
     fn parsed<T>(self, value: T) -> Parsed<T> {
-        Parsed { value, unknown: self.unknown, unreadable_time: self.unreadable_time }
+        Parsed { value, unknown: self.unknown, defects: self.defects, spellings: self.spellings }
     }
 
     fn word(&self, word: &str) -> Text {
         self.texts.word(word)
     }
 
-    /// An optional time under either of its names. What cannot be read is left out and told.
-    fn time(&mut self, of: &fmt::Arguments<'_>, time: &Time, other_name: &Time) -> Option<Timestamp> {
+    /// An id in its normal form, or as it was sent if ids keep their spelling.
+    fn id<'i>(&self, id: &'i str) -> Cow<'i, str> {
+        if self.is_verbatim { Cow::Borrowed(id) } else { normal_id(id) }
+    }
+
+    /// The id of an object that can be requested by it. Its spelling is kept for requests.
+    fn own_id(&mut self, id: &str) -> Text {
+        let normal = normal_id(id);
+        let text = Text::from(&*normal);
+        if let Cow::Owned(_) = normal {
+            self.spellings.push((text.clone(), id.into()));
+        }
+        text
+    }
+
+    /// Counts a value of `field` that was replaced or left out. `what` describes it, with its object.
+    fn defect(&mut self, field: &'static str, what: fmt::Arguments<'_>) {
+        self.defects.add(field, 1, || what.to_string());
+    }
+
+    /// Counts parts of the body that are not valid Unicode and were replaced.
+    fn replaced(&mut self, parts: usize) {
+        let what = || "text that is not valid Unicode".to_owned();
+        self.defects.add("(text)", parts as u64, what);
+    }
+
+    /// A text of an object that only describes it. A value of another kind is left out and counted.
+    fn text(&mut self, of: fmt::Arguments<'_>, field: &'static str, text: &Str<'_>) -> Text {
+        let text = self.plain(of, field, text);
+        self.word(text)
+    }
+
+    /// The same for a text that does not repeat.
+    fn plain<'s>(&mut self, of: fmt::Arguments<'_>, field: &'static str, text: &'s Str<'_>) -> &'s str {
+        self.optional(of, text.get(field).map(Some), field).unwrap_or_default()
+    }
+
+    /// An optional part of an object, as it was read. One that cannot be read is left out and counted.
+    fn optional<T>(
+        &mut self,
+        of: fmt::Arguments<'_>,
+        part: Result<Option<T>, String>,
+        field: &'static str,
+    ) -> Option<T> {
+        part.unwrap_or_else(|what| {
+            self.defect(field, format_args!("{of}: {what}"));
+            None
+        })
+    }
+
+    /// An optional time of an object, under either of its names. A time that cannot be read is left out
+    /// and counted.
+    fn time(
+        &mut self,
+        of: fmt::Arguments<'_>,
+        field: &'static str,
+        [time, other_name]: [&Time; 2],
+    ) -> Option<Timestamp> {
         match time.or(other_name) {
             Time::At(at) => Some(*at),
             Time::Absent => None,
             Time::Unreadable(text) => {
-                self.unreadable_time.get_or_insert_with(|| format!("{of}: {text}"));
+                self.defect(field, format_args!("{of}: {field}: {text}"));
                 None
             }
         }
@@ -253,16 +316,18 @@ fn read<'de, S: DeserializeSeed<'de>>(body: &'de str, seed: S) -> Result<S::Valu
 }
 
 /// Parses a bare list.
-fn list<'de, P, R: Row<'de, P>>(body: &'de str, texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
+fn list<'de, P, R: Row<'de, P>>(body: &'de Decoded<'_>, texts: &Texts, known: &P) -> Outcome<Vec<R::Domain>> {
     let mut context = Context::new(texts);
-    let value = read(body, Rows { context: &mut context, known, field: None, row: PhantomData::<R> })?;
+    context.replaced(body.replaced);
+    let value = read(&body.text, Rows { context: &mut context, known, field: None, row: PhantomData::<R> })?;
     Ok(context.parsed(value))
 }
 
 /// Parses a bare object.
-fn object<'de, P, R: Row<'de, P>>(body: &'de str, texts: &Texts, known: &P) -> Outcome<R::Domain> {
+fn object<'de, P, R: Row<'de, P>>(body: &'de Decoded<'_>, texts: &Texts, known: &P) -> Outcome<R::Domain> {
     let mut context = Context::new(texts);
-    let value = read(body, One(&mut context, known, PhantomData::<R>))?;
+    context.replaced(body.replaced);
+    let value = read(&body.text, One(&mut context, known, PhantomData::<R>))?;
     Ok(context.parsed(value))
 }
 
@@ -292,7 +357,10 @@ pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
 }
 
 pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<InstanceType>> {
-    list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())
+    let Parsed { value, unknown, defects, spellings } =
+        list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())?;
+    // Sizes that cannot be read are counted; the others are used.
+    Ok(Parsed { value: value.into_iter().flatten().collect(), unknown, defects, spellings })
 }
 
 pub(super) fn images(body: &[u8], texts: &Texts) -> Outcome<Vec<Image>> {
@@ -308,16 +376,23 @@ pub(super) fn capacity(body: &[u8], texts: &Texts) -> Outcome<Capacity> {
 }
 
 pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
-    monthly_text(&decode(body)?, texts)
+    let Decoded { text, replaced } = decode(body)?;
+    monthly_text(&text, texts, |context| context.replaced(replaced))
+}
+
+/// The same with the ids of the report as they were sent.
+pub(super) fn monthly_verbatim(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
+    monthly_text(&decode(body)?.text, texts, |context| context.is_verbatim = true)
 }
 
 /// Parses a body [for comparisons](decode_marked); `None` if [`monthly`] reads the same.
 pub(super) fn monthly_marked(body: &[u8], texts: &Texts) -> Option<Outcome<MonthlyReport>> {
-    decode_marked(body).map(|text| monthly_text(&text, texts))
+    decode_marked(body).map(|text| monthly_text(&text, texts, |_| ()))
 }
 
-fn monthly_text(body: &str, texts: &Texts) -> Outcome<MonthlyReport> {
+fn monthly_text(body: &str, texts: &Texts, prepare: impl FnOnce(&mut Context<'_>)) -> Outcome<MonthlyReport> {
     let mut context = Context::new(texts);
+    prepare(&mut context);
     let value = read(body, monthly::Report(&mut context))?;
     Ok(context.parsed(value))
 }

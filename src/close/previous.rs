@@ -28,7 +28,8 @@ impl Closer {
         let (revision, monthly) = (published.revision, published.provider_report()?);
         let kept = self.kept(published.month, revision)?;
         let from_files = kept.is_none();
-        let header = kept.map_or_else(|| Header::from_files(published, &monthly.report), Ok)?;
+        let mut header = kept.map_or_else(|| Header::from_files(published, &monthly.report), Ok)?;
+        header.normalise_ids();
         Ok(Previous { revision, monthly, header, from_files })
     }
 

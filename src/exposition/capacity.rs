@@ -7,8 +7,8 @@ use super::writer::Writer;
 use super::{MIB, TenantView, distinct};
 use crate::snapshot::{Capacity, Resource};
 
-/// The three figures of a resource.
-type Figure = fn(&Resource) -> u64;
+/// One of the three figures of a resource. A figure that is not known has no series.
+type Figure = fn(&Resource) -> Option<u64>;
 
 pub fn write(tenant: &TenantView<'_>, writer: &mut Writer) {
     let mut totals = Vec::new();
@@ -118,25 +118,33 @@ const FIGURES: [Figure; 3] =
 fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut Writer) {
     let mut nodes = writer.family(scope.nodes.0, scope.nodes.1);
     for (labels, capacity) in rows {
-        nodes.sample(labels, capacity.nodes);
+        if let Some(count) = capacity.nodes {
+            nodes.sample(labels, count);
+        }
     }
     let mut groups = writer.family(scope.node_groups.0, scope.node_groups.1);
     for (labels, capacity) in rows {
         // Two rows of one type are one group.
-        for (node_type, count) in merged(capacity.node_groups.iter().map(|(name, count)| (&**name, *count))) {
+        for (node_type, count) in
+            merged(capacity.node_groups.iter().map(|(name, count)| (&**name, Some(*count))))
+        {
             groups.sample(&with(labels, "node_type", node_type), count);
         }
     }
     for ((name, help), figure) in scope.vcpus.into_iter().zip(FIGURES) {
         let mut family = writer.family(name, help);
         for (labels, capacity) in rows {
-            family.sample(labels, figure(&capacity.vcpus));
+            if let Some(count) = figure(&capacity.vcpus) {
+                family.sample(labels, count);
+            }
         }
     }
     for ((name, help), figure) in scope.memory.into_iter().zip(FIGURES) {
         let mut family = writer.family(name, help);
         for (labels, capacity) in rows {
-            family.sample(labels, figure(&capacity.memory_mib).saturating_mul(MIB));
+            if let Some(mib) = figure(&capacity.memory_mib) {
+                family.sample(labels, mib.saturating_mul(MIB));
+            }
         }
     }
     for ((name, help), figure) in scope.devices.into_iter().zip(FIGURES) {
@@ -151,13 +159,14 @@ fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut
     }
 }
 
-fn merged<'a>(rows: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<&'a str, u64> {
-    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+/// The sums by name, without those of an unknown figure.
+fn merged<'a>(rows: impl Iterator<Item = (&'a str, Option<u64>)>) -> BTreeMap<&'a str, u64> {
+    let mut sums: BTreeMap<_, Option<u64>> = BTreeMap::new();
     for (name, count) in rows {
-        let sum = sums.entry(name).or_default();
-        *sum = sum.saturating_add(count);
+        let sum = sums.entry(name).or_insert(Some(0));
+        *sum = sum.zip(count).and_then(|(sum, count)| sum.checked_add(count));
     }
-    sums
+    sums.into_iter().filter_map(|(name, sum)| Some((name, sum?))).collect()
 }
 
 fn with<'a>(labels: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {

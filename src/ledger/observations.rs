@@ -1,5 +1,7 @@
 //! Polls into the ledger, and what they prove out of it again.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
@@ -7,6 +9,7 @@ use super::{LedgerError, validity};
 use crate::observe::{Kind, Known, Observations, State, Step};
 use crate::period::Period;
 use crate::snapshot::{Text, VmStatus};
+use crate::text::normal_id;
 
 /// How long before a period a VM may have gone and still be told apart from one that was never
 /// seen: clocks differ, and the provider may date a deletion later than our polls missed the VM.
@@ -129,9 +132,71 @@ pub(super) fn observations(
         let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
         let kind = kind.ok_or_else(|| LedgerError::Damaged("an event of no known kind".to_owned()))?;
         let status = VmStatus::from_api(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?);
-        observations.add(text(row, 0)?, time(row.get(1)?)?, kind, &status);
+        observations.add(id(row, 0)?, time(row.get(1)?)?, kind, &status);
     }
+    // A VM that was recorded under two spellings has two rows.
+    observations.histories.values_mut().for_each(|history| history.sort_by_key(|(at, _)| *at));
     Ok(observations)
+}
+
+/// Brings the ids of a tenant's VMs and clouds into their normal form, which versions before did not use.
+/// Rows of one object under two spellings become one. The caller reads the tenant's state afterwards.
+pub(super) fn normalise_ids(connection: &Connection, tenant: i64) -> Result<(), LedgerError> {
+    let others = |sql: &str| -> Result<Vec<(String, String)>, LedgerError> {
+        let mut select = connection.prepare(sql)?;
+        let mut rows = select.query([tenant])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id: String = row.get(0)?;
+            if let Cow::Owned(normal) = normal_id(&id) {
+                found.push((id, normal));
+            }
+        }
+        Ok(found)
+    };
+    for (id, normal) in others("SELECT vm_id FROM vm WHERE tenant = ?1 AND vm_id <> lower(vm_id)")? {
+        let row = |id: &str| {
+            let select = "SELECT id, gone FROM vm WHERE tenant = ?1 AND vm_id = ?2";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?));
+            connection.query_row(select, params![tenant, id], row).optional()
+        };
+        let Some((old, gone)) = row(&id)? else { continue };
+        if let Some((kept, kept_gone)) = row(&normal)? {
+            let gone = gone.zip(kept_gone).map(|(one, other)| one.max(other));
+            for sql in [
+                "UPDATE OR IGNORE event SET vm = ?1 WHERE vm = ?2",
+                "UPDATE OR IGNORE vm_size SET vm = ?1 WHERE vm = ?2",
+            ] {
+                connection.execute(sql, [kept, old])?;
+            }
+            for sql in [
+                "DELETE FROM event WHERE vm = ?1",
+                "DELETE FROM vm_size WHERE vm = ?1",
+                "DELETE FROM vm WHERE id = ?1",
+            ] {
+                connection.execute(sql, [old])?;
+            }
+            connection.execute("UPDATE vm SET gone = ?2 WHERE id = ?1", params![kept, gone])?;
+        } else {
+            connection.execute("UPDATE vm SET vm_id = ?2 WHERE id = ?1", params![old, normal])?;
+        }
+    }
+    let clouds = "SELECT DISTINCT cloud_id FROM vm WHERE tenant = ?1 AND cloud_id <> lower(cloud_id)
+         UNION SELECT cloud_id FROM cloud WHERE tenant = ?1 AND cloud_id <> lower(cloud_id)";
+    for (id, normal) in others(clouds)? {
+        for sql in [
+            "UPDATE vm SET cloud_id = ?3 WHERE tenant = ?1 AND cloud_id = ?2",
+            "UPDATE OR REPLACE cloud SET cloud_id = ?3 WHERE tenant = ?1 AND cloud_id = ?2",
+        ] {
+            connection.execute(sql, params![tenant, id, normal])?;
+        }
+    }
+    Ok(())
+}
+
+/// An id in its normal form.
+pub(super) fn id(row: &rusqlite::Row<'_>, column: usize) -> Result<Text, LedgerError> {
+    Ok((&*normal_id(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)).into())
 }
 
 fn text(row: &rusqlite::Row<'_>, column: usize) -> Result<Text, LedgerError> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::LedgerError;
-use super::observations::{GRACE_SECONDS, time};
+use super::observations::{GRACE_SECONDS, id, time};
 use crate::observe::{NotLater, SizeSeen};
 use crate::period::{Period, whole};
 use crate::snapshot::{Cloud, InstanceType, Text, VmSize};
@@ -235,7 +235,7 @@ fn clouds(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Cloud>, LedgerError> {
     while let Some(row) = rows.next()? {
         let text = |column| row.get::<_, String>(column).map(Text::from);
         clouds.push(Cloud {
-            id: text(0)?,
+            id: id(row, 0)?,
             name: text(1)?,
             site: text(2)?,
             node_type: text(3)?,
@@ -255,7 +255,7 @@ fn sizes(mut rows: rusqlite::Rows<'_>) -> Result<BTreeMap<Text, (Text, VmSize)>,
         let name = text(1)?;
         let name = types.get(name).cloned().unwrap_or_else(|| name.into());
         types.insert(name.clone());
-        sizes.insert(text(0)?.into(), (name, size));
+        sizes.insert(id(row, 0)?, (name, size));
     }
     Ok(sizes)
 }

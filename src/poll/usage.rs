@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::{Poller, describe};
-use crate::api::{Error, Reason, Run};
+use crate::api::{Endpoint, Error, Reason, Run};
 use crate::config::Prices;
 use crate::observe::Observations;
 use crate::period::Month;
@@ -19,56 +18,91 @@ use crate::usage::{self, Grouping, PeriodUsage};
 /// may still correct it.
 const PREVIOUS_KEPT: Duration = Duration::from_hours(1);
 
+/// What is known of the previous month from run to run.
+#[derive(Debug, Default)]
+pub struct Previous {
+    kept: Option<PreviousMonth>,
+    /// Whether the latest request for it failed.
+    is_failing: bool,
+}
+
 /// The previous month, as it was when it was fetched.
 #[derive(Debug)]
-pub struct PreviousMonth {
+struct PreviousMonth {
     month: Month,
-    at: Instant,
+    at: Timestamp,
     /// The current revision at that time; `None` if the month was not closed.
     revision: Option<u32>,
     usage: Option<Arc<PeriodUsage>>,
 }
 
-/// Fetches both months; the one before only when it is not known yet or has become old.
-pub async fn fetch(poller: &Poller, run: &Run, kept: &mut Option<PreviousMonth>) -> Result<UsageData, Error> {
+/// Fetches both months; the previous one only if it is not known yet or has become old. It is requested
+/// last, so that the current month is known whatever happens to it.
+///
+/// # Errors
+/// The current month cannot be read, or the credentials are refused. If only the previous month cannot be
+/// read, its figures stay as they were known.
+pub async fn fetch(poller: &Poller, run: &Run, previous: &mut Previous) -> Result<UsageData, Error> {
     let month = Month::of(poller.clock.now());
     let current = fetch_month(poller, run, month, poller.tenant.prices.as_deref()).await?;
     let before = month.previous();
+    previous.kept.take_if(|kept| kept.month != before);
     let closed = closed_revision(poller, before).await;
     let revision = closed.as_ref().map(|(revision, _)| *revision);
-    let is_fresh = |kept: &PreviousMonth| kept.month == before && kept.at.elapsed() < PREVIOUS_KEPT;
-    let known = kept.take().filter(|kept| is_fresh(kept) && kept.revision == revision);
-    let known = if let Some(known) = known {
-        known
-    } else {
+    let now = poller.clock.now();
+    let is_fresh = |kept: &PreviousMonth| {
+        let age = Duration::try_from(now.duration_since(kept.at));
+        // Before it was fetched there is no age: the clock was set back.
+        age.is_ok_and(|age| age < PREVIOUS_KEPT) && kept.revision == revision
+    };
+    if !previous.kept.as_ref().is_some_and(is_fresh) {
         // A closed month keeps the prices with which it was signed.
         let prices = match &closed {
             Some((_, prices)) => prices.as_ref(),
             None => poller.tenant.prices.as_deref(),
         };
-        let usage = previous(poller, run, before, prices).await?;
-        PreviousMonth { month: before, at: Instant::now(), revision, usage }
-    };
-    let previous = known.usage.clone();
-    *kept = Some(known);
+        let fetched = fetch_month(poller, run, before, prices).await;
+        previous.update(poller, run, before, revision, fetched)?;
+    }
+    let previous = previous.kept.as_ref().and_then(|kept| kept.usage.clone());
     Ok(UsageData { current, previous })
 }
 
-/// A provider that refuses to report on a month before the organisation existed does not make the
-/// running month unknown.
-async fn previous(
-    poller: &Poller,
-    run: &Run,
-    month: Month,
-    prices: Option<&Prices>,
-) -> Result<Option<Arc<PeriodUsage>>, Error> {
-    match fetch_month(poller, run, month, prices).await {
-        Ok(usage) => Ok(Some(Arc::new(usage))),
-        Err(error) if matches!(error.reason(), Reason::Client | Reason::NotFound) => {
-            tracing::warn!(tenant = %poller.tenant.name, %month, %error, "the month before is refused; it has no series");
-            Ok(None)
-        }
-        Err(error) => Err(error),
+impl Previous {
+    /// Takes over what was fetched of `month`. A failure keeps what is known and counts as a defect,
+    /// unless the credentials were refused.
+    fn update(
+        &mut self,
+        poller: &Poller,
+        run: &Run,
+        month: Month,
+        revision: Option<u32>,
+        fetched: Result<PeriodUsage, Error>,
+    ) -> Result<(), Error> {
+        let tenant = &poller.tenant.name;
+        let is_known = self.kept.as_ref().is_some_and(|kept| kept.usage.is_some());
+        let usage = match fetched {
+            Ok(usage) => Some(Arc::new(usage)),
+            Err(error) if error.reason() == Reason::Credentials => return Err(error),
+            // The organisation may not have existed in that month.
+            Err(error) if !is_known && matches!(error.reason(), Reason::Client | Reason::NotFound) => {
+                tracing::warn!(%tenant, %month, %error, "the API refuses to report on the previous month; it has no series");
+                None
+            }
+            Err(error) => {
+                run.defect(Endpoint::Monthly, "previous_month");
+                let error = describe(&error);
+                if std::mem::replace(&mut self.is_failing, true) {
+                    tracing::debug!(%tenant, %month, error, "the previous month cannot be read");
+                } else {
+                    tracing::warn!(%tenant, %month, is_known, error, "the previous month cannot be read; its figures stay as they were known, and the current month is served");
+                }
+                return Ok(());
+            }
+        };
+        self.is_failing = false;
+        self.kept = Some(PreviousMonth { month, at: poller.clock.now(), revision, usage });
+        Ok(())
     }
 }
 

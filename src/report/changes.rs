@@ -8,6 +8,7 @@ use csv::StringRecord;
 
 use super::columns::{FRAME, MEASURES, Table};
 use super::{Frame, old_layout, storage};
+use crate::text::normal_id;
 
 const COLUMNS: [&str; 6] = ["scope", "key", "change", "column", "before", "after"];
 
@@ -105,7 +106,7 @@ fn compare<W: Write>(table: &mut Table<W>, scope: &Scope, old: &File, new: &File
                 row.and_then(|row| row.get(at)).unwrap_or_default().to_owned()
             };
             let (old, new) = (cell(old, *in_old), cell(new, *in_new));
-            if old == new {
+            if old == new || (*column == "cloud_id" && normal_id(&old) == normal_id(&new)) {
                 continue;
             }
             table.begin();
@@ -147,11 +148,14 @@ impl File {
         let mut csv = csv::Reader::from_reader(io::BufReader::new(file));
         let columns: Vec<String> = csv.headers()?.iter().map(str::to_owned).collect();
         let keys: Vec<usize> = (0..columns.len()).filter(|at| (scope.keys)(&columns[*at])).collect();
+        // Versions before wrote UUIDs in the provider's spelling.
+        let is_id = scope.name == VMS.name;
         let mut rows = BTreeMap::new();
         for row in csv.into_records() {
             let row = row?;
             let cell = |at: &usize| row.get(*at).unwrap_or_default().to_owned();
-            rows.insert(keys.iter().map(cell).collect(), row);
+            let key = keys.iter().map(cell).map(|key| if is_id { normal_id(&key).into_owned() } else { key });
+            rows.insert(key.collect(), row);
         }
         let key_columns = keys.into_iter().map(|at| columns[at].clone()).collect();
         Ok(Self { columns, key_columns, rows })

@@ -1,6 +1,7 @@
 //! Everything that a report is made from, owned: what the ledger keeps of a closed month, so that
 //! the same bytes can be made again whatever has changed since.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 
@@ -17,10 +18,14 @@ use crate::config::{Prices, TagRule};
 use crate::observe::Observations;
 use crate::period::{Month, Period};
 use crate::snapshot::{Cloud, InstanceType, MonthlyReport, Text, VmSize};
+use crate::text::normal_id;
 use crate::usage::{self, Use, UseSeconds, Witness};
 
 /// Version of the packed form.
-const PACKED_VERSION: u32 = 2;
+const PACKED_VERSION: u32 = 3;
+
+/// From this version on, ids in files and headers are in their normal form.
+const NORMAL_IDS: u32 = 3;
 
 /// The oldest version that is still read: a header without the fields that have defaults.
 const OLDEST_VERSION: u32 = 1;
@@ -123,6 +128,33 @@ impl Witness for Observed {
 }
 
 impl Header {
+    /// Brings all ids into their normal form, for comparisons with a report whose ids are.
+    pub fn normalise_ids(&mut self) {
+        let normal = |id: &mut Text| {
+            if let Cow::Owned(normal) = normal_id(id) {
+                *id = normal.as_str().into();
+            }
+        };
+        let key = |mut id: Text| {
+            normal(&mut id);
+            id
+        };
+        self.clouds.iter_mut().for_each(|cloud| normal(&mut cloud.id));
+        self.vm_sizes =
+            std::mem::take(&mut self.vm_sizes).into_iter().map(|(id, of)| (key(id), of)).collect();
+        self.observed.0 =
+            std::mem::take(&mut self.observed.0).into_iter().map(|(id, of)| (key(id), of)).collect();
+        let account = &mut self.account;
+        for list in
+            [&mut account.only_observed, &mut account.only_observed_other, &mut account.creations_differ]
+        {
+            list.iter_mut().for_each(normal);
+            list.sort();
+        }
+        account.releases_differ.iter_mut().for_each(|it| normal(&mut it.vm_id));
+        account.releases_differ.sort_by(|a, b| a.vm_id.cmp(&b.vm_id));
+    }
+
     /// Drops the size of each VM that has the size of its type: the catalogue states it for all of them.
     pub fn drop_sizes_of_types(&mut self, report: &MonthlyReport) {
         if self.vm_sizes.is_empty() {
@@ -178,13 +210,16 @@ impl Frozen {
         GzDecoder::new(packed).read_to_end(&mut plain).map_err(|error| error.to_string())?;
         let plain = Bytes::from(plain);
         let (version, rest) = line(&plain).ok_or("it has no version")?;
-        let known = |number: u32| *version == *number.to_string().as_bytes();
-        if !(OLDEST_VERSION..=PACKED_VERSION).any(known) {
-            return Err(format!("it has version {}", version.escape_ascii()));
-        }
+        let is = |number: &u32| *version == *number.to_string().as_bytes();
+        let number = (OLDEST_VERSION..=PACKED_VERSION)
+            .find(is)
+            .ok_or_else(|| format!("it has version {}", version.escape_ascii()))?;
         let (header, body) = line(&rest).ok_or("it has no header")?;
         let header = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
-        let monthly = api::Monthly::read(body).map_err(|error| error.to_string())?;
+        // Files that were made with other spellings are made again with the same spellings.
+        let monthly =
+            if number < NORMAL_IDS { api::Monthly::read_verbatim(body) } else { api::Monthly::read(body) };
+        let monthly = monthly.map_err(|error| error.to_string())?;
         Ok(Self { header, monthly })
     }
 }

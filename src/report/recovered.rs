@@ -13,6 +13,7 @@ use super::storage;
 use super::{Account, Header, Observed, Published, ReportError, Terms};
 use crate::config::TagRule;
 use crate::snapshot::{Cloud, InstanceType, MonthlyReport, Text, VmSize};
+use crate::text::normal_id;
 use crate::usage::Flag;
 
 /// End of the name of the file with one row per VM.
@@ -170,7 +171,7 @@ fn observed(published: &Published) -> Result<(Observed, Sizes), ReportError> {
     for row in csv.records() {
         let row = row.map_err(|error| damaged(&error))?;
         let cell = |at: usize| row.get(at).unwrap_or_default();
-        let id: Text = unguarded(cell(vm_id)).into();
+        let id: Text = (&*normal_id(unguarded(cell(vm_id)))).into();
         if let [Ok(vcpus), Ok(memory_mib), Ok(gpus)] = size.map(|at| cell(at).parse()) {
             sizes.insert(id.clone(), VmSize { vcpus, memory_mib, gpus });
         }

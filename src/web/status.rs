@@ -69,7 +69,8 @@ pub struct Place {
     /// None for the organisation.
     pub cloud_id: Option<String>,
     pub name: String,
-    pub nodes: u64,
+    /// None if it cannot be read.
+    pub nodes: Option<u64>,
     pub resources: Vec<Bar>,
     /// VMs of each type that would fit, fragmentation ignored.
     pub headroom: Vec<(String, u64)>,
@@ -78,9 +79,10 @@ pub struct Place {
 #[derive(Debug, Serialize)]
 pub struct Bar {
     pub resource: String,
-    pub total: u64,
-    pub in_use: u64,
-    pub available: u64,
+    /// A figure that cannot be read is None.
+    pub total: Option<u64>,
+    pub in_use: Option<u64>,
+    pub available: Option<u64>,
 }
 
 /// A month that waits for its report.

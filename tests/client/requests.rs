@@ -22,8 +22,8 @@ async fn every_read_operation_is_a_get_and_nothing_else_is_sent() {
     assert_eq!(&*run.images().await.unwrap()[0].os_type, "linux");
     assert_eq!(&*run.vms(&cloud_id, &VmStatus::Running).await.unwrap()[0].id, "v-1");
     assert_eq!(&*run.vm(&cloud_id, "v-1").await.unwrap().instance_type, "vm.4c");
-    assert_eq!(run.cloud_capacity().await.unwrap()[0].capacity.nodes, 1);
-    assert_eq!(run.capacity().await.unwrap().vcpus.total, 1);
+    assert_eq!(run.cloud_capacity().await.unwrap()[0].capacity.nodes, Some(1));
+    assert_eq!(run.capacity().await.unwrap().vcpus.total, Some(1));
     let month: Month = "2026-10".parse().unwrap();
     let monthly = run.monthly(Some(month.period())).await.unwrap();
     assert_eq!(monthly.report.period, month.period());

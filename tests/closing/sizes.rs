@@ -294,3 +294,17 @@ async fn months_before_the_first_observation_use_the_lists_at_closing() {
     assert_eq!(sizes(&published)["by-row"], ["16", "16384", "0"]);
     assert_eq!(cells(&published, ["cloud"])["by-row"], ["new name"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_lists_at_closing_lose_no_size_that_was_known() {
+    let stage = Stage::new(TIME).await;
+    observe(&stage.ledger).await;
+    // The catalogue is empty in a poll before the closing, too.
+    catalogue(&stage.ledger, "2026-11-02T00:00:00Z", Vec::new()).await;
+    serve(&stage, &VMS, &[], &[]);
+    let published = written(stage.closer().close(month(MONTH), &terms()).await.unwrap());
+    let mut known = of_the_month();
+    known.insert("by-closing".to_owned(), Default::default());
+    assert_eq!(sizes(&published), known);
+    assert_eq!(cells(&published, ["cloud"])["by-row"], ["old name"]);
+}

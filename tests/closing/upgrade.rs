@@ -284,8 +284,8 @@ fn inputs_of_version_1_are_read_and_unknown_versions_refused() {
     let again = Frozen::unpack(&frozen.pack().unwrap()).unwrap();
     assert_eq!(serde_json::to_value(&again.header).unwrap(), serde_json::to_value(&frozen.header).unwrap());
     let mut other = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    other.write_all(b"3\n{}\n{}").unwrap();
-    assert_eq!(Frozen::unpack(&other.finish().unwrap()).unwrap_err(), "it has version 3");
+    other.write_all(b"4\n{}\n{}").unwrap();
+    assert_eq!(Frozen::unpack(&other.finish().unwrap()).unwrap_err(), "it has version 4");
 }
 
 /// As after a crash between the ledger's transaction and its last step.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexvm_exporter::api::{Code, Endpoint, Observer as _, Reason};
+use flexvm_exporter::api::{Code, Defect, Endpoint, Observer as _, Reason};
 use flexvm_exporter::ledger::{ChangedSeconds, Comparison, Ledger};
 use flexvm_exporter::self_metrics::{Difference, RequestObserver, SelfMetrics};
 use flexvm_exporter::snapshot::{Collector, InventoryData};
@@ -71,6 +71,12 @@ async fn own() -> String {
     observer.retry(Endpoint::Clouds);
     let fields = BTreeMap::from([((Endpoint::Clouds, "new".to_owned()), 1)]);
     metrics.unknown_fields("k1", Collector::Inventory, &fields);
+    let defect = Defect { count: 1, example: String::new() };
+    metrics.api_defects(
+        "k1",
+        Collector::Capacity,
+        &BTreeMap::from([((Endpoint::Capacity, "available"), defect)]),
+    );
     metrics.woke(now);
     metrics.report_due("k1", Some(0));
     metrics.report_succeeded("k1", now);

@@ -146,16 +146,17 @@ fn inventory() -> InventoryData {
 }
 
 fn resource(total: u64, in_use: u64) -> Resource {
-    Resource { total, in_use, available: total - in_use }
+    Resource { total: Some(total), in_use: Some(in_use), available: Some(total - in_use) }
 }
 
 fn capacity() -> CapacityData {
     let of = |nodes, vcpus, memory_mib, gpus| Capacity {
-        nodes,
+        nodes: Some(nodes),
         node_groups: vec![("bm9".into(), nodes), (HOSTILE.into(), 1), ("bm9".into(), 1)],
         vcpus,
         memory_mib,
         pci_devices: vec![("gpu".into(), gpus), ("nvme".into(), resource(4, 4))],
+        has_unknown_devices: false,
     };
     let c1 = of(2, resource(128, 28), resource(253_952, 200_000), resource(8, 3));
     let c2 = of(1, resource(64, 63), resource(u64::MAX, 0), resource(0, 0));

@@ -7,7 +7,7 @@ use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
 use flexvm_exporter::usage::Use;
 use jiff::Timestamp;
 
-use crate::rig::{Rig, failures, lines, success, vm_ids};
+use crate::rig::{Rig, failures, lines, success, value, vm_ids};
 
 /// A VM that `/metrics` shows, with its cloud: both ids.
 fn some_running_vm(text: &str) -> (String, String) {
@@ -174,4 +174,49 @@ async fn nothing_is_shown_as_nothing_only_when_the_api_says_so() {
     let counts = lines(&text, &["flexvm_cloud_vms{"]);
     assert_eq!(counts.len(), 2 * 9, "the nine living statuses of both clouds");
     assert!(counts.iter().all(|line| line.ends_with(" 0")), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_in_another_case_are_the_same_objects() {
+    let rig = Rig::new().await;
+    let events = "flexvm_exporter_ledger_events_total";
+    rig.until("recorded polls", |text| value(text, events) == Some(60.0)).await;
+    let well =
+        rig.until("all VMs", |text| success(text, "usage") == Some(1.0) && vm_ids(text).len() == 60).await;
+    let faults = rig.simulator.faults();
+    for operation in [Operation::Clouds, Operation::Nodes, Operation::Vms, Operation::Monthly] {
+        let upper = |row: &mut serde_json::Value, key: &str| {
+            if let Some(id) = row.get_mut(key)
+                && let Some(text) = id.as_str()
+            {
+                *id = text.to_uppercase().into();
+            }
+        };
+        let change = move |row: &mut serde_json::Value| {
+            for list in ["clouds", "vms"] {
+                for row in row.get_mut(list).and_then(|list| list.as_array_mut()).into_iter().flatten() {
+                    for key in ["id", "vm_id", "cloud_id"] {
+                        upper(row, key);
+                    }
+                }
+            }
+            upper(row, "id");
+        };
+        faults.add(Fault::edit_rows(change).on(operation));
+    }
+    // A VM that is in no list is requested by the spelling that the API sent.
+    let (_, vm) = some_running_vm(&well);
+    faults.add(hide(&vm.to_uppercase()));
+    let polls = value(&well, "flexvm_exporter_ledger_polls_total");
+    let text = rig
+        .until("further polls", |text| {
+            value(text, "flexvm_exporter_ledger_polls_total") > polls.map(|polls| polls + 2.0)
+        })
+        .await;
+    assert_eq!((value(&text, events), vm_ids(&text)), (Some(60.0), vm_ids(&well)));
+    let usage = ["flexvm_usage_cloud_reported_vm_seconds{", "flexvm_cloud_info{", "flexvm_node_info{"];
+    let labels = |text: &str| -> Vec<String> {
+        lines(text, &usage).into_iter().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(labels(&text), labels(&well));
 }

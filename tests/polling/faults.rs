@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::TokenSource;
 use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
+use jiff::SignedDuration;
+use serde_json::json;
 
-use crate::rig::{INVENTORY, Rig, failures, lines, success, tenant, value};
+use crate::rig::{INVENTORY, Rig, failures, lines, running_from, success, tenant, value};
 
 /// Fails the second page of the running VMs: the list's other pages are good.
 async fn on_a_later_page(fault: Fault, reason: &str) {
@@ -125,4 +129,80 @@ async fn what_nobody_documented_is_counted_and_shown_and_no_failure() {
     faults.clear();
     rig.until("it to be forgotten", |text| value(text, unknown).is_none() && !text.contains("hibernated"))
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_values_are_counted_until_they_are_readable() {
+    let rig = Rig::new().await;
+    rig.well().await;
+    let faults = rig.simulator.faults();
+    faults.add(Fault::set("created_at", "yesterday".into()).on(Operation::Vms));
+    let defects = "flexvm_exporter_api_defects{endpoint=\"vms\",field=\"created_at\",tenant=\"one\"}";
+    let text = rig.until("the defects", |text| value(text, defects).is_some()).await;
+    assert_eq!(success(&text, "inventory"), Some(1.0));
+    faults.clear();
+    rig.until("the end of the defects", |text| value(text, defects).is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_previous_month_keeps_its_figures_and_the_current() {
+    let (clock, ahead) = (running_from("2026-10-15T12:00:00Z"), Arc::new(AtomicI64::new(0)));
+    let seconds = Arc::clone(&ahead);
+    let clock = Clock::new(move || clock.now() + SignedDuration::from_secs(seconds.load(Ordering::Relaxed)));
+    let mut rig = Rig::at(clock, |_| ()).await;
+    let usage = |period: &str| format!("flexvm_usage_vms{{tenant=\"one\",period=\"{period}\"}}");
+    let (current, previous) = (usage("current"), usage("previous"));
+    let defects = "flexvm_exporter_api_defects{endpoint=\"monthly\",field=\"previous_month\",tenant=\"one\"}";
+    let well = rig.until("both months", |text| value(text, &previous).is_some()).await;
+    let fault = || {
+        let september = |report: &serde_json::Value| report["period"]["start"] == "2026-09-01T00:00:00Z";
+        Fault::edit(move |report| {
+            if september(report) {
+                *report = json!({});
+            }
+        })
+        .on(Operation::Monthly)
+    };
+    rig.simulator.faults().add(fault());
+    // The previous month is fetched again after an hour.
+    ahead.store(7200, Ordering::Relaxed);
+    let text = rig.until("the defect", |text| value(text, defects) == Some(1.0)).await;
+    assert_eq!(value(&text, &previous), value(&well, &previous), "as it was known");
+    assert_eq!((success(&text, "usage"), value(&text, "flexvm_up{tenant=\"one\"}")), (Some(1.0), Some(1.0)));
+    rig.simulator.faults().clear();
+    rig.until("the end of the defect", |text| value(text, defects).is_none()).await;
+
+    rig.restart(|rig| rig.simulator.faults().add(fault())).await;
+    let text = rig.until("the current month", |text| value(text, &current).is_some()).await;
+    assert_eq!((value(&text, &previous), success(&text, "usage")), (None, Some(1.0)), "not known yet");
+    rig.simulator.faults().clear();
+    rig.until("both months again", |text| value(text, &previous) == value(&well, &previous)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overcommitted_capacity_is_shown_with_nothing_available() {
+    let rig = Rig::new().await;
+    rig.well().await;
+    let vcpu = json!({"total": 16, "in_use": 20, "available": -4});
+    let change = move |row: &mut serde_json::Value| row["resources"]["vcpu"] = vcpu.clone();
+    rig.simulator.faults().add(Fault::edit_rows(change.clone()).on(Operation::Capacity));
+    rig.simulator.faults().add(Fault::edit_rows(change).on(Operation::CloudCapacity));
+    let defects = |endpoint: &str| {
+        let field = "resources.vcpu.available";
+        format!("flexvm_exporter_api_defects{{endpoint=\"{endpoint}\",field=\"{field}\",tenant=\"one\"}}")
+    };
+    let of = |text: &str, name: &str| value(text, &format!("flexvm_capacity_vcpus{name}{{tenant=\"one\"}}"));
+    let text = rig
+        .until("the defects", |text| {
+            value(text, &defects("cloud_capacity")) == Some(2.0)
+                && of(text, "_in_use") == Some(20.0)
+                && lines(text, &["flexvm_cloud_vcpus_in_use{"]).iter().all(|line| line.ends_with(" 20"))
+        })
+        .await;
+    assert_eq!(value(&text, &defects("capacity")), Some(1.0));
+    assert_eq!(success(&text, "capacity"), Some(1.0));
+    assert_eq!((of(&text, ""), of(&text, "_available")), (Some(16.0), Some(0.0)));
+    let headroom = lines(&text, &["flexvm_cloud_headroom_upper_bound_vms{"]);
+    assert!(!headroom.is_empty() && headroom.iter().all(|line| line.ends_with(" 0")), "{headroom:?}");
+    assert_eq!(rig.get("/").await.0, 200);
 }

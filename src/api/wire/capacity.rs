@@ -1,4 +1,7 @@
 //! Capacity and the catalogue: what there is and what can be made of it.
+//!
+//! A figure of the capacity that is out of range or not readable is a defect of that figure: it is
+//! replaced or left out, and the rest is used.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +12,9 @@ use super::time::Time;
 use super::value::{Count, Str};
 use super::{Context, Row};
 use crate::snapshot::{Capacity, CloudCapacity, Image, InstanceType, Resource, Text};
+
+/// Maximum number of MiB or GiB: larger sizes have no number of bytes in 64 bits.
+pub(super) const MAX_SIZE: u64 = u64::MAX >> 30;
 
 row! {
     /// Capacity of the organisation.
@@ -30,57 +36,153 @@ impl<'a> Row<'a, ()> for CapacityRow<'a> {
     }
 
     fn convert(&self, _: &str, (): &(), context: &mut Context<'_>) -> Result<Capacity, String> {
-        capacity(&self.nodes, &self.node_groups, &self.resources, context)
+        let capacity = capacity("organisation", &self.nodes, &self.node_groups, &self.resources, context);
+        let has_figures = |of: &Resource| of.total.or(of.in_use).or(of.available).is_some();
+        // A body such as {"error": …} is not a capacity with defects.
+        if capacity.nodes.is_none() && !has_figures(&capacity.vcpus) && !has_figures(&capacity.memory_mib) {
+            return Err("nodes and resources cannot be read".to_owned());
+        }
+        Ok(capacity)
     }
 }
 
+/// Reads the capacity of `of`, which is the organisation or a cloud.
 fn capacity(
+    of: &str,
     nodes: &Count,
     node_groups: &List<Object<NodeGroup<'_>>>,
     resources: &Object<Resources<'_>>,
     context: &mut Context<'_>,
-) -> Result<Capacity, String> {
-    let resources = resources.needed("resources")?;
-    // A kind that comes in two rows would be two series of one name: it is added up.
-    let mut groups: BTreeMap<Text, u64> = BTreeMap::new();
-    for group in node_groups.get("node_groups")? {
-        let group = group.needed("node_groups")?;
-        let node_type = context.word(present(&group.instance_type, "instance_type in node_groups")?);
-        let sum = groups.entry(node_type).or_default();
-        *sum = sum.saturating_add(group.quantity.get("quantity in node_groups")?);
+) -> Capacity {
+    let absent = Resources::default();
+    let mut has_unknown_devices = false;
+    let resources = resources.needed("resources").unwrap_or_else(|what| {
+        context.defect("resources", format_args!("{of}: {what}"));
+        has_unknown_devices = true;
+        &absent
+    });
+    let vcpu = ["resources.vcpu.total", "resources.vcpu.in_use", "resources.vcpu.available"];
+    let memory = ["resources.memory.total", "resources.memory.in_use", "resources.memory.available"];
+    Capacity {
+        nodes: figure(of, "nodes", nodes, context),
+        node_groups: groups(of, node_groups, context),
+        vcpus: resource(of, "resources.vcpu", vcpu, &resources.vcpu, context),
+        memory_mib: resource(of, "resources.memory", memory, &resources.memory, context),
+        pci_devices: devices_by_class(of, resources, &mut has_unknown_devices, context),
+        has_unknown_devices,
     }
-    let mut devices: BTreeMap<Text, Resource> = BTreeMap::new();
-    let [snake, camel] =
-        [&resources.pci_devices, &resources.pci_devices_camel].map(|list| list.get("pci_devices"));
-    for device in snake?.iter().chain(camel?) {
-        let device = device.needed("pci_devices")?;
-        let class = context.word(present(&device.kind, "type in pci_devices")?);
-        let sum = devices.entry(class).or_default();
-        let row = amounts(&device.total, &device.in_use, &device.available)
-            .map_err(|what| format!("pci_devices: {what}"))?;
-        sum.total = sum.total.saturating_add(row.total);
-        sum.in_use = sum.in_use.saturating_add(row.in_use);
-        sum.available = sum.available.saturating_add(row.available);
-    }
-    let resource = |of: &Object<Amounts<'_>>, field: &str| {
-        let of = of.needed(&format!("{field} in resources"))?;
-        amounts(&of.total, &of.in_use, &of.available).map_err(|what| format!("{field}: {what}"))
-    };
-    Ok(Capacity {
-        nodes: nodes.get("nodes")?,
-        node_groups: groups.into_iter().collect(),
-        vcpus: resource(&resources.vcpu, "vcpu")?,
-        memory_mib: resource(&resources.memory, "memory")?,
-        pci_devices: devices.into_iter().collect(),
-    })
 }
 
-fn amounts(total: &Count, in_use: &Count, available: &Count) -> Result<Resource, String> {
-    Ok(Resource {
-        total: total.get("total")?,
-        in_use: in_use.get("in_use")?,
-        available: available.get("available")?,
-    })
+/// Nodes by type. A type that comes in two rows would be two series of one name: it is added up. A type
+/// with a number that cannot be read is left out.
+fn groups(of: &str, rows: &List<Object<NodeGroup<'_>>>, context: &mut Context<'_>) -> Vec<(Text, u64)> {
+    let rows = rows.get("node_groups").unwrap_or_else(|what| {
+        context.defect("node_groups", format_args!("{of}: {what}"));
+        &[]
+    });
+    let mut groups: BTreeMap<Text, Option<u64>> = BTreeMap::new();
+    for row in rows {
+        let name = row
+            .needed("node_groups")
+            .and_then(|row| Ok((row, present(&row.instance_type, "instance_type")?)));
+        let (row, node_type) = match name {
+            Ok(read) => read,
+            Err(what) => {
+                context.defect("node_groups", format_args!("{of}: {what}"));
+                continue;
+            }
+        };
+        let quantity = figure(of, "node_groups.quantity", &row.quantity, context);
+        let sum = groups.entry(context.word(node_type)).or_insert(Some(0));
+        *sum = sum.zip(quantity).and_then(|(sum, quantity)| sum.checked_add(quantity));
+    }
+    groups.into_iter().filter_map(|(node_type, sum)| Some((node_type, sum?))).collect()
+}
+
+/// Devices by class. Sets `has_unknown` if a row has no class that can be read, and leaves the row out.
+fn devices_by_class(
+    of: &str,
+    resources: &Resources<'_>,
+    has_unknown: &mut bool,
+    context: &mut Context<'_>,
+) -> Vec<(Text, Resource)> {
+    const FIELD: &str = "resources.pci_devices";
+    const FIGURES: [&str; 3] =
+        ["resources.pci_devices.total", "resources.pci_devices.in_use", "resources.pci_devices.available"];
+    let mut devices: BTreeMap<Text, Resource> = BTreeMap::new();
+    for list in [&resources.pci_devices, &resources.pci_devices_camel] {
+        let rows = list.get(FIELD).unwrap_or_else(|what| {
+            context.defect(FIELD, format_args!("{of}: {what}"));
+            *has_unknown = true;
+            &[]
+        });
+        for row in rows {
+            let class = row.needed(FIELD).and_then(|row| Ok((row, present(&row.kind, "type")?)));
+            let (row, class) = match class {
+                Ok(read) => read,
+                Err(what) => {
+                    context.defect(FIELD, format_args!("{of}: {what}"));
+                    *has_unknown = true;
+                    continue;
+                }
+            };
+            let row = amounts(of, FIGURES, [&row.total, &row.in_use, &row.available], context);
+            devices.entry(context.word(class)).and_modify(|sum| *sum = sum.plus(row)).or_insert(row);
+        }
+    }
+    devices.into_iter().collect()
+}
+
+fn resource(
+    of: &str,
+    field: &'static str,
+    figures: [&'static str; 3],
+    row: &Object<Amounts<'_>>,
+    context: &mut Context<'_>,
+) -> Resource {
+    match row.needed(field) {
+        Ok(row) => amounts(of, figures, [&row.total, &row.in_use, &row.available], context),
+        Err(what) => {
+            context.defect(field, format_args!("{of}: {what}"));
+            Resource::default()
+        }
+    }
+}
+
+/// Reads total, in use and available. More can be in use than there is, after a node was lost: nothing
+/// is available then, and some versions of the API report a negative number. More available than there
+/// is contradicts the total, so it is left out.
+fn amounts(
+    of: &str,
+    fields: [&'static str; 3],
+    [total, in_use, available]: [&Count; 3],
+    context: &mut Context<'_>,
+) -> Resource {
+    let [total_field, in_use_field, available_field] = fields;
+    let total = figure(of, total_field, total, context);
+    let in_use = figure(of, in_use_field, in_use, context);
+    let available = if let Count::Negative(sent) = available {
+        context.defect(available_field, format_args!("{of}: {available_field}: {sent} is negative"));
+        Some(0)
+    } else {
+        figure(of, available_field, available, context)
+    };
+    let excess = available.zip(total).filter(|(available, total)| available > total);
+    if let Some((sent, total)) = excess {
+        context.defect(available_field, format_args!("{of}: {available_field}: {sent} of {total}"));
+    }
+    Resource { total, in_use, available: available.filter(|_| excess.is_none()) }
+}
+
+/// A figure; `None`, with a defect, if it is absent, not a whole number of 0 or more, or too large.
+fn figure(of: &str, field: &'static str, count: &Count, context: &mut Context<'_>) -> Option<u64> {
+    match count.at_most(MAX_SIZE, field) {
+        Ok(number) => Some(number),
+        Err(what) => {
+            context.defect(field, format_args!("{of}: {what}"));
+            None
+        }
+    }
 }
 
 row! {
@@ -148,8 +250,14 @@ impl<'a> Row<'a, ()> for CloudCapacityRow<'a> {
     fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<CloudCapacity, String> {
         let created = (&self.created_at, &self.created_at_camel);
         Ok(CloudCapacity {
-            cloud: cloud(id, [&self.name, &self.site, &self.instance_type], created, context)?,
-            capacity: capacity(&self.nodes, &self.node_groups, &self.resources, context)?,
+            cloud: cloud(id, [&self.name, &self.site, &self.instance_type], created, context),
+            capacity: capacity(
+                &format!("cloud {id}"),
+                &self.nodes,
+                &self.node_groups,
+                &self.resources,
+                context,
+            ),
         })
     }
 }
@@ -168,7 +276,8 @@ row! {
 }
 
 impl<'a> Row<'a, ()> for InstanceTypeRow<'a> {
-    type Domain = InstanceType;
+    /// `None` for a size with a figure that cannot be read: a size that is known in part is not known.
+    type Domain = Option<InstanceType>;
 
     const KIND: &'static str = "instance type";
 
@@ -176,16 +285,24 @@ impl<'a> Row<'a, ()> for InstanceTypeRow<'a> {
         present(&self.name, "name")
     }
 
-    fn convert(&self, name: &str, (): &(), context: &mut Context<'_>) -> Result<InstanceType, String> {
-        let devices = devices([&self.pci_devices, &self.pci_devices_snake])?;
+    fn convert(&self, name: &str, (): &(), context: &mut Context<'_>) -> Result<Self::Domain, String> {
+        let of = format!("instance type {name}");
+        let vcpus = figure(&of, "vcpu", &self.vcpu, context);
+        let memory_mib = figure(&of, "memory", &self.memory, context);
+        let disk_gib = figure(&of, "disk", &self.disk, context);
+        let devices = match devices([&self.pci_devices, &self.pci_devices_snake]) {
+            Ok(devices) => devices,
+            Err(what) => {
+                context.defect("pciDevices", format_args!("{of}: {what}"));
+                return Ok(None);
+            }
+        };
+        let (Some(vcpus), Some(memory_mib), Some(disk_gib)) = (vcpus, memory_mib, disk_gib) else {
+            return Ok(None);
+        };
         let shared = |(class, specification)| (context.word(class), context.word(specification));
-        Ok(InstanceType {
-            name: context.word(name),
-            vcpus: self.vcpu.get("vcpu")?,
-            memory_mib: self.memory.get("memory")?,
-            disk_gib: self.disk.get("disk")?,
-            pci_devices: devices.into_iter().map(shared).collect(),
-        })
+        let pci_devices = devices.into_iter().map(shared).collect();
+        Ok(Some(InstanceType { name: context.word(name), vcpus, memory_mib, disk_gib, pci_devices }))
     }
 }
 
@@ -230,10 +347,11 @@ impl<'a> Row<'a, ()> for ImageRow<'a> {
     }
 
     fn convert(&self, name: &str, (): &(), context: &mut Context<'_>) -> Result<Image, String> {
+        let of = format_args!("image {name}");
         Ok(Image {
+            os: context.text(of, "os", &self.os),
+            os_type: context.text(of, "os_type", &self.os_type),
             name: context.word(name),
-            os: context.word(self.os.get("os")?),
-            os_type: context.word(self.os_type.get("os_type")?),
         })
     }
 }

@@ -21,13 +21,21 @@ use serde::de::Error as _;
 /// Bytes by which a text may be longer than twice its body. Bodies that need more are not text.
 const SLACK: usize = 1024;
 
+/// A body as text.
+#[derive(Debug)]
+pub(super) struct Decoded<'a> {
+    pub text: Cow<'a, str>,
+    /// Number of parts that are not valid Unicode and were replaced.
+    pub replaced: usize,
+}
+
 /// Returns a body as text, borrowed if all of it is valid Unicode. Fails for a body whose text would
 /// take more than twice its size, such as compressed data.
-pub(super) fn decode(body: &[u8]) -> Result<Cow<'_, str>, serde_json::Error> {
+pub(super) fn decode(body: &[u8]) -> Result<Decoded<'_>, serde_json::Error> {
     if let Ok(text) = std::str::from_utf8(body)
         && lone_surrogates(text).next().is_none()
     {
-        return Ok(Cow::Borrowed(text));
+        return Ok(Decoded { text: Cow::Borrowed(text), replaced: 0 });
     }
     let found = Found::of(body);
     let (opening, length) = (found.opening(), found.length());
@@ -47,7 +55,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Cow<'_, str>, serde_json::Error> {
             }
         }
     });
-    Ok(Cow::Owned(text))
+    Ok(Decoded { text: Cow::Owned(text), replaced: found.units })
 }
 
 /// Returns a body as text in which a mark follows each U+FFFD: `(uD800)` or `(xFF)` if it replaces an

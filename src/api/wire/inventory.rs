@@ -1,6 +1,12 @@
 //! Clouds, nodes and VMs.
+//!
+//! Ids identify, and the status decides about use: a row without them is an error. Any other value that
+//! cannot be read is a defect of that value: it is left out, and the row is used.
 
-use super::capacity::{DeviceSpec, devices};
+use std::fmt;
+use std::sync::Arc;
+
+use super::capacity::{DeviceSpec, MAX_SIZE, devices};
 use super::compound::{Alone, List, Nested, Object};
 use super::row::row;
 use super::time::Time;
@@ -33,7 +39,7 @@ impl<'a> Row<'a, ()> for CloudRow<'a> {
 
     fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<Cloud, String> {
         let created = (&self.created_at, &self.created_at_camel);
-        cloud(id, [&self.name, &self.site, &self.instance_type], created, context)
+        Ok(cloud(id, [&self.name, &self.site, &self.instance_type], created, context))
     }
 }
 
@@ -43,14 +49,15 @@ pub(super) fn cloud(
     [name, site, node_type]: [&Str<'_>; 3],
     created: (&Time, &Time),
     context: &mut Context<'_>,
-) -> Result<Cloud, String> {
-    Ok(Cloud {
-        created_at: context.time(&format_args!("cloud {id}, created_at"), created.0, created.1),
-        id: context.word(id),
-        name: context.word(name.get("name")?),
-        site: context.word(site.get("site")?),
-        node_type: context.word(node_type.get("instance_type")?),
-    })
+) -> Cloud {
+    let of = format_args!("cloud {id}");
+    Cloud {
+        created_at: context.time(of, "created_at", [created.0, created.1]),
+        id: context.own_id(id),
+        name: context.text(of, "name", name),
+        site: context.text(of, "site", site),
+        node_type: context.text(of, "instance_type", node_type),
+    }
 }
 
 row! {
@@ -75,13 +82,14 @@ impl<'a> Row<'a, Text> for NodeRow<'a> {
     }
 
     fn convert(&self, id: &str, cloud_id: &Text, context: &mut Context<'_>) -> Result<Node, String> {
-        let status = self.status.get("status")?;
+        let of = format_args!("node {id}");
+        let status = context.text(of, "status", &self.status);
         Ok(Node {
-            id: context.word(id),
+            id: context.own_id(id),
             cloud_id: cloud_id.clone(),
-            name: context.word(self.name.get("name")?),
-            serial: context.word(self.serial.get("serial")?),
-            status: context.word(if status.is_empty() { "unknown" } else { status }),
+            name: context.text(of, "name", &self.name),
+            serial: context.text(of, "serial", &self.serial),
+            status: if status.is_empty() { context.word("unknown") } else { status },
         })
     }
 }
@@ -122,51 +130,69 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
         (cloud_id, asked): &(Text, Option<VmStatus>),
         context: &mut Context<'_>,
     ) -> Result<Vm, String> {
-        let status = match (asked, self.status.get("status")?) {
+        let of = format_args!("VM {id}");
+        let status = match (asked, context.plain(of, "status", &self.status)) {
             (Some(asked), status) if status.is_empty() || asked.as_str() == status => asked.clone(),
-            (_, "") => return Err("no status".to_owned()),
+            (_, "") => return Err("no status that can be read".to_owned()),
             (_, status) => VmStatus::from_api(status),
         };
-        let instance_type = self.instance_type.0.get("instance_type")?;
-        let image = self.image.0.get("image")?;
-        let node_id = match self.node.0.get("node")? {
-            Some(node) => valid(node.id.get("id in node")?, "id in node")?,
-            None => "",
-        };
+        let instance_type = context.optional(of, self.instance_type.0.get("instance_type"), "instance_type");
+        let image = context.optional(of, self.image.0.get("image"), "image");
+        let node_id = context.optional(of, self.node_id(), "node");
+        let absent = Str::default();
+        let type_name = instance_type.map_or(&absent, |of| &of.name);
+        let image_name = image.map_or(&absent, |image| &image.name);
         Ok(Vm {
-            created_at: context.time(
-                &format_args!("VM {id}, created_at"),
-                &self.created_at,
-                &self.created_at_camel,
-            ),
-            deleted_at: context.time(
-                &format_args!("VM {id}, deleted_at"),
-                &self.deleted_at,
-                &self.deleted_at_camel,
-            ),
-            id: id.into(),
+            created_at: context.time(of, "created_at", [&self.created_at, &self.created_at_camel]),
+            deleted_at: context.time(of, "deleted_at", [&self.deleted_at, &self.deleted_at_camel]),
+            id: context.own_id(id),
             cloud_id: cloud_id.clone(),
-            name: self.name.get("name")?.into(),
+            name: context.plain(of, "name", &self.name).into(),
             size: instance_type.and_then(NamedType::size),
-            instance_type: context.word(instance_type.map_or(Ok(""), |of| of.name.get("instance_type"))?),
-            image: context.word(image.map_or(Ok(""), |image| image.name.get("image"))?),
+            instance_type: context.text(of, "instance_type", type_name),
+            image: context.text(of, "image", image_name),
             status,
-            node_id: (!node_id.is_empty()).then(|| context.word(node_id)),
-            ips: addresses(self.ips.get("ips")?)?,
-            tags: context.texts.tags(&self.tags)?,
+            node_id: node_id.map(|id| context.word(&context.id(id))),
+            ips: addresses(of, &self.ips, context),
+            tags: tags(of, &self.tags, context),
         })
     }
 }
 
-/// The addresses of a VM, without empty ones.
-fn addresses<C: FromIterator<IpAddress>>(ips: &[Object<Ip<'_>>]) -> Result<C, String> {
+impl VmRow<'_> {
+    /// The id of the node that hosts the VM; `None` if there is none.
+    fn node_id(&self) -> Result<Option<&str>, String> {
+        let Some(node) = self.node.0.get("node")? else { return Ok(None) };
+        let id = valid(node.id.get("id in node")?, "id in node")?;
+        Ok((!id.is_empty()).then_some(id))
+    }
+}
+
+/// The addresses of a VM, without empty ones. One that cannot be read, or of which it is not known
+/// whether it is public, is left out.
+fn addresses<C: FromIterator<IpAddress>>(
+    of: fmt::Arguments<'_>,
+    ips: &List<Object<Ip<'_>>>,
+    context: &mut Context<'_>,
+) -> C {
     let address = |ip: &Object<Ip<'_>>| {
         let ip = ip.needed("ips")?;
         let address = ip.address.get("address in ips")?;
         let public = ip.public.get("public in ips")?;
         Ok((!address.is_empty()).then(|| IpAddress { address: address.into(), public }))
     };
-    ips.iter().filter_map(|ip| address(ip).transpose()).collect()
+    let ips = context.optional(of, ips.get("ips").map(Some), "ips").unwrap_or_default();
+    ips.iter().filter_map(|ip| context.optional(of, address(ip), "ips")).collect()
+}
+
+/// The tags of a VM. One that cannot be read is left out.
+fn tags(of: fmt::Arguments<'_>, tags: &List<Str<'_>>, context: &mut Context<'_>) -> Arc<[Text]> {
+    let tags = context.optional(of, tags.get("tags").map(Some), "tags").unwrap_or_default();
+    let mut readable = Vec::with_capacity(tags.len());
+    for tag in tags {
+        readable.extend(context.optional(of, tag.get("tags").map(Some), "tags"));
+    }
+    context.texts.tags(readable.into_iter())
 }
 
 /// A text that no row can be without.
@@ -214,7 +240,8 @@ impl NamedType<'_> {
                 _ => {}
             }
         }
-        let [vcpus, memory_mib] = [self.vcpu.get("vcpu").ok()?, self.memory.get("memory").ok()?];
+        let [vcpus, memory_mib] =
+            [self.vcpu.at_most(MAX_SIZE, "vcpu").ok()?, self.memory.at_most(MAX_SIZE, "memory").ok()?];
         Some(VmSize { vcpus, memory_mib, gpus })
     }
 }

@@ -156,7 +156,7 @@ impl<'a> Row<'a, ()> for CloudRow<'a> {
 
     fn convert(&self, id: &str, (): &(), context: &mut Context<'_>) -> Result<ReportCloud, String> {
         Ok(ReportCloud {
-            id: context.word(id),
+            id: context.word(&context.id(id)),
             site: context.word(self.site.get("site")?),
             node_type: context.word(self.instance_type.get("instance_type")?),
             nodes: self.nodes.get("nodes")?,
@@ -234,17 +234,19 @@ impl<'a> Row<'a, ()> for VmRow<'a> {
             time => Some(time.needed("released_at")?),
         };
         let status = self.status.get("status")?;
+        let tags = self.tags.get("tags")?.iter().map(|tag| tag.get("tags"));
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
         Ok(ReportVm {
             created_at: self.created_at.or(&self.created_at_camel).needed("created_at")?,
             released_at,
-            id: id.into(),
+            id: (&*context.id(id)).into(),
             name: self.name.get("name")?.into(),
             status: VmStatus::from_api(if status.is_empty() { "unknown" } else { status }),
             instance_type: context.word(self.plan.get("plan")?),
             image: context.word(self.image.get("image")?),
-            cloud_id: context.word(valid(self.cloud_id.get("cloud_id")?, "cloud_id")?),
+            cloud_id: context.word(&context.id(valid(self.cloud_id.get("cloud_id")?, "cloud_id")?)),
             site: context.word(self.site.get("site")?),
-            tags: context.texts.tags(&self.tags)?,
+            tags: context.texts.tags(tags.into_iter()),
             vm_hours: self.vm_hours.get("vm_hours")?,
         })
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, date};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::Deserializer;
@@ -40,7 +40,7 @@ impl Time {
     /// ISO 8601 with date and time; without an offset it is UTC, as the API documents. A date
     /// alone is not a time.
     fn parse(text: &str) -> Self {
-        if text.is_empty() {
+        if text.is_empty() || is_zero(text) {
             return Self::Absent;
         }
         let text = &*nanoseconds(text);
@@ -66,6 +66,13 @@ fn nanoseconds(text: &str) -> Cow<'_, str> {
         digits @ 10.. => format!("{whole}.{}{}", &rest[..9], &rest[digits..]).into(),
         _ => text.into(),
     }
+}
+
+/// Whether this is the zero time `0001-01-01T00:00:00`, in any zone: programs in Go and .NET send it for
+/// a time that is not set.
+fn is_zero(text: &str) -> bool {
+    let civil = text.get(..19).and_then(|civil| civil.parse::<DateTime>().ok());
+    civil == Some(date(1, 1, 1).at(0, 0, 0, 0))
 }
 
 /// The last days of the year 9999, by which some mean "never": the newest time that there is.

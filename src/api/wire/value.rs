@@ -157,17 +157,31 @@ pub(super) enum Count {
     #[default]
     Absent,
     Number(u64),
+    /// A number whose digits were sent as text.
+    Text(u64),
+    /// A number below zero, as it was sent.
+    Negative(Box<str>),
     Wrong(Box<str>),
 }
 
 impl Count {
-    /// The number; an error that names `field` if there is none.
+    /// The number; an error that names `field` if there is none, or if it was sent as text.
     pub fn get(&self, field: &str) -> Result<u64, String> {
         match self {
             Self::Number(number) => Ok(*number),
             Self::Absent => Err(format!("no {field}")),
-            Self::Wrong(what) => Err(format!("{field}: {what} is not a whole number of 0 or more")),
+            Self::Text(number) => Err(format!("{field}: \"{number}\" is not a whole number of 0 or more")),
+            Self::Negative(what) | Self::Wrong(what) => {
+                Err(format!("{field}: {what} is not a whole number of 0 or more"))
+            }
         }
+    }
+
+    /// The number, also if it was sent as text; an error that names `field` if there is none, or if it
+    /// is larger than `max`.
+    pub fn at_most(&self, max: u64, field: &str) -> Result<u64, String> {
+        let number = if let Self::Text(number) = self { *number } else { self.get(field)? };
+        if number <= max { Ok(number) } else { Err(format!("{field}: {number} is too large")) }
     }
 }
 
@@ -184,6 +198,20 @@ impl Value<'_> for Count {
     fn unsigned(value: u64) -> Self {
         Self::Number(value)
     }
+    fn signed(value: i64) -> Self {
+        u64::try_from(value).map_or_else(|_| Self::Negative(value.to_string().into()), Self::Number)
+    }
+    /// Digits denote a number. Any other text is wrong.
+    fn text(text: Cow<'_, str>) -> Self {
+        let (digits, is_negative) = text.strip_prefix('-').map_or((&*text, false), |rest| (rest, true));
+        let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        match digits.parse() {
+            Ok(number) if is_whole && (!is_negative || number == 0) => Self::Text(number),
+            _ if is_whole && is_negative => Self::Negative((*text).into()),
+            _ if text.is_empty() => Self::Absent,
+            _ => Self::wrong(&format!("{:?}", one_line(&text, MAX_SHOWN))),
+        }
+    }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -192,6 +220,8 @@ impl Value<'_> for Count {
     fn float(value: f64) -> Self {
         if value.fract() == 0.0 && (0.0..=EXACT).contains(&value) {
             Self::Number(value as u64)
+        } else if value < 0.0 {
+            Self::Negative(value.to_string().into())
         } else {
             Self::wrong(&value.to_string())
         }

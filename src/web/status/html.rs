@@ -81,15 +81,16 @@ fn tiles(out: &mut String, of: &Tenant) {
         tile("VM hours this month", &thousands(total.vm_hours), &more);
     }
     if let Some(all) = of.capacity.first() {
-        let vcpus = all.resources.first().filter(|it| it.total > 0);
-        if let Some(vcpus) = vcpus {
+        let vcpus = all.resources.first().map(|vcpus| (vcpus.total, vcpus.in_use, vcpus.available));
+        if let Some((Some(total @ 1..), Some(in_use), Some(available))) = vcpus {
+            let nodes = all.nodes.map(|nodes| format!(" on {} nodes", thousands(nodes)));
             let more = format!(
-                "of {}: {} in use on {} nodes",
-                thousands(vcpus.total),
-                percent(vcpus.in_use, vcpus.total),
-                thousands(all.nodes)
+                "of {}: {} in use{}",
+                thousands(total),
+                percent(in_use, total),
+                nodes.unwrap_or_default()
             );
-            tile("vCPUs free", &thousands(vcpus.available), &more);
+            tile("vCPUs free", &thousands(available), &more);
         }
     }
     if let Some(newest) = of.closed_months.iter().flatten().find(|row| row.current) {

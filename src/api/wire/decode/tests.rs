@@ -8,7 +8,7 @@ use super::*;
 
 /// Reads a JSON list of texts.
 fn read(body: &[u8]) -> Vec<String> {
-    serde_json::from_str(&decode(body).unwrap()).unwrap()
+    serde_json::from_str(&decode(body).unwrap().text).unwrap()
 }
 
 #[test]
@@ -22,7 +22,10 @@ fn valid_text_is_borrowed_unchanged() {
         "\\u+123",
         "\\é",
     ] {
-        assert!(matches!(decode(body.as_bytes()).unwrap(), Cow::Borrowed(text) if text == body), "{body}");
+        assert!(
+            matches!(decode(body.as_bytes()).unwrap().text, Cow::Borrowed(text) if text == body),
+            "{body}"
+        );
     }
 }
 
@@ -64,7 +67,7 @@ fn different_units_get_marks_that_no_text_has() {
 
 #[test]
 fn binary_data_is_refused_before_it_grows() {
-    let error = decode(&vec![0xff; 1 << 20]).map(|text| text.len()).unwrap_err();
+    let error = decode(&vec![0xff; 1 << 20]).map(|decoded| decoded.replaced).unwrap_err();
     assert!(error.to_string().starts_with("the body is not text: 1048576 parts"), "{error}");
     let mut brackets = b"\"\\ud800\\ud801\\ufffd".repeat(1 << 10);
     brackets.extend(vec![b'('; 1 << 16]);

@@ -13,13 +13,13 @@ pub fn write(out: &mut String, places: &[Place]) {
     }
     out.push_str("<h3>Capacity</h3><div class=grid>");
     for place in places {
-        let nodes = if place.nodes == 1 { "node" } else { "nodes" };
-        let _ = write!(
-            out,
-            "<div class=card><h4>{} <span class=soft>{} {nodes}</span></h4>",
-            escape(&place.name),
-            thousands(place.nodes)
-        );
+        let nodes = match place.nodes {
+            Some(1) => "1 node".to_owned(),
+            Some(nodes) => format!("{} nodes", thousands(nodes)),
+            None => "unknown number of nodes".to_owned(),
+        };
+        let _ =
+            write!(out, "<div class=card><h4>{} <span class=soft>{nodes}</span></h4>", escape(&place.name));
         for resource in &place.resources {
             line(out, resource);
         }
@@ -56,20 +56,32 @@ fn line(out: &mut String, of: &Bar) {
         device => (device, "", 1),
     };
     let figure = |amount: u64| thousands(amount / divisor);
-    let rest = of.total.saturating_sub(of.in_use).saturating_sub(of.available);
+    let (Some(total), Some(in_use), Some(available)) = (of.total, of.in_use, of.available) else {
+        let shown = |amount: Option<u64>| amount.map_or("unknown".to_owned(), figure);
+        let _ = write!(
+            out,
+            "<div class=res><span>{}</span><span class=\"n soft\">{} of {}{unit} in use, {} free</span></div>",
+            escape(name),
+            shown(of.in_use),
+            shown(of.total),
+            shown(of.available)
+        );
+        return;
+    };
+    let rest = total.saturating_sub(in_use).saturating_sub(available);
     let rest = if rest == 0 { String::new() } else { format!(", {}{unit} neither", figure(rest)) };
     let words = format!(
         "{} of {}{unit} in use, <b>{}</b> free ({}){rest}",
-        figure(of.in_use),
-        figure(of.total),
-        figure(of.available),
-        percent(of.available, of.total),
+        figure(in_use),
+        figure(total),
+        figure(available),
+        percent(available, total),
     );
-    let spoken = format!("{} in use, {} free", percent(of.in_use, of.total), percent(of.available, of.total));
+    let spoken = format!("{} in use, {} free", percent(in_use, total), percent(available, total));
     let _ = write!(
         out,
         "<div class=res><span>{}</span><span class=\"n soft\">{words}</span></div>{}",
         escape(name),
-        bar(of.in_use, of.available, of.total, &spoken)
+        bar(in_use, available, total, &spoken)
     );
 }

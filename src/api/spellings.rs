@@ -1,0 +1,71 @@
+//! How the API spells ids that are not in their normal form.
+//!
+//! UUIDs that differ only in case are one object, so the domain has them in lower case. A server may
+//! still compare the id in a path byte by byte, so requests use the spelling that the API sent.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::snapshot::Text;
+
+/// Maximum number of spellings that are kept. Further ones are found by trying upper case.
+const MAX_SPELLINGS: usize = 100_000;
+
+/// The latest spelling of each id that the API sent in another than its normal form.
+#[derive(Debug, Default)]
+pub(super) struct Spellings(Mutex<HashMap<Text, Text>>);
+
+impl Spellings {
+    /// Keeps what a response has sent: pairs of an id in its normal form and its spelling.
+    pub fn learn(&self, sent: Vec<(Text, Text)>) {
+        if sent.is_empty() {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, spelling) in sent {
+            if known.len() < MAX_SPELLINGS || known.contains_key(&id) {
+                known.insert(id, spelling);
+            }
+        }
+    }
+
+    /// The spelling of an id for a path.
+    pub fn of(&self, id: &str) -> Text {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(id).cloned().unwrap_or_else(|| id.into())
+    }
+
+    /// The spellings of an id that a request tries until one is found: only one if the API has sent all
+    /// ids in their normal form.
+    pub fn candidates(&self, id: &str) -> Vec<Text> {
+        let mut candidates = vec![self.of(id)];
+        let is_mixed = !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if is_mixed {
+            for other in [id.to_ascii_lowercase(), id.to_ascii_uppercase()] {
+                let is_same_id = crate::text::normal_id(&other) == crate::text::normal_id(id);
+                if is_same_id && !candidates.iter().any(|known| **known == *other) {
+                    candidates.push(other.as_str().into());
+                }
+            }
+        }
+        candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_use_the_spelling_that_was_sent() {
+        let (lower, upper) = ("0192a000-0000-7000-8000-00000000abcd", "0192A000-0000-7000-8000-00000000ABCD");
+        let mixed = "0192a000-0000-7000-8000-00000000ABCD";
+        let spellings = Spellings::default();
+        let texts = |texts: &[&str]| texts.iter().map(|text| Text::from(*text)).collect::<Vec<_>>();
+        assert_eq!(spellings.candidates(lower), texts(&[lower]));
+        spellings.learn(vec![(lower.into(), mixed.into())]);
+        assert_eq!(&*spellings.of(lower), mixed);
+        assert_eq!(spellings.candidates(lower), texts(&[mixed, lower, upper]));
+        assert_eq!(spellings.candidates("vm-1"), texts(&["vm-1"]));
+    }
+}
