@@ -16,7 +16,7 @@ use bytes::Bytes;
 use flexvm_exporter::api::{Client, NoObserver, plain_client};
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Api, Secret, Tenant, TokenSource};
-use flexvm_exporter::poll::inventory;
+use flexvm_exporter::poll::inventory::{self, Memory};
 use flexvm_exporter::simulator::{Options, Simulator};
 use flexvm_exporter::snapshot::InventoryData;
 use futures_util::stream::{self, StreamExt as _};
@@ -66,7 +66,9 @@ async fn measure(server: &Server) {
     let poll = async |before: Option<InventoryData>| {
         let started = Instant::now();
         let run = client.run(Duration::from_mins(5));
-        let data = inventory::fetch(&run, before.as_ref(), &mut Vec::new()).await.expect("an inventory");
+        let data = inventory::fetch(&run, before.as_ref(), &mut Memory::default(), Duration::ZERO)
+            .await
+            .expect("an inventory");
         assert_eq!(data.vms.len(), VMS);
         (started.elapsed(), data)
     };

@@ -216,13 +216,17 @@ impl Ledger {
         result
     }
 
-    /// The VMs of a tenant that were not gone when the newest poll was recorded, by id.
-    pub async fn recorded(&self, tenant: Text) -> Result<Vec<Recorded>, LedgerError> {
+    /// The clouds of a tenant in the latest recorded poll, and the VMs that were not gone then, by id.
+    pub async fn recorded(&self, tenant: Text) -> Result<(Vec<Cloud>, Vec<Recorded>), LedgerError> {
         let of = |(vm_id, known): (&Text, &Known)| Recorded {
             cloud_id: known.cloud_id.clone(),
             vm_id: vm_id.clone(),
         };
-        self.run(move |writer| Ok(writer.state(&tenant)?.vms.iter().map(of).collect())).await
+        self.run(move |writer| {
+            let vms = writer.state(&tenant)?.vms.iter().map(of).collect();
+            Ok((writer.clouds.get(&tenant).cloned().unwrap_or_default(), vms))
+        })
+        .await
     }
 
     /// What polls up to `until` prove of the VMs that lived in `period`. Blocks.

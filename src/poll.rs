@@ -4,6 +4,10 @@
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
 mod backoff;
+mod absences;
+mod capacity;
+mod clouds;
+mod deleted_vms;
 pub mod inventory;
 mod limits;
 mod usage;
@@ -22,14 +26,11 @@ use tokio::time::Instant;
 use crate::api::{Client, Defect, Endpoint, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
-use crate::ledger::{Ledger, Recorded};
+use crate::ledger::Ledger;
 use crate::period::Month;
 use crate::self_metrics::SelfMetrics;
-use crate::snapshot::{
-    CapacityData, CatalogueData, Collector, DeletedVmsData, InstanceType, InventoryData, Section, Snapshot,
-    VmStatus,
-};
-use crate::store::{Store, interval};
+use crate::snapshot::{CatalogueData, Collector, InstanceType, InventoryData, Section, Snapshot};
+use crate::store::{Store, interval, stale_after};
 
 /// Longest time of one run, unless the interval or `metrics.stale_after` is longer: 100,000 VMs at
 /// 25 a page are 4,000 requests, which a server that takes 400 ms for each answers in time.
@@ -47,6 +48,9 @@ const OBSERVED_INTERVALS: u32 = 3;
 /// How long a poll waits for the ledger. Beyond it the poll is published as it is, and recorded
 /// whenever the disk lets it.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the ledger's result is not known after [`LEDGER_PATIENCE`].
+const TOO_SLOW: &str = "the ledger takes too long";
 
 /// How often sections are looked at that may have become stale.
 const EXPIRY_CHECK: Duration = Duration::from_secs(5);
@@ -177,31 +181,35 @@ impl Poller {
     async fn fetch(&self, collector: Collector, run: &Run, state: &mut State) -> Result<Put, Error> {
         match collector {
             Collector::Capacity => {
-                let (total, mut clouds) = tokio::try_join!(run.capacity(), run.cloud_capacity())?;
-                clouds.sort_by(|a, b| a.cloud.id.cmp(&b.cloud.id));
-                Ok(put(CapacityData { total, clouds }, |snapshot| &mut snapshot.capacity))
+                let known = self.store.tenant(&self.tenant.name).map(|state| Arc::clone(&state.snapshot));
+                let before = known.iter().find_map(|known| known.capacity.as_ref());
+                let inventory = known.iter().find_map(|known| known.inventory.as_ref());
+                let data = capacity::fetch(
+                    run,
+                    before.map(|section| &*section.data),
+                    inventory.map(|section| &*section.data),
+                    &mut state.capacity_kept,
+                    self.clock.monotonic(),
+                    stale_after(&self.config.metrics, &self.config.poll, collector),
+                )
+                .await?;
+                Ok(put(data, |snapshot| &mut snapshot.capacity))
             }
             Collector::Inventory => {
-                let before = self.store.tenant(&self.tenant.name);
-                let before = before.as_ref().and_then(|state| state.snapshot.inventory.as_ref());
-                if before.is_none() {
-                    state.recorded = self.recorded().await;
-                }
-                let before = before.map(|section| &*section.data);
-                let data = inventory::fetch(run, before, &mut state.recorded).await?;
-                let data = self.record(data, state).await;
-                Ok(put(data, |snapshot| &mut snapshot.inventory))
+                let shown = self.inventory();
+                let before = shown.or_else(|| state.last_inventory.clone());
+                let is_ledger_read = self.read_ledger(state).await;
+                let now = self.clock.monotonic();
+                let data = inventory::fetch(run, before.as_deref(), &mut state.inventory, now).await?;
+                let data = Arc::new(self.record(data, state, is_ledger_read).await);
+                state.last_inventory = Some(Arc::clone(&data));
+                Ok(Box::new(move |snapshot, at| snapshot.inventory = Some(Section { at, data })))
             }
             Collector::DeletedVms => {
-                let mut clouds = Vec::new();
-                for cloud in run.clouds().await? {
-                    match run.vms(&cloud.id, &VmStatus::Deleted).await {
-                        Ok(vms) => clouds.push((cloud.id, vms.len() as u64)),
-                        Err(error) => inventory::unless_vanished(run, &cloud.id, error).await?,
-                    }
-                }
-                clouds.sort();
-                Ok(put(DeletedVmsData { clouds }, |snapshot| &mut snapshot.deleted_vms))
+                let (inventory, now) = (self.inventory(), self.clock.monotonic());
+                let clouds = inventory.as_ref().map(|inventory| &*inventory.clouds);
+                let data = deleted_vms::fetch(run, clouds, &mut state.deleted_vms, now).await?;
+                Ok(put(data, |snapshot| &mut snapshot.deleted_vms))
             }
             Collector::Usage => {
                 let data = usage::fetch(self, run, &mut state.previous_month).await?;
@@ -217,11 +225,26 @@ impl Poller {
         }
     }
 
-    /// The VMs that were not gone when the newest poll was recorded, as before a restart.
-    async fn recorded(&self) -> Vec<Recorded> {
+    /// The latest inventory that is shown.
+    fn inventory(&self) -> Option<Arc<InventoryData>> {
+        let state = self.store.tenant(&self.tenant.name)?;
+        state.snapshot.inventory.as_ref().map(|section| Arc::clone(&section.data))
+    }
+
+    /// Reads once what the ledger knows from before this task began. Until that is known, polls cannot be
+    /// recorded: VMs that only the ledger knows would be recorded as gone without being requested.
+    async fn read_ledger(&self, state: &mut State) -> Result<(), String> {
+        if state.is_ledger_read {
+            return Ok(());
+        }
         let recorded = self.ledger.recorded(Arc::clone(&self.tenant.name));
-        // A ledger that cannot be read is told of when the poll is recorded.
-        tokio::time::timeout(LEDGER_PATIENCE, recorded).await.ok().and_then(Result::ok).unwrap_or_default()
+        let (clouds, vms) = tokio::time::timeout(LEDGER_PATIENCE, recorded)
+            .await
+            .map_err(|_| TOO_SLOW.to_owned())?
+            .map_err(|error| describe(&error))?;
+        state.inventory.add_recorded(clouds, vms);
+        state.is_ledger_read = true;
+        Ok(())
     }
 
     /// Records the catalogue in the ledger, so that a type that is deleted keeps its size in reports.
@@ -231,23 +254,33 @@ impl Poller {
         let error = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => describe(&error),
-            Err(_) => "the ledger takes too long".to_owned(),
+            Err(_) => TOO_SLOW.to_owned(),
         };
         tracing::error!(tenant = %self.tenant.name, error, "the catalogue is not recorded; the next run tries again");
     }
 
     /// Hands a complete poll to the ledger, and notes when each VM was first seen in its status. A
     /// ledger that cannot write, or takes too long, holds up no series.
-    async fn record(&self, data: InventoryData, state: &mut State) -> InventoryData {
+    async fn record(
+        &self,
+        data: InventoryData,
+        state: &mut State,
+        is_ledger_read: Result<(), String>,
+    ) -> InventoryData {
         let data = Arc::new(data);
         let tenant = &self.tenant.name;
         let longest_gap = interval(&self.config.poll, Collector::Inventory) * OBSERVED_INTERVALS;
-        let recorded =
-            self.ledger.observe(Arc::clone(tenant), self.clock.now(), longest_gap, Arc::clone(&data));
-        let recorded = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
-            Ok(Ok(since)) => Ok(since),
-            Ok(Err(error)) => Err(describe(&error)),
-            Err(_) => Err("the ledger takes too long".to_owned()),
+        let recorded = match is_ledger_read {
+            Ok(()) => {
+                let (now, data) = (self.clock.now(), Arc::clone(&data));
+                let recorded = self.ledger.observe(Arc::clone(tenant), now, longest_gap, data);
+                match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
+                    Ok(Ok(since)) => Ok(since),
+                    Ok(Err(error)) => Err(describe(&error)),
+                    Err(_) => Err(TOO_SLOW.to_owned()),
+                }
+            }
+            Err(error) => Err(error),
         };
         let mut data = Arc::unwrap_or_clone(data);
         match recorded {
@@ -308,8 +341,14 @@ pub struct State {
     /// The month of the newest run.
     month: Option<Month>,
     unrecorded: bool,
-    /// VMs that only the ledger knows, still to be asked for.
-    recorded: Vec<Recorded>,
+    /// Whether `inventory` has what the ledger knows.
+    is_ledger_read: bool,
+    inventory: inventory::Memory,
+    /// The latest complete inventory. It outlives the section that is shown: after an outage, what is
+    /// missing from the lists is requested by id, too.
+    last_inventory: Option<Arc<InventoryData>>,
+    deleted_vms: deleted_vms::Memory,
+    capacity_kept: capacity::Kept,
     known_unknowns: BTreeSet<(Endpoint, String)>,
     /// Fields with defects that have been logged.
     known_defects: BTreeSet<(Endpoint, &'static str)>,

@@ -224,7 +224,7 @@ impl SelfMetrics {
     pub fn add_tenant(&self, tenant: &str, collectors: impl Iterator<Item = Collector>) {
         self.state().tenants.insert(tenant.to_owned());
         for collector in collectors {
-            for reason in Reason::API {
+            for reason in Reason::API.into_iter().chain(Reason::RUN) {
                 self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]);
             }
         }
@@ -249,7 +249,7 @@ impl SelfMetrics {
         let _ = self.collector_success.remove_label_values(&labels);
         let _ = self.collector_duration.remove_label_values(&labels);
         let _ = self.collector_last_success.remove_label_values(&labels);
-        for reason in Reason::API {
+        for reason in Reason::API.into_iter().chain(Reason::RUN) {
             let _ =
                 self.collector_failures.remove_label_values(&[tenant, collector.as_str(), reason.as_str()]);
         }

@@ -121,6 +121,12 @@ pub fn interval(poll: &Poll, collector: Collector) -> Duration {
     }
 }
 
+/// How long the series of `collector` outlive its last success.
+#[must_use]
+pub fn stale_after(metrics: &Metrics, poll: &Poll, collector: Collector) -> Duration {
+    metrics.stale_after.max(interval(poll, collector) * STALE_INTERVALS)
+}
+
 impl Store {
     /// A store in which nothing has been tried yet.
     #[must_use]
@@ -259,7 +265,7 @@ impl Store {
         };
         for (tenant, state) in &self.view().tenants {
             for (collector, run) in &state.collectors {
-                let limit = metrics.stale_after.max(interval(&poll, *collector) * STALE_INTERVALS);
+                let limit = stale_after(&metrics, &poll, *collector);
                 let too_old = |at: Instant| at.elapsed() > limit;
                 if run.succeeded.is_some_and(too_old) {
                     tracing::warn!(%tenant, collector = collector.as_str(), "no success for {limit:?}: its series go");

@@ -34,7 +34,7 @@ pub enum Reason {
     Deadline,
     /// The report is for another period.
     Period,
-    /// The report contradicts itself.
+    /// The report contradicts itself, or responses of a run contradict each other.
     Inconsistent,
     /// The report lacks VMs that polls observed in use.
     Incomplete,
@@ -45,7 +45,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reasons of requests and collector runs.
+    /// The reasons of requests, which are also reasons of collector runs.
     pub const API: [Self; 12] = [
         Self::Credentials,
         Self::NotFound,
@@ -60,6 +60,9 @@ impl Reason {
         Self::Paging,
         Self::Deadline,
     ];
+
+    /// The reasons of collector runs that are not the reason of a request.
+    pub const RUN: [Self; 1] = [Self::Inconsistent];
 
     /// The label's value.
     #[must_use]
@@ -139,6 +142,18 @@ impl Error {
     pub fn malformed_report(message: &str) -> Self {
         let message = Some(one_line(message, MAX_REPORT_MESSAGE));
         Self { message, ..Self::new(Endpoint::Monthly, Reason::Malformed) }
+    }
+
+    /// The failure to read the contents of a cloud that responds by its id but is not in the list of
+    /// clouds; this error is its source.
+    #[must_use]
+    pub fn contradicts_list(self) -> Self {
+        Self::new(self.endpoint, Reason::Inconsistent)
+            .status(self.status)
+            .message(
+                "the list of clouds lacks a cloud that responds by its id, and the cloud's own lists fail",
+            )
+            .caused_by(self)
     }
 
     /// Why it failed: the value of the label `reason`.

@@ -60,13 +60,21 @@ impl Run {
         Self { no_cache: true, ..self }
     }
 
+    /// The name of the tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.shared.tenant.name
+    }
+
     /// All clouds.
     pub async fn clouds(&self) -> Result<Vec<Cloud>, Error> {
-        let clouds = self.list(Endpoint::Clouds, &["clouds"], wire::clouds, |cloud| &cloud.id).await?;
-        let living = || clouds.iter().map(|cloud| &cloud.id);
-        self.shared.vms.retain(living());
-        self.shared.nodes.retain(living());
-        Ok(clouds)
+        self.list(Endpoint::Clouds, &["clouds"], wire::clouds, |cloud| &cloud.id).await
+    }
+
+    /// Drops the remembered pages of all clouds except `existing`.
+    pub fn forget_other_clouds<'a>(&self, existing: impl Iterator<Item = &'a Text> + Clone) {
+        self.shared.vms.retain(existing.clone());
+        self.shared.nodes.retain(existing);
     }
 
     /// One cloud.

@@ -28,7 +28,6 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Problem {
     status: u16,
-    /// Without a message the body is empty, as the API leaves it now and then.
     message: &'static str,
     details: Vec<Detail>,
 }
@@ -59,14 +58,9 @@ impl Problem {
         Self { status, message, details }
     }
 
-    /// 404 with a body.
+    /// 404: the API has no such object.
     pub fn not_found() -> Self {
         Self::new(404, "Entity not found", Vec::new())
-    }
-
-    /// 404 without a body.
-    pub fn nothing_there() -> Self {
-        Self::new(404, "", Vec::new())
     }
 
     pub fn invalid(property: &str, message: &str) -> Self {
@@ -76,9 +70,6 @@ impl Problem {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        if problem.message.is_empty() {
-            return Self::empty(problem.status);
-        }
         let code = match problem.status {
             404 => 10_001,
             400 => 10_002,

@@ -172,14 +172,13 @@ impl World {
         let cloud = self.cloud(call)?;
         let node = self.node_ids.get(&id("nodeUuid", call.ids.child)?).copied();
         node.filter(|node| self.nodes[*node].cloud == cloud && self.node_status(*node) != NodeStatus::Deleted)
-            .ok_or_else(Problem::nothing_there)
+            .ok_or_else(Problem::not_found)
     }
 
     fn vm(&self, call: &Call<'_>) -> Result<usize, Problem> {
         let cloud = self.cloud(call)?;
         let vm = self.vm_ids.get(&id("vmUuid", call.ids.child)?).copied();
-        vm.filter(|vm| self.vms[*vm].cloud == cloud && !self.is_forgotten(*vm))
-            .ok_or_else(Problem::nothing_there)
+        vm.filter(|vm| self.vms[*vm].cloud == cloud && !self.is_forgotten(*vm)).ok_or_else(Problem::not_found)
     }
 }
 

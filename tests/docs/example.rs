@@ -89,11 +89,14 @@ pub async fn make() -> Made {
     let deadline = Duration::from_mins(1);
     let gap = Duration::from_secs(LONGEST_GAP.unsigned_abs());
     let mut before: Option<Arc<InventoryData>> = None;
+    let mut memory = inventory::Memory::default();
     let mut at_poll = String::new();
     for at in polls() {
         hand.store(at, Ordering::SeqCst);
         let mut data =
-            inventory::fetch(&client.run(deadline), before.as_deref(), &mut Vec::new()).await.unwrap();
+            inventory::fetch(&client.run(deadline), before.as_deref(), &mut memory, clock.monotonic())
+                .await
+                .unwrap();
         let since =
             ledger.observe(Arc::clone(&tenant.name), clock.now(), gap, Arc::new(data.clone())).await.unwrap();
         data.status_since = since;
