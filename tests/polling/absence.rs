@@ -243,15 +243,39 @@ async fn after_a_restart_the_clouds_and_vms_of_the_ledger_are_confirmed() {
     assert_seen_once(&rig);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_day_what_is_absent_and_empty_is_deleted() {
+/// A rig whose monotonic clock is ahead by the number of seconds.
+async fn rig_ahead() -> (Rig, Arc<AtomicU64>) {
     let (began, ahead) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let monotonic = {
         let ahead = Arc::clone(&ahead);
         move || began.elapsed() + Duration::from_secs(ahead.load(Ordering::SeqCst))
     };
     let clock = running_from("2026-10-15T12:00:00Z").with_monotonic(monotonic);
-    let rig = Rig::at(clock, |_| ()).await;
+    (Rig::at(clock, |_| ()).await, ahead)
+}
+
+/// An API without error bodies must not make polls fail forever after a cloud is deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_day_without_any_response_an_unlisted_cloud_is_deleted() {
+    let (rig, ahead) = rig_ahead().await;
+    let ids = vm_ids(&rig.well().await);
+    let faults = rig.simulator.faults();
+    faults.add(empty(Operation::Clouds));
+    for operation in [Operation::Cloud, Operation::Nodes, Operation::Vms, Operation::Vm] {
+        faults.add(Fault::status(404).on(operation));
+    }
+    let failed = |text: &str| failures(text, "inventory", "not_found");
+    ahead.fetch_add(DAY.as_secs(), Ordering::SeqCst);
+    let text = rig.until("failures", |text| failed(text) > 3.0).await;
+    assert_eq!(vm_ids(&text), ids, "the day begins with the first of these polls");
+    ahead.fetch_add(DAY.as_secs(), Ordering::SeqCst);
+    rig.until("the clouds to go", |text| success(text, "inventory") == Some(1.0) && vm_ids(text).is_empty())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_day_what_is_absent_and_empty_is_deleted() {
+    let (rig, ahead) = rig_ahead().await;
     let ids = clouds(&rig.well().await);
     let body = r#"{"name": "spare", "site": "frmtl1", "instance_type": "bm9.hmm.gpu.4rtx4000.64"}"#;
     assert_eq!(rig.call("POST", "clouds", body), 201);

@@ -8,6 +8,7 @@ mod changes;
 mod faults;
 mod ledger;
 mod paths;
+mod recorded;
 mod reloads;
 mod rig;
 mod scrapes;

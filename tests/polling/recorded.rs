@@ -1,0 +1,133 @@
+//! VMs that only the ledger knows when the task of the inventory begins: after a restart and a reload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use flexvm_exporter::api::{Client, NoObserver};
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::config::{self, Config, Metrics, Poll, Report, Web};
+use flexvm_exporter::ledger::Ledger;
+use flexvm_exporter::observe::Seen;
+use flexvm_exporter::period::Month;
+use flexvm_exporter::poll::{Poller, State};
+use flexvm_exporter::self_metrics::SelfMetrics;
+use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
+use flexvm_exporter::snapshot::{Collector, InventoryData};
+use flexvm_exporter::store::Store;
+use flexvm_exporter::usage::Use;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use crate::rig::tenant;
+
+/// A simulator, and pollers of it whose polls are a second apart.
+struct Stage {
+    simulator: Simulator,
+    config: Arc<Config>,
+    clock: Clock,
+    seconds: Arc<AtomicU64>,
+    ledger: Ledger,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (start, seconds): (Timestamp, _) =
+            ("2026-10-15T12:00:00Z".parse().unwrap(), Arc::<AtomicU64>::default());
+        let passed = Arc::clone(&seconds);
+        let clock = Clock::new(move || start + Duration::from_secs(passed.load(Ordering::SeqCst)));
+        let options = Options { vms: 20, clouds: 1, churn: false, months: 1, ..Options::default() };
+        let simulator = Simulator::new(options, clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = simulator.clone();
+        tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        let folder = tempfile::tempdir().unwrap();
+        let config = Arc::new(Config {
+            tenants: vec![Arc::new(tenant("one", &url))],
+            poll: Poll::default(),
+            metrics: Metrics::default(),
+            web: Web::default(),
+            ledger: config::Ledger { path: folder.path().join("ledger.db"), ..config::Ledger::default() },
+            report: Report { directory: folder.path().join("reports"), ..Report::default() },
+        });
+        let ledger = Ledger::open(&config.ledger.path).unwrap();
+        Self { simulator, config, clock, seconds, ledger, _folder: folder }
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::new(Store::new(&self.config.tenants, self.config.metrics.clone(), self.config.poll.clone()))
+    }
+
+    /// The first poll of a task that begins with what `store` shows; returns the inventory after it.
+    async fn first_poll(&self, store: &Arc<Store>, ledger: &Ledger) -> Arc<InventoryData> {
+        self.seconds.fetch_add(1, Ordering::SeqCst);
+        let tenant = Arc::clone(&self.config.tenants[0]);
+        let client = Client::new(&tenant, Arc::new(NoObserver)).unwrap();
+        let own = Arc::new(SelfMetrics::new(self.clock.now()).unwrap());
+        let (clock, config) = (self.clock.clone(), Arc::clone(&self.config));
+        let poller = Poller::new(tenant, client, Arc::clone(store), ledger.clone(), own, clock, config);
+        poller.run_once(Collector::Inventory, State::default()).await;
+        let shown = store.tenant("one").unwrap();
+        Arc::clone(&shown.snapshot.inventory.as_ref().unwrap().data)
+    }
+
+    /// What the ledger knows of a VM.
+    fn recorded(&self, vm: &str) -> Vec<Seen> {
+        let month = "2026-10".parse::<Month>().unwrap().period();
+        let observations = self.ledger.observations("one", month, Timestamp::MAX).unwrap();
+        observations.histories[vm].iter().map(|(_, seen)| *seen).collect()
+    }
+
+    /// Hides all running VMs from the lists.
+    fn hide_running(&self) {
+        let hide = Fault::edit(|list| {
+            if let Some(rows) = list.as_array_mut() {
+                rows.retain(|row| row["status"] != "running");
+            }
+        });
+        self.simulator.faults().add(hide.on(Operation::Vms));
+    }
+}
+
+fn running(data: &InventoryData) -> Vec<String> {
+    let running = data.vms.iter().filter(|vm| vm.status.as_str() == "running");
+    running.map(|vm| vm.id.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vms_that_only_the_ledger_knows_survive_a_restart_and_a_reload() {
+    let stage = Stage::new().await;
+    let all = running(&*stage.first_poll(&stage.store(), &stage.ledger).await);
+    assert!(!all.is_empty());
+    stage.hide_running();
+    // A restart, after which the VMs cannot be requested: nothing is known of them.
+    stage.simulator.faults().add(Fault::status(500).on(Operation::Vm).times(all.len()));
+    let store = stage.store();
+    assert_eq!(running(&*stage.first_poll(&store, &stage.ledger).await), [""; 0]);
+    assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running), Seen::Unknown]);
+    // A reload keeps the inventory and begins a new task: they are requested again.
+    assert_eq!(running(&*stage.first_poll(&store, &stage.ledger).await), all);
+    for vm in &all {
+        assert_eq!(
+            stage.recorded(vm),
+            [Seen::As(Use::Running), Seen::Unknown, Seen::As(Use::Running)],
+            "{vm}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_is_not_recorded_before_the_ledger_has_been_read() {
+    let stage = Stage::new().await;
+    let all = running(&*stage.first_poll(&stage.store(), &stage.ledger).await);
+    stage.hide_running();
+    // This ledger refuses to give what it knows.
+    let closed = Ledger::read_only(&stage.config.ledger.path);
+    let store = stage.store();
+    assert_eq!(running(&*stage.first_poll(&store, &closed).await), [""; 0], "the poll is served");
+    assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running)]);
+    assert_eq!(running(&*stage.first_poll(&store, &stage.ledger).await), all);
+    assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running)]);
+}
