@@ -3,8 +3,8 @@
 //!
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
-mod backoff;
 mod absences;
+mod backoff;
 mod capacity;
 mod clouds;
 mod deleted_vms;
