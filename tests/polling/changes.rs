@@ -186,8 +186,11 @@ async fn ids_in_another_case_are_the_same_objects() {
     let rig = Rig::new().await;
     let events = "flexvm_exporter_ledger_events_total";
     rig.until("recorded polls", |text| value(text, events) == Some(60.0)).await;
-    let well =
-        rig.until("all VMs", |text| success(text, "usage") == Some(1.0) && vm_ids(text).len() == 60).await;
+    let well = rig
+        .until("all VMs", |text| {
+            text.contains("flexvm_usage_cloud_reported_vm_seconds{") && vm_ids(text).len() == 60
+        })
+        .await;
     let faults = rig.simulator.faults();
     for operation in [Operation::Clouds, Operation::Nodes, Operation::Vms, Operation::Monthly] {
         let upper = |row: &mut serde_json::Value, key: &str| {
