@@ -14,6 +14,7 @@ mod memo;
 mod paging;
 mod retry;
 mod run;
+mod server_time;
 mod statistics;
 mod token;
 mod transport;
@@ -36,6 +37,7 @@ use crate::snapshot::{Node, Text, Vm, VmStatus};
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
+pub use server_time::{CLOCK_TOLERANCE, ClockState};
 pub use statistics::{PageSize, Statistics};
 pub use token::{TokenError, read_token, read_token_from};
 pub use transport::{BuildError, plain_client, unverified_client};
@@ -121,6 +123,7 @@ struct Shared {
     /// A permit for each request in flight.
     permits: Semaphore,
     observer: Arc<dyn Observer>,
+    server_time: server_time::ServerTime,
     vms: Memo<Vm>,
     nodes: Memo<Node>,
 }
@@ -137,6 +140,7 @@ impl Client {
             permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             tenant: tenant.clone(),
             observer,
+            server_time: server_time::ServerTime::default(),
             vms: Memo::default(),
             nodes: Memo::default(),
         })))
@@ -148,6 +152,18 @@ impl Client {
     #[must_use]
     pub fn run(&self, deadline: Duration) -> Run {
         Run::new(Arc::clone(&self.0), deadline)
+    }
+
+    /// Compares `now`, which was just read from the local clock, with the latest `Date` of the API.
+    #[must_use]
+    pub fn clock_state(&self, now: Timestamp) -> ClockState {
+        self.0.server_time.compare(now)
+    }
+
+    /// The API's clock now; `None` if no response showed it.
+    #[must_use]
+    pub fn server_time(&self) -> Option<Timestamp> {
+        self.0.server_time.now()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
+pub mod clock;
 pub mod inventory;
 mod limits;
 mod usage;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{Client, Error, Run};
+use crate::api::{Client, ClockState, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::ledger::{Ledger, Recorded};
@@ -140,6 +141,7 @@ impl Poller {
         let fetched =
             limits::hold(place, || run.bodies(), Box::pin(self.fetch(collector, &run, &mut state))).await;
         let at = self.clock.now();
+        clock::note(&self.tenant.name, self.client.clock_state(at), &self.store, &self.self_metrics);
         let duration = started.elapsed();
         let tenant = &self.tenant.name;
         match fetched {
@@ -216,6 +218,10 @@ impl Poller {
     /// Records the catalogue in the ledger, so that a type that is deleted keeps its size in reports.
     async fn record_catalogue(&self, instance_types: &[InstanceType]) {
         let (tenant, at) = (Arc::clone(&self.tenant.name), self.clock.now());
+        if matches!(self.client.clock_state(at), ClockState::Differs { .. }) {
+            tracing::debug!(%tenant, "the catalogue is not recorded while the local clock differs from the API's");
+            return;
+        }
         let recorded = self.ledger.record_catalogue(tenant, at, instance_types.to_vec());
         let error = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
             Ok(Ok(())) => return,
@@ -231,12 +237,17 @@ impl Poller {
         let data = Arc::new(data);
         let tenant = &self.tenant.name;
         let longest_gap = interval(&self.config.poll, Collector::Inventory) * OBSERVED_INTERVALS;
-        let recorded =
-            self.ledger.observe(Arc::clone(tenant), self.clock.now(), longest_gap, Arc::clone(&data));
-        let recorded = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
-            Ok(Ok(since)) => Ok(since),
-            Ok(Err(error)) => Err(describe(&error)),
-            Err(_) => Err("the ledger takes too long".to_owned()),
+        let at = self.clock.now();
+        let recorded = if let ClockState::Differs { ahead_seconds } = self.client.clock_state(at) {
+            // The time of a poll is evidence: a wrong one could not be told from a right one later.
+            Err(describe(&self.ledger.refuse_clock(ahead_seconds)))
+        } else {
+            let recorded = self.ledger.observe(Arc::clone(tenant), at, longest_gap, Arc::clone(&data));
+            match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
+                Ok(Ok(since)) => Ok(since),
+                Ok(Err(error)) => Err(describe(&error)),
+                Err(_) => Err("the ledger takes too long".to_owned()),
+            }
         };
         let mut data = Arc::unwrap_or_clone(data);
         match recorded {

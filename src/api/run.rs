@@ -17,7 +17,7 @@ use super::retry::{Budget, Retries};
 use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Failure, Range, Request, hide};
 use super::wire::{self, Parse, Texts};
-use super::{Code, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
+use super::{Code, Endpoint, Error, Monthly, Reason, ResponseTime, Shared, address, paging, token};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
 
@@ -381,8 +381,18 @@ impl Run {
         };
         self.shared.observer.request(endpoint, code, elapsed);
         let date = match &answer {
-            Ok(answer) => answer.time.date,
-            Err(failure) => failure.date,
+            Ok(answer) => {
+                self.shared.server_time.record(answer.time, elapsed);
+                answer.time.date
+            }
+            Err(failure) => {
+                // The lack of a Date in an error proves nothing.
+                if failure.date.is_some() {
+                    let time = ResponseTime { date: failure.date, age: None };
+                    self.shared.server_time.record(time, elapsed);
+                }
+                failure.date
+            }
         };
         if let Some(date) = date {
             self.met.lock().unwrap_or_else(PoisonError::into_inner).date = Some((date, Instant::now()));
