@@ -18,6 +18,7 @@ mod memo;
 mod paging;
 mod retry;
 mod run;
+mod server_time;
 mod sharing;
 mod spellings;
 mod statistics;
@@ -45,6 +46,7 @@ pub use defects::Defect;
 pub use endpoint::{Code, Endpoint, NoObserver, Observer};
 pub use error::{Error, Reason};
 pub use run::Run;
+pub use server_time::{CLOCK_TOLERANCE, ClockState};
 pub use sharing::SharedConnections;
 pub use statistics::{PageSize, Statistics};
 pub use token::{TokenError, read_token, read_token_from};
@@ -146,6 +148,7 @@ struct Shared {
     /// A permit for each request in flight.
     permits: Semaphore,
     observer: Arc<dyn Observer>,
+    server_time: server_time::ServerTime,
     vms: Memo<Vm>,
     nodes: Memo<Node>,
     spellings: spellings::Spellings,
@@ -175,6 +178,7 @@ impl Client {
             permits: Semaphore::new(tenant.api.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             tenant: tenant.clone(),
             observer,
+            server_time: server_time::ServerTime::default(),
             vms: Memo::default(),
             nodes: Memo::default(),
             spellings: spellings::Spellings::default(),
@@ -187,6 +191,18 @@ impl Client {
     #[must_use]
     pub fn run(&self, deadline: Duration) -> Run {
         Run::new(Arc::clone(&self.0), deadline)
+    }
+
+    /// Compares `now`, which was just read from the local clock, with the latest `Date` of the API.
+    #[must_use]
+    pub fn clock_state(&self, now: Timestamp) -> ClockState {
+        self.0.server_time.compare(now)
+    }
+
+    /// The API's clock now; `None` if no response showed it.
+    #[must_use]
+    pub fn server_time(&self) -> Option<Timestamp> {
+        self.0.server_time.now()
     }
 }
 

@@ -3,6 +3,8 @@
 //! Reads `api` and `ledger`, writes through `report`. The daemon's `worker` and the command `report`
 //! both use it.
 
+mod beginning;
+mod clock;
 mod compare;
 mod once;
 mod previous;
@@ -11,6 +13,7 @@ mod restate;
 mod retention;
 pub mod worker;
 
+pub use clock::{FirstMonth, Moment};
 pub use compare::{CurrentReport, Followed, Waived};
 pub use response::{CloseOptions, Undated};
 pub use restate::Restatement;
@@ -34,10 +37,6 @@ const MAX_BLOCKING: usize = 4;
 
 /// Number of a month's first revision.
 const FIRST: u32 = 1;
-
-/// Name of the file, in the tenant's folder, in which versions before the ledger kept the month of
-/// the first start.
-const SINCE: &str = ".since";
 
 /// Closes the months of one tenant.
 #[derive(Clone, Debug)]
@@ -189,7 +188,7 @@ impl Closer {
     }
 
     /// Every month since the first start (and `report.backfill` before it) that can be closed and
-    /// is not closed, or is but has no files, oldest first.
+    /// is not closed, or is but has no files, oldest first. `now` is by a trusted clock.
     pub async fn due(&self, now: Timestamp) -> Result<Vec<Month>, CloseError> {
         Ok(self.months(now).await?.due)
     }
@@ -197,10 +196,11 @@ impl Closer {
     fn due_of(
         &self,
         folder: &Folder,
-        beginning: Beginning,
+        beginning: Option<Beginning>,
         closed: &BTreeMap<Month, Timestamp>,
         now: Timestamp,
     ) -> Result<Vec<Month>, CloseError> {
+        let Some(beginning) = beginning else { return Ok(Vec::new()) };
         let mut month = beginning.since.earlier_by(self.config.report.backfill);
         let mut due = Vec::new();
         while self.standing(month, now) == Standing::Ended {
@@ -238,39 +238,6 @@ impl Closer {
         }
     }
 
-    /// When the tenant's months begin, recorded when it is not known yet.
-    fn beginning(
-        &self,
-        folder: &Folder,
-        closed: &BTreeMap<Month, Timestamp>,
-        now: Timestamp,
-    ) -> Result<Beginning, CloseError> {
-        if let Some(known) = self.ledger.beginning(self.tenant())? {
-            return Ok(known);
-        }
-        let file = folder.path().join(SINCE);
-        let new = match std::fs::read_to_string(&file) {
-            Ok(text) => {
-                let since = text.trim().parse().map_err(|error| ReportError::damaged(&file, &error))?;
-                Beginning { since, beside_reports: false }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                // Reports that the ledger does not know: it was lost, and months after them are due.
-                let unknown = folder.closed()?.into_iter().rfind(|month| !closed.contains_key(month));
-                match unknown {
-                    Some(newest) => {
-                        let since = newest.next();
-                        tracing::warn!(tenant = self.tenant(), %newest, %since, "the ledger is new although reports of earlier months exist: observations of the past are lost; restore a backup of the ledger if there is one");
-                        Beginning { since, beside_reports: true }
-                    }
-                    None => Beginning { since: Month::of(now), beside_reports: false },
-                }
-            }
-            Err(error) => return Err(ReportError::storage(&file, error).into()),
-        };
-        Ok(self.ledger.begin(self.tenant(), new)?)
-    }
-
     /// The month that is due after those that are, and from when on.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> (Month, Timestamp) {
@@ -279,15 +246,21 @@ impl Closer {
         (next, self.settled_at(next))
     }
 
-    /// The state of the tenant's months at `now`, in one look at the ledger and the directory.
+    /// The state of the tenant's months at `now`, which is by a trusted clock.
     pub async fn months(&self, now: Timestamp) -> Result<MonthStates, CloseError> {
+        self.months_at(Moment::trusted(now)).await
+    }
+
+    /// The state of the tenant's months, from one reading of the ledger and the directory.
+    pub async fn months_at(&self, moment: Moment) -> Result<MonthStates, CloseError> {
         self.blocking(move |closer| {
             let closed = closer.ledger.closed_at(closer.tenant())?;
             let folder = closer.folder()?;
-            let beginning = closer.beginning(&folder, &closed, now)?;
+            let beginning = closer.beginning(&folder, &closed, moment)?;
+            let is_lost = |beginning: &Beginning| beginning.beside_reports;
             Ok(MonthStates {
-                due: closer.due_of(&folder, beginning, &closed, now)?,
-                lost_ledger: beginning.beside_reports.then(|| holes(&folder, beginning.since)).transpose()?,
+                due: closer.due_of(&folder, beginning, &closed, moment.now)?,
+                lost_ledger: beginning.filter(is_lost).map(|it| holes(&folder, it.since)).transpose()?,
                 comparisons: closer.ledger.comparisons(closer.tenant())?,
                 closed,
             })

@@ -295,6 +295,30 @@ impl Ledger {
         })
     }
 
+    /// Replaces the first month `recorded`, which a wrong clock gave, by `since`; returns what is known
+    /// then. Blocks until it is durable.
+    pub fn correct_beginning(
+        &self,
+        tenant: &str,
+        recorded: Month,
+        since: Month,
+    ) -> Result<Beginning, LedgerError> {
+        let tenant = tenant.to_owned();
+        self.run_blocking(move |writer| {
+            writer.transaction(|transaction| {
+                revisions::correct_beginning(transaction, &tenant, recorded, since)
+            })
+        })
+    }
+
+    /// Counts a poll that is not recorded because the local clock differs from the API's.
+    #[must_use = "the caller reports it"]
+    pub fn refuse_clock(&self, ahead_seconds: i64) -> LedgerError {
+        let error = LedgerError::ClockDiffers { ahead_seconds };
+        self.0.statistics.failed(&error);
+        error
+    }
+
     /// The newest revision of a month. Blocks.
     pub fn revision(&self, tenant: &str, month: Month) -> Result<Option<RevisionRow>, LedgerError> {
         open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {

@@ -6,6 +6,7 @@
 mod absences;
 mod backoff;
 mod capacity;
+pub mod clock;
 mod clouds;
 mod deleted_vms;
 pub mod inventory;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{Client, Defect, Endpoint, Error, Run};
+use crate::api::{Client, ClockState, Defect, Endpoint, Error, Run};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::ledger::Ledger;
@@ -151,6 +152,7 @@ impl Poller {
         let fetched =
             limits::hold(place, || run.bodies(), Box::pin(self.fetch(collector, &run, &mut state))).await;
         let at = self.clock.now();
+        clock::note(&self.tenant.name, self.client.clock_state(at), &self.store, &self.self_metrics);
         let duration = started.elapsed();
         let tenant = &self.tenant.name;
         match fetched {
@@ -250,6 +252,10 @@ impl Poller {
     /// Records the catalogue in the ledger, so that a type that is deleted keeps its size in reports.
     async fn record_catalogue(&self, instance_types: &[InstanceType]) {
         let (tenant, at) = (Arc::clone(&self.tenant.name), self.clock.now());
+        if matches!(self.client.clock_state(at), ClockState::Differs { .. }) {
+            tracing::debug!(%tenant, "the catalogue is not recorded while the local clock differs from the API's");
+            return;
+        }
         let recorded = self.ledger.record_catalogue(tenant, at, instance_types.to_vec());
         let error = match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
             Ok(Ok(())) => return,
@@ -270,17 +276,21 @@ impl Poller {
         let data = Arc::new(data);
         let tenant = &self.tenant.name;
         let longest_gap = interval(&self.config.poll, Collector::Inventory) * OBSERVED_INTERVALS;
-        let recorded = match is_ledger_read {
-            Ok(()) => {
-                let (now, data) = (self.clock.now(), Arc::clone(&data));
-                let recorded = self.ledger.observe(Arc::clone(tenant), now, longest_gap, data);
+        let at = self.clock.now();
+        let recorded = match (is_ledger_read, self.client.clock_state(at)) {
+            (Err(error), _) => Err(error),
+            // The time of a poll is evidence: a wrong one could not be told from a right one later.
+            (Ok(()), ClockState::Differs { ahead_seconds }) => {
+                Err(describe(&self.ledger.refuse_clock(ahead_seconds)))
+            }
+            (Ok(()), _) => {
+                let recorded = self.ledger.observe(Arc::clone(tenant), at, longest_gap, Arc::clone(&data));
                 match tokio::time::timeout(LEDGER_PATIENCE, recorded).await {
                     Ok(Ok(since)) => Ok(since),
                     Ok(Err(error)) => Err(describe(&error)),
                     Err(_) => Err(TOO_SLOW.to_owned()),
                 }
             }
-            Err(error) => Err(error),
         };
         let mut data = Arc::unwrap_or_clone(data);
         match recorded {

@@ -19,7 +19,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::api::{Code, Defect, Endpoint, Observer, Reason};
+use crate::api::{ClockState, Code, Defect, Endpoint, Observer, Reason};
 use crate::ledger::{ChangedSeconds, Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
@@ -66,6 +66,8 @@ pub struct SelfMetrics {
     ledger_new_beside_reports: IntGaugeVec,
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
+    /// Without labels; absent as long as no clock was compared.
+    clock_trusted: IntGaugeVec,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
@@ -79,6 +81,8 @@ struct State {
     woken: bool,
     /// The months whose comparison has series, of each tenant.
     compared: BTreeMap<String, BTreeSet<Month>>,
+    /// The latest comparison of the local clock with each tenant's API.
+    clocks: BTreeMap<String, ClockState>,
 }
 
 impl SelfMetrics {
@@ -196,6 +200,11 @@ impl SelfMetrics {
                 "Closed months that differ from the ledger record or could not be verified, by reason; counted at each verification.",
                 &["tenant", "reason"],
             )?,
+            clock_trusted: made.int_gauges(
+                "clock_trusted",
+                "Whether the local clock agrees with the Date of the APIs' responses, within 120 s and the duration of the request: 1 if all APIs that send one agree, 0 if one differs. Absent if no API sends a Date. While an API differs, nothing of its tenant is recorded or closed.",
+                &[],
+            )?,
             reload_successful: made.int_gauge(
                 "config_last_reload_successful",
                 "Whether the newest reading of the configuration succeeded.",
@@ -237,8 +246,31 @@ impl SelfMetrics {
 
     /// Takes every series of a tenant away.
     pub fn remove_tenant(&self, tenant: &str) {
-        self.state().tenants.remove(tenant);
         self.defects.remove_tenant(tenant);
+        let mut state = self.state();
+        state.tenants.remove(tenant);
+        state.clocks.remove(tenant);
+        self.show_clocks(&state);
+    }
+
+    /// The local clock was compared with the API of `tenant`. Returns the previous result if it is another.
+    pub fn clock_compared(&self, tenant: &str, clock: ClockState) -> Option<ClockState> {
+        let mut state = self.state();
+        let before = state.clocks.insert(tenant.to_owned(), clock).unwrap_or_default();
+        self.show_clocks(&state);
+        (!before.is_like(clock)).then_some(before)
+    }
+
+    fn show_clocks(&self, state: &State) {
+        let is_wrong = |clock: &ClockState| matches!(clock, ClockState::Differs { .. });
+        if state.clocks.values().any(is_wrong) {
+            self.clock_trusted.with_label_values::<&str>(&[]).set(0);
+        } else if state.clocks.values().any(|clock| *clock == ClockState::Agrees) {
+            self.clock_trusted.with_label_values::<&str>(&[]).set(1);
+        } else {
+            // It need not be there.
+            let _ = self.clock_trusted.remove_label_values::<&str>(&[]);
+        }
     }
 
     /// Takes the series of a collector that is switched off away.

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::rendering::{Rendering, Served};
-use crate::api::Reason;
+use crate::api::{ClockState, Reason};
 use crate::config::{Metrics, Poll, Tenant};
 use crate::exposition::{Exposition, Part, Parts};
 use crate::report::Listing;
@@ -57,6 +57,8 @@ pub struct TenantState {
     pub reports: Option<Arc<Listing>>,
     /// What is due; `None` before the first look.
     pub outlook: Option<Arc<Outlook>>,
+    /// The latest comparison of the local clock with the API's.
+    pub clock: ClockState,
 }
 
 impl TenantState {
@@ -255,6 +257,11 @@ impl Store {
         if known.is_none_or(|known| *known != outlook) {
             self.change(tenant, Parts::default(), |state| state.outlook = Some(Arc::new(outlook)));
         }
+    }
+
+    /// Shows how the local clock compares with the API's.
+    pub fn clock(&self, tenant: &str, clock: ClockState) {
+        self.change(tenant, Parts::default(), |state| state.clock = clock);
     }
 
     /// Drops every section whose collector has not succeeded for too long.

@@ -16,7 +16,7 @@ use super::retry::{Budget, MAX_RETRY_AFTER, Retries};
 use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Failure, Range, Request, Transport, hide};
 use super::wire::{self, Parse, Texts};
-use super::{Code, Defect, Endpoint, Error, Monthly, Reason, Shared, address, paging, token};
+use super::{Code, Defect, Endpoint, Error, Monthly, Reason, ResponseTime, Shared, address, paging, token};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
 
@@ -431,8 +431,18 @@ impl Run {
         };
         self.shared.observer.request(endpoint, code, elapsed);
         let (date, retry_after) = match &answer {
-            Ok(answer) => (answer.time.date, None),
-            Err(failure) => (failure.date, failure.retry_after),
+            Ok(answer) => {
+                self.shared.server_time.record(answer.time, elapsed);
+                (answer.time.date, None)
+            }
+            Err(failure) => {
+                // The lack of a Date in an error proves nothing.
+                if failure.date.is_some() {
+                    let time = ResponseTime { date: failure.date, age: None };
+                    self.shared.server_time.record(time, elapsed);
+                }
+                (failure.date, failure.retry_after)
+            }
         };
         let now = Instant::now();
         {

@@ -67,13 +67,15 @@ impl Closer {
     /// Requests the provider's current report on a closed month and compares it.
     ///
     /// # Errors
-    /// The month is not closed, the request fails, or the response is for another period, contradicts
-    /// itself, or was generated before the month could be closed.
+    /// The month is not closed, the request fails, the local clock differs from the API's, or the
+    /// response is for another period, contradicts itself, or was generated before the month could be
+    /// closed.
     pub async fn compare(&self, month: Month) -> Result<CurrentReport, CloseError> {
         let before = self.current(month).await?;
         let run = self.client.run(DEADLINE).without_caches();
         let monthly = run.monthly(Some(month.period())).await?;
         let received_at = self.clock.now();
+        self.require_clock(received_at).await?;
         let time_note = self.prove_time(month, &monthly, Source::Api, received_at, Undated::Accept)?;
         self.blocking(move |_| {
             usage::check(&monthly.report, month.period()).map_err(ReportError::from)?;
@@ -148,12 +150,13 @@ impl Closer {
     /// waives the differences that the ledger knows.
     ///
     /// # Errors
-    /// [`ReportError::NothingToWaive`] if the current report shows no difference, or the error of the
-    /// request if the ledger knows none.
+    /// [`ReportError::NothingToWaive`] if the current report shows no difference, the error of the
+    /// request if the ledger knows none, or [`ReportError::Clock`].
     pub async fn waive(&self, month: Month, reason: &str) -> Result<Waived, CloseError> {
         let published = self.current(month).await?;
         let (current, unavailable) = match self.compare(month).await {
             Ok(current) => (Some(current), None),
+            Err(error @ CloseError::Report(ReportError::Clock { .. })) => return Err(error),
             Err(error) => (None, Some(error)),
         };
         let (revision, reason) = (published.revision, reason.to_owned());

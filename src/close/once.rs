@@ -101,11 +101,15 @@ impl Closer {
     /// Takes over a report that was closed before this ledger existed, or since it was backed up.
     fn adopt(&self, published: Published) -> Result<Outcome, CloseError> {
         published.verify()?;
+        let Ok(closed_at) = self.now_for_record() else {
+            tracing::warn!(tenant = self.tenant(), month = %published.month, revision = published.revision, "a closed month is not imported into the ledger while the local clock differs from the API's");
+            return Ok(Outcome::Already(published));
+        };
         let row = RevisionRow {
             revision: published.revision,
             published: true,
             digest: published.digest.clone(),
-            closed_at: self.clock.now(),
+            closed_at,
             inputs: None,
         };
         self.ledger.record_revision(self.tenant(), published.month, row)?;
@@ -234,7 +238,7 @@ impl Closer {
             revision,
             published: false,
             digest: prepared.digest.clone(),
-            closed_at: self.clock.now(),
+            closed_at: self.now_for_record()?,
             inputs: Some(packed.map_err(|error| CloseError::Inputs(error.to_string()))?),
         };
         let digest = row.digest.clone();

@@ -85,11 +85,23 @@ pub(super) struct Response {
 impl Closer {
     /// Fetches the provider's response on `month` and the lists that a report needs, or reads the
     /// response from the file that `options` names.
+    ///
+    /// # Errors
+    /// Besides those of the API and the file: the local clock differs from the API's, unless the report
+    /// is a preview.
     pub(super) async fn response(
         &self,
         month: Month,
         options: &CloseOptions,
     ) -> Result<Response, CloseError> {
+        let response = self.fetch_response(month, options).await?;
+        if !options.preview {
+            self.require_clock(response.received_at).await?;
+        }
+        Ok(response)
+    }
+
+    async fn fetch_response(&self, month: Month, options: &CloseOptions) -> Result<Response, CloseError> {
         match &options.file {
             None => {
                 let run = self.client.run(DEADLINE).without_caches();

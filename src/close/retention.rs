@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CloseError, Closer};
+use super::{CloseError, Closer, Moment};
 use crate::ledger::Dropped;
 use crate::period::Month;
 
@@ -13,7 +13,7 @@ const GRACE: SignedDuration = SignedDuration::from_hours(72);
 impl Closer {
     /// Drops the events of closed months that are older than `ledger.retention`. Kept are, in any
     /// case, those of months that are not closed, that are watched and may be restated, of the
-    /// running month and of the one before it, which has gauges.
+    /// running month and of the one before it, which has gauges. `now` is by a trusted clock.
     pub async fn drop_old_events(&self, now: Timestamp) -> Result<Dropped, CloseError> {
         let Some(retention) = self.config.ledger.retention else { return Ok(Dropped::default()) };
         let Ok(old) = now.checked_sub(retention) else { return Ok(Dropped::default()) };
@@ -21,7 +21,10 @@ impl Closer {
             let folder = closer.folder()?;
             let closed = closer.ledger.closed_at(closer.tenant())?;
             let mut needed = Month::of(now).previous();
-            let mut month = closer.beginning(&folder, &closed, now)?.since;
+            let Some(beginning) = closer.beginning(&folder, &closed, Moment::trusted(now))? else {
+                return Ok(Dropped::default());
+            };
+            let mut month = beginning.since;
             while month < needed && closed.contains_key(&month) {
                 month = month.next();
             }

@@ -14,12 +14,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::{CloseError, CloseOptions, Closer, MonthStates, Undated};
+use super::{CloseError, CloseOptions, Closer, FirstMonth, Moment, MonthStates, Undated};
+use crate::api::ClockState;
 use crate::clock::Clock;
 use crate::config::Report;
 use crate::ledger::Dropped;
 use crate::period::Month;
-use crate::poll::describe;
+use crate::poll::{self, describe};
 use crate::report::Outcome;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{DueMonth, Outlook, Store};
@@ -28,16 +29,13 @@ pub use ended::EndedMonths;
 
 use attempts::Attempts;
 use comparison::Comparisons;
+use ended::UNDATED_WAIT;
 use reports::ShownReports;
 use scheduler::Wake;
 use verification::Verification;
 
 /// Time between two searches for old events.
 const DAILY: SignedDuration = SignedDuration::from_hours(24);
-
-/// How long the daemon waits, by the monotonic clock, before it closes a month from a response that
-/// does not prove its own time.
-const UNDATED_WAIT: Duration = Duration::from_hours(24);
 
 /// Closes and watches the months of one tenant.
 #[derive(Debug)]
@@ -55,6 +53,9 @@ pub struct TenantWorker {
     reports: ShownReports,
     /// When old events were last searched for.
     last_cleanup: Option<Timestamp>,
+    /// Whether the time was not known at the latest wake, so that a time of the schedule may have passed
+    /// without effect.
+    is_behind_schedule: bool,
 }
 
 impl TenantWorker {
@@ -79,6 +80,7 @@ impl TenantWorker {
             comparisons: Comparisons::new(report),
             reports: ShownReports::default(),
             last_cleanup: None,
+            is_behind_schedule: false,
         }
     }
 
@@ -109,34 +111,71 @@ impl TenantWorker {
     }
 
     /// Does everything that is due. `scheduled` is true if the schedule says so, and at start.
+    ///
+    /// While the local clock differs from the API's, files are verified and the state is shown, and
+    /// nothing is closed, compared or dropped.
     pub async fn wake(&mut self, scheduled: bool) {
         let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
         self.ended_months.note(now, monotonic);
         // Closed months are shown before anything that can take long.
         self.show_reports().await;
-        let Some(mut states) = self.month_states(now).await else { return };
+        let known = self.closer.clock_state(now);
+        let moment = self.moment(known, now, monotonic);
+        let Some(mut states) = self.month_states(moment).await else { return };
         // Open differences as well: a request may hang for minutes.
-        self.show(&states, now);
-        if self.close_due(&states, scheduled, now, monotonic).await {
+        self.show(&states, moment.now);
+        let clock = self.closer.check_clock().await;
+        poll::clock::note(self.closer.tenant(), clock, &self.store, &self.self_metrics);
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        let moment = self.moment(clock, now, monotonic);
+        if !clock.is_like(known) {
+            let Some(after) = self.month_states(moment).await else { return };
+            states = after;
+            self.show(&states, moment.now);
+        }
+        let is_wrong = matches!(clock, ClockState::Differs { .. });
+        let scheduled = scheduled || self.is_behind_schedule;
+        self.is_behind_schedule = moment.first == FirstMonth::Unknown;
+        if !is_wrong && self.close_due(&states, scheduled, moment.now, monotonic).await {
             self.show_reports().await;
         }
         self.verification.run_if_due(&self.closer, now, &self.self_metrics).await;
         self.show_reports().await;
         // Verification imports months that the ledger does not know.
-        let Some(after) = self.month_states(now).await else { return };
+        let Some(after) = self.month_states(moment).await else { return };
         states = after;
+        if is_wrong {
+            self.show(&states, moment.now);
+            return;
+        }
         if self.comparisons.run_if_due(&self.closer, &states, now, monotonic, &self.self_metrics).await {
             self.show_reports().await;
-            let Some(after) = self.month_states(now).await else { return };
+            let Some(after) = self.month_states(moment).await else { return };
             states = after;
         }
-        self.show(&states, now);
-        self.drop_old_events(now).await;
+        self.show(&states, moment.now);
+        if let FirstMonth::Trusted(_) = moment.first {
+            self.drop_old_events(moment.now).await;
+        }
+    }
+
+    /// The time for which months are judged. A month is due only if it has ended by both clocks.
+    fn moment(&self, clock: ClockState, now: Timestamp, monotonic: Duration) -> Moment {
+        let tenant = self.closer.tenant();
+        let first = self.ended_months.first_month(tenant, now, monotonic);
+        match clock {
+            ClockState::Agrees => Moment { now, first: FirstMonth::Trusted(first) },
+            ClockState::Undated => self.ended_months.unverified(tenant, now, monotonic),
+            ClockState::Unknown | ClockState::Differs { .. } => {
+                let theirs = self.closer.server_time().unwrap_or(now);
+                Moment { now: now.min(theirs), first: FirstMonth::Unknown }
+            }
+        }
     }
 
     /// The state of all months; if it cannot be determined, that is counted, logged and shown.
-    async fn month_states(&mut self, now: Timestamp) -> Option<MonthStates> {
-        match self.closer.months(now).await {
+    async fn month_states(&mut self, moment: Moment) -> Option<MonthStates> {
+        match self.closer.months_at(moment).await {
             Ok(states) => Some(states),
             Err(error) => {
                 self.log_failure(None, &error);

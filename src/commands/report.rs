@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::output::say;
 use super::{Failure, serve};
-use crate::api::Client;
+use crate::api::{Client, ClockState};
 use crate::cli::{self, Flags};
 use crate::clock::Clock;
 use crate::close::{CloseError, CloseOptions, Closer, Standing, Waived};
@@ -14,7 +14,7 @@ use crate::ledger::{Ledger, Reading};
 use crate::period::{Month, rfc3339};
 use crate::poll::describe;
 use crate::progress::Progress;
-use crate::report::{Outcome, Published};
+use crate::report::{Outcome, Published, ReportError};
 use crate::text::one_line;
 
 /// Maximum number of characters of `--reason`.
@@ -50,7 +50,11 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     };
     // All months are checked before any is touched.
     for month in &months {
-        check_standing(first.standing(*month, clock.now()), *month, arguments)?;
+        let standing = first.standing(*month, clock.now());
+        if standing != Standing::Ended {
+            check_clock(first).await?;
+        }
+        check_standing(standing, *month, arguments)?;
     }
     let (mut failures, mut usage_errors) = (Vec::new(), 0);
     for closer in &closers {
@@ -137,6 +141,16 @@ fn check_standing(standing: Standing, month: Month, arguments: &cli::Report) -> 
             Err(Failure::Usage(format!("{month} has not ended: only a month that has ended can be closed")))
         }
         Standing::Running | Standing::Ended => Ok(()),
+    }
+}
+
+/// Refuses to judge a month that has not ended by a clock that differs from the API's: it may have ended.
+async fn check_clock(closer: &Closer) -> Result<(), Failure> {
+    match closer.check_clock().await {
+        ClockState::Differs { ahead_seconds } => {
+            Err(Failure::Failed(ReportError::Clock { ahead_seconds }.into()))
+        }
+        ClockState::Agrees | ClockState::Undated | ClockState::Unknown => Ok(()),
     }
 }
 

@@ -46,6 +46,14 @@ pub enum LedgerError {
     /// The clock stands behind the newest recorded poll.
     #[error(transparent)]
     Clock(#[from] NotLater),
+    /// The local clock differs from the API's.
+    #[error(
+        "the local clock differs from the Date of the API by {ahead_seconds} s: polls are recorded when they agree"
+    )]
+    ClockDiffers {
+        /// The local clock − the API's, in seconds.
+        ahead_seconds: i64,
+    },
     /// The file itself is damaged.
     #[error("the ledger {} is damaged: stop the daemon and put a backup in its place, or move it away and start without (docs/operating.md, Backup and restore)", .0.display())]
     Corrupt(PathBuf),
@@ -93,7 +101,7 @@ impl LedgerError {
             Self::Busy | Self::Closed | Self::Missing(_) | Self::Deleted(_) | Self::Replaced(_) => {
                 "unavailable"
             }
-            Self::Clock(_) => "clock",
+            Self::Clock(_) | Self::ClockDiffers { .. } => "clock",
             Self::Locked(_) => "locked",
             Self::NotALedger(_)
             | Self::Newer { .. }

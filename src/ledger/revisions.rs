@@ -61,6 +61,22 @@ pub(super) fn begin(
     Ok(beginning(transaction, id)?.unwrap_or(new))
 }
 
+/// Replaces the first month `recorded` by `since`, unless it has changed meanwhile; returns what is known
+/// then.
+pub(super) fn correct_beginning(
+    transaction: &Transaction<'_>,
+    name: &str,
+    recorded: Month,
+    since: Month,
+) -> Result<Beginning, LedgerError> {
+    let id = tenant(transaction, name)?;
+    transaction.execute(
+        "UPDATE tenant SET since = ?3 WHERE id = ?1 AND since = ?2",
+        params![id, recorded.to_string(), since.to_string()],
+    )?;
+    Ok(beginning(transaction, id)?.unwrap_or(Beginning { since, beside_reports: false }))
+}
+
 /// The newest revision of a month.
 pub(super) fn newest(
     connection: &Connection,

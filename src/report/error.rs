@@ -67,6 +67,12 @@ pub enum ReportError {
         /// When the month can be closed.
         settled_at: Timestamp,
     },
+    /// The local clock is wrong: nothing that it dates would be true.
+    #[error("this machine's clock is {} s {} the Date of the API's responses: nothing is written; correct the clock and try again", ahead_seconds.unsigned_abs(), if *ahead_seconds > 0 { "ahead of" } else { "behind" })]
+    Clock {
+        /// The local clock − the API's, in seconds.
+        ahead_seconds: i64,
+    },
     /// The response does not prove when it was generated.
     #[error("the provider's response on {month} has no usable Date, so only time proves that the month has ended: the daemon closes it in {} h, or close it now with report --month {month}", wait.as_secs().div_ceil(3600))]
     Undated {
@@ -166,6 +172,7 @@ impl ReportError {
             Self::Check(CheckError::Period { .. })
             | Self::NotEnded { .. }
             | Self::Early { .. }
+            | Self::Clock { .. }
             | Self::Undated { .. }
             | Self::NoDifference { .. }
             | Self::NothingToWaive(_)

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::App;
 use super::months;
+use crate::api::ClockState;
 use crate::period::{rfc3339, seconds_between};
 use crate::snapshot::{Capacity, CatalogueData, Resource, Snapshot};
 use crate::store::{Outlook, TenantState};
@@ -49,6 +50,28 @@ pub struct Tenant {
     /// Months past their settle time that are not closed; none before the first look.
     pub reports_due: Option<Vec<Due>>,
     pub next_report: Option<Next>,
+    pub clock: Clock,
+}
+
+/// The local clock in comparison with the API's.
+#[derive(Debug, Serialize)]
+pub struct Clock {
+    /// `agrees`, `differs`, `unverified` (responses have no usable Date) or `unknown` (no response yet).
+    pub state: &'static str,
+    /// The local clock − the API's, in seconds; none unless it differs.
+    pub ahead_seconds: Option<i64>,
+}
+
+impl Clock {
+    fn of(state: ClockState) -> Self {
+        let (state, ahead_seconds) = match state {
+            ClockState::Agrees => ("agrees", None),
+            ClockState::Differs { ahead_seconds } => ("differs", Some(ahead_seconds)),
+            ClockState::Undated => ("unverified", None),
+            ClockState::Unknown => ("unknown", None),
+        };
+        Self { state, ahead_seconds }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -149,6 +172,7 @@ fn tenant(name: &str, state: &TenantState, now: Timestamp, reports: bool) -> Ten
             month: month.to_string(),
             from: rfc3339(*from),
         }),
+        clock: Clock::of(state.clock),
     }
 }
 

@@ -161,7 +161,7 @@ fn every_alert_is_tested_firing_and_not_firing() {
 }
 
 /// What the operators of a fleet asked to be told of, each with its alerts.
-const SUBJECTS: [(&str, &[&str]); 16] = [
+const SUBJECTS: [(&str, &[&str]); 17] = [
     ("exporter down", &["FlexvmExporterDown", "FlexvmExporterAbsent", "FlexvmConfigReloadFailed"]),
     ("a collector failing or stale", &["FlexvmCollectorFailing", "FlexvmCollectorStale"]),
     ("credentials refused", &["FlexvmCredentialsRefused"]),
@@ -194,6 +194,7 @@ const SUBJECTS: [(&str, &[&str]); 16] = [
             "FlexvmLedgerNewBesideReports",
         ],
     ),
+    ("wrong clock", &["FlexvmClockUntrusted"]),
     ("unknown fields", &["FlexvmUnknownFields"]),
 ];
 

@@ -6,12 +6,13 @@ use super::files::{asked, dashboards, names, panel_expressions, read, rules, tex
 
 /// Series about the exporter itself. The golden file has those of the domain; `live` compares this
 /// list with what the running program serves.
-pub const SELF: [&str; 37] = [
+pub const SELF: [&str; 38] = [
     "flexvm_exporter_api_request_duration_seconds",
     "flexvm_exporter_api_requests_total",
     "flexvm_exporter_api_retries_total",
     "flexvm_exporter_api_unknown_fields",
     "flexvm_exporter_build_info",
+    "flexvm_exporter_clock_trusted",
     "flexvm_exporter_collector_duration_seconds",
     "flexvm_exporter_collector_failures_total",
     "flexvm_exporter_collector_last_success_timestamp_seconds",

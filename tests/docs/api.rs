@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::LazyLock;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use flexvm_exporter::clock::Clock;
@@ -148,8 +149,15 @@ pub async fn serve(listener: TcpListener, clock: Clock) {
         let clock = clock.clone();
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
             let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
-            let found = answer(request.uri().path(), &query.into_owned().collect(), clock.now().as_second());
+            let now = clock.now();
+            let found = answer(request.uri().path(), &query.into_owned().collect(), now.as_second());
             let mut response = Response::new(Full::new(Bytes::new()));
+            // The server's own clock would differ from that of the example.
+            let date =
+                httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now.as_second().unsigned_abs()))
+                    .parse()
+                    .unwrap();
+            response.headers_mut().insert(hyper::header::DATE, date);
             match found {
                 Some(value) => *response.body_mut() = value.to_string().into(),
                 None => *response.status_mut() = hyper::StatusCode::NOT_FOUND,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexvm_exporter::api::{Code, Defect, Endpoint, Observer as _, Reason};
+use flexvm_exporter::api::{ClockState, Code, Defect, Endpoint, Observer as _, Reason};
 use flexvm_exporter::ledger::{ChangedSeconds, Comparison, Ledger};
 use flexvm_exporter::self_metrics::{Difference, RequestObserver, SelfMetrics};
 use flexvm_exporter::snapshot::{Collector, InventoryData};
@@ -91,6 +91,7 @@ async fn own() -> String {
     let comparison =
         Comparison { at: now, seconds: ChangedSeconds::default(), first_read: None, open: false };
     metrics.ledger_new_beside_reports("k1", false);
+    metrics.clock_compared("k1", ClockState::Agrees);
     metrics.compared("k1", &BTreeMap::from([("2026-10".parse().unwrap(), comparison)]));
     String::from_utf8(metrics.text()).unwrap()
 }

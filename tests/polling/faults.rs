@@ -206,3 +206,34 @@ async fn overcommitted_capacity_is_shown_with_nothing_available() {
     assert!(!headroom.is_empty() && headroom.iter().all(|line| line.ends_with(" 0")), "{headroom:?}");
     assert_eq!(rig.get("/").await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_clock_serves_everything_and_records_nothing() {
+    let rig = Rig::with(|_| ()).await;
+    rig.well().await;
+    let polls = |text: &str| value(text, "flexvm_exporter_ledger_polls_total").unwrap_or_default();
+    let refused = |text: &str| {
+        value(text, "flexvm_exporter_ledger_failures_total{reason=\"clock\"}").unwrap_or_default()
+    };
+    let trusted = |text: &str| value(text, "flexvm_exporter_clock_trusted");
+    rig.until("polls to be recorded", |text| polls(text) >= 1.0 && trusted(text) == Some(1.0)).await;
+    rig.simulator.faults().add(Fault::header("date", &["Wed, 15 Oct 2025 12:00:00 GMT"]));
+    let text = rig.until("polls to be refused", |text| refused(text) >= 2.0).await;
+    assert_eq!(trusted(&text), Some(0.0));
+    let recorded = polls(&text);
+    let text = rig.until("more polls", |text| refused(text) >= 5.0).await;
+    assert!(polls(&text) <= recorded, "{text}");
+    rig.well().await;
+    let page = rig.accepting("/", "application/json").await.1;
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let clock = &page["tenants"][0]["clock"];
+    assert_eq!(clock["state"], "differs");
+    assert!(clock["ahead_seconds"].as_i64().unwrap() > 31_000_000, "{clock}");
+    let page = rig.accepting("/", "text/html").await.1;
+    assert!(page.contains("ahead of the Date of the API"), "{page}");
+    rig.simulator.faults().clear();
+    rig.until("polls to be recorded again", |text| polls(text) > recorded && trusted(text) == Some(1.0))
+        .await;
+    let page = rig.accepting("/", "application/json").await.1;
+    assert!(page.contains("\"clock\":{\"state\":\"agrees\",\"ahead_seconds\":null}"), "{page}");
+}

@@ -5,7 +5,7 @@ mod usage;
 
 use std::fmt::Write as _;
 
-use super::{Collector, Due, Status, Tenant, status};
+use super::{Clock, Collector, Due, Status, Tenant, status};
 use crate::report::Verdict;
 use crate::web::page::{
     Column, Frame,
@@ -52,6 +52,7 @@ fn tenant(out: &mut String, of: &Tenant) {
     };
     let _ =
         write!(out, "<section><h2>{} <span class=\"pill {class}\">{word}</span></h2>", escape(&of.tenant));
+    clock(out, &of.clock);
     tiles(out, of);
     collectors(out, &of.collectors);
     capacity::write(out, &of.capacity);
@@ -60,6 +61,25 @@ fn tenant(out: &mut String, of: &Tenant) {
     }
     closed_months(out, of);
     out.push_str("</section>");
+}
+
+/// What is wrong with the clock; nothing if it agrees with the API's.
+fn clock(out: &mut String, clock: &Clock) {
+    match (clock.state, clock.ahead_seconds) {
+        (_, Some(seconds)) => {
+            let _ = write!(
+                out,
+                "<p class=bad>✗ The local clock is {} s {} the Date of the API: polls are not recorded and no \
+                 month is closed until they agree. Correct the clock.</p>",
+                seconds.unsigned_abs(),
+                if seconds > 0 { "ahead of" } else { "behind" }
+            );
+        }
+        ("unverified", None) => out.push_str(
+            "<p class=soft>The responses of the API have no usable Date: the local clock is not verified.</p>",
+        ),
+        _ => {}
+    }
 }
 
 /// The few figures that most people come for.
