@@ -327,7 +327,7 @@ impl Poller {
         let (tenant, defects) = (&self.tenant.name, run.defects());
         for ((endpoint, field), Defect { count, example }) in &defects {
             if state.known_defects.insert((*endpoint, field)) {
-                tracing::warn!(%tenant, endpoint = endpoint.as_str(), field, count, example, "the API sent values that are out of range or not readable; they are replaced or left out, and the rest is used");
+                tracing::warn!(%tenant, endpoint = endpoint.as_str(), field, count, example, "the API sent values that are out of range, not readable or missing; they are replaced or left out, and the rest is used");
             }
         }
         // A run that failed may have read nothing.

@@ -27,7 +27,7 @@ impl Defects {
     pub fn new(made: &Maker<'_>) -> Result<Self, prometheus::Error> {
         let series = made.int_gauges(
             "api_defects",
-            "Values of the latest run that were out of range or not readable and were replaced or left out.",
+            "Values of the latest run that were out of range or not readable and were replaced or left out; with field id, existing objects that a list lacks.",
             &["tenant", "endpoint", "field"],
         )?;
         Ok(Self { series, latest: Mutex::default() })

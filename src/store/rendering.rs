@@ -29,6 +29,9 @@ const SLICE: Duration = Duration::from_millis(20);
 /// After CPU time of *t* the renderer pauses for this many *t*, so it takes at most a fifth of a core.
 const PAUSE: u32 = 4;
 
+/// The same until the daemon is ready for the first time, which needs the text of every tenant: half a core.
+const FIRST_PAUSE: u32 = 1;
+
 /// What was published last.
 #[derive(Debug, Default)]
 pub struct Served {
@@ -87,7 +90,8 @@ pub async fn run(store: Arc<Store>, mut shutdown: watch::Receiver<bool>) {
                 }
             };
             // On a busy machine work takes longer than its CPU time; that must not make the pauses longer.
-            tokio::time::sleep(cpu.unwrap_or(started.elapsed()) * PAUSE).await;
+            let pause = if store.served.load().ready { PAUSE } else { FIRST_PAUSE };
+            tokio::time::sleep(cpu.unwrap_or(started.elapsed()) * pause).await;
             match left {
                 Left::Changes => {}
                 Left::Unpublished(at) => tokio::time::sleep_until(at).await,

@@ -112,7 +112,7 @@ async fn a_hundred_reloads_leave_no_task_behind() {
 async fn reload_does_not_shorten_retry_after() {
     let options = Options { vms: 1, clouds: 1, churn: false, months: 1, ..Options::default() };
     let simulator = Simulator::new(options, Clock::system());
-    let fault = Fault::status(503).with_header("retry-after", "4").on(Operation::Capacity).times(1);
+    let fault = Fault::status(503).with_header("retry-after", "4").on(Operation::CloudCapacity).times(1);
     simulator.faults().add(fault);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());

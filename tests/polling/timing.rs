@@ -64,8 +64,8 @@ async fn runs_of_one_collector_never_overlap() {
     let rig = Rig::new().await;
     rig.well().await;
     let delay = Duration::from_millis(300);
-    rig.simulator.faults().add(Fault::new(FaultKind::Delay(delay)).on(Operation::Capacity));
-    let count = || rig.simulator.requests()[&Operation::Capacity];
+    rig.simulator.faults().add(Fault::new(FaultKind::Delay(delay)).on(Operation::CloudCapacity));
+    let count = || rig.simulator.requests()[&Operation::CloudCapacity];
     let wait_for = async |wanted: u64| {
         rig.until_get("further runs", "/-/healthy", |_, _| count() >= wanted).await;
     };
@@ -96,8 +96,10 @@ async fn failed_run_is_repeated_before_its_interval() {
     let rarely = Duration::from_hours(1);
     let poll = &mut rig.config.poll;
     (poll.capacity, poll.inventory, poll.usage, poll.catalogue) = (rarely, rarely, rarely, rarely);
+    // The worker that closes months requests the organisation's capacity too, to read the API's clock.
     rig.restart(|rig| {
-        for operation in [Operation::Capacity, Operation::Clouds, Operation::Monthly, Operation::Images] {
+        for operation in [Operation::CloudCapacity, Operation::Clouds, Operation::Monthly, Operation::Images]
+        {
             rig.simulator.faults().add(Fault::status(503).on(operation).times(1));
         }
     })
@@ -114,7 +116,7 @@ async fn failed_run_is_not_repeated_before_retry_after() {
     rig.well().await;
     let pause = Duration::from_secs(4);
     rig.restart(|rig| {
-        let fault = Fault::status(429).with_header("retry-after", "4").on(Operation::Capacity).times(1);
+        let fault = Fault::status(429).with_header("retry-after", "4").on(Operation::CloudCapacity).times(1);
         rig.simulator.faults().add(fault);
     })
     .await;
