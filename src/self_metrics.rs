@@ -436,7 +436,7 @@ impl SelfMetrics {
         text.into_bytes()
     }
 
-    /// What the registry holds, without series of tenants that are gone and without empty families.
+    /// The families of the registry, without series of tenants that are gone and without empty families.
     fn families(&self) -> Vec<MetricFamily> {
         let tenants = self.state().tenants.clone();
         let mut families = self.registry.gather();
@@ -446,7 +446,12 @@ impl SelfMetrics {
                 tenant.is_none_or(|label| tenants.contains(label.value()))
             });
         }
-        families.retain(|family| !family.get_metric().is_empty());
+        // The crate `prometheus` shows 0 if /proc has no file `stat` (ProcSubset=pid of systemd).
+        let is_unknown = |family: &MetricFamily| {
+            family.name() == "process_start_time_seconds"
+                && family.get_metric().iter().all(|metric| metric.get_gauge().get_value() <= 0.0)
+        };
+        families.retain(|family| !family.get_metric().is_empty() && !is_unknown(family));
         families
     }
 

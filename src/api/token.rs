@@ -24,7 +24,7 @@ pub struct TokenError {
     source: Option<std::io::Error>,
 }
 
-/// Reads the token of `tenant` from its file or variable, without the white space around it.
+/// Reads the token of `tenant` from its file or variable, without a byte order mark and the white space around it.
 ///
 /// # Errors
 /// The file cannot be read, the variable is not set, or what is there is empty or holds anything
@@ -68,7 +68,8 @@ pub fn read_token_from(tenant: &str, source: &TokenSource) -> Result<Secret, Tok
         }
         TokenSource::Fixed(secret) => secret.expose().to_owned(),
     };
-    let token = text.trim();
+    // Editors of Windows put a byte order mark before the text.
+    let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() {
         return Err(error("is empty", None));
     }

@@ -67,16 +67,23 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+/// The value of a variable. One that is set to nothing counts as not set, because `VAR=${VAR:-}` in a file for
+/// Compose makes such variables.
+fn non_empty(environment: Environment<'_>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.trim().is_empty())
+}
+
 /// Loads `file`, else the file that `FLEXVM_CONFIG_FILE` names, else the environment.
 pub fn load(file: Option<&Path>, environment: Environment<'_>, look: Look<'_>) -> Result<Loaded, Problems> {
-    let named = file.map(Path::to_owned).or_else(|| environment("FLEXVM_CONFIG_FILE").map(PathBuf::from));
+    let set = |name: &str| non_empty(environment, name);
+    let named = file.map(Path::to_owned).or_else(|| set("FLEXVM_CONFIG_FILE").map(PathBuf::from));
     let Some(path) = named else { return from_environment(environment, look) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))])
     })?;
     let warnings = VARIABLES
         .iter()
-        .filter(|name| environment(name).is_some())
+        .filter(|name| set(name).is_some())
         .map(|name| format!("{name} is set but not used: the configuration file {} wins", path.display()))
         .collect();
     let config = read_yaml(&text, &path.display().to_string(), look)?;
@@ -99,7 +106,7 @@ fn read_yaml(text: &str, file: &str, look: Look<'_>) -> Result<Config, Problems>
 
 fn from_environment(environment: Environment<'_>, look: Look<'_>) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
-    let set = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
+    let set = |name: &str| non_empty(environment, name);
     let token = match (set("FLEXVM_API_TOKEN_FILE"), environment("FLEXVM_API_TOKEN")) {
         (Some(_), Some(token)) if !token.trim().is_empty() => {
             problems
@@ -346,6 +353,8 @@ mod tests {
     fn the_environment_makes_one_tenant() {
         let environment = |name: &str| match name {
             "FLEXVM_API_TOKEN" => Some("secret".to_owned()),
+            // Set to nothing, as Compose does.
+            "FLEXVM_CONFIG_FILE" | "FLEXVM_LEDGER_URL" => Some(String::new()),
             "FLEXVM_API_URL" => Some("http://127.0.0.1:1/x/".to_owned()),
             "FLEXVM_REPORT_DIRECTORY" => Some("/tmp/r".to_owned()),
             _ => None,

@@ -1,7 +1,7 @@
 //! Clouds, their nodes and their living VMs, read so that nothing is lost while it changes.
 //!
 //! An object that is missing from its list is requested by id. It counts as deleted only if the API
-//! itself confirms that, or after [`CONFIRMED_AFTER`](super::absences::CONFIRMED_AFTER).
+//! itself confirms that, or after `absences::CONFIRMED_AFTER`.
 
 mod nodes;
 mod order;
