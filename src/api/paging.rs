@@ -171,5 +171,12 @@ impl<T> Rows<Vec<T>> for List<T> {
     }
 }
 
+/// Rows that cannot be read count as rows of the page, but are left out.
+impl<T> Rows<Vec<Option<T>>> for List<T> {
+    fn take(&mut self, page: Vec<Option<T>>) -> usize {
+        self.add(page.into_iter().flatten())
+    }
+}
+
 #[cfg(test)]
 mod tests;

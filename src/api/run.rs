@@ -108,7 +108,10 @@ impl Run {
 
     /// All instance types (VM sizes), distinct by name.
     pub async fn instance_types(&self) -> Result<Vec<InstanceType>, Error> {
-        self.list(Endpoint::InstanceTypes, &["instanceTypes"], wire::instance_types, |size| &size.name).await
+        let mut rows = List::new(|size: &InstanceType| &size.name);
+        self.pages(Endpoint::InstanceTypes, &["instanceTypes"], |_| {}, wire::instance_types, &mut rows)
+            .await?;
+        Ok(rows.into_rows())
     }
 
     /// All images, distinct by name.

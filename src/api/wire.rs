@@ -356,11 +356,9 @@ pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
     object::<_, inventory::VmRow<'_>>(&decode(body)?, texts, &(cloud_id.clone(), None))
 }
 
-pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<InstanceType>> {
-    let Parsed { value, unknown, defects, spellings } =
-        list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())?;
-    // Sizes that cannot be read are counted; the others are used.
-    Ok(Parsed { value: value.into_iter().flatten().collect(), unknown, defects, spellings })
+/// A type whose size cannot be read is `None` and a defect. It stays a row, because paging counts rows.
+pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<Option<InstanceType>>> {
+    list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())
 }
 
 pub(super) fn images(body: &[u8], texts: &Texts) -> Outcome<Vec<Image>> {

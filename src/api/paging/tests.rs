@@ -216,3 +216,16 @@ async fn a_failed_page_fails_the_list() {
         assert_eq!(error.reason, Reason::Server, "{failing}");
     }
 }
+
+/// A page that is full on the wire is not the last one, even if a row of it cannot be read.
+#[tokio::test]
+async fn unreadable_rows_count_as_rows_of_the_page() {
+    let mut list = List::new(|row: &Text| row);
+    let fetch = |range: Range| async move {
+        let rows = range.start..(range.start + range.results.min(25)).min(60);
+        Ok(rows.map(|row| (row % 10 != 3).then(|| Text::from(row.to_string()))).collect::<Vec<_>>())
+    };
+    read_all(Endpoint::InstanceTypes, 100, 1, &mut list, fetch).await.unwrap();
+    let expected: Vec<Text> = (0..60).filter(|row| row % 10 != 3).map(|row| row.to_string().into()).collect();
+    assert_eq!(list.into_rows(), expected);
+}

@@ -257,8 +257,8 @@ fn devices_of_a_size_under_either_name() {
         let body = bytes(&json!([{"id": "i", "name": "vm.gpu", "vcpu": 4, "memory": 4096, "disk": 256.0,
             name: [{"type": "gpu", "spec": "rtx4000"}]}]));
         let parsed = instance_types(&body, &texts()).unwrap();
-        assert_eq!(parsed.value[0].pci_devices, [("gpu".into(), "rtx4000".into())]);
-        assert_eq!(parsed.value[0].disk_gib, 256);
+        assert_eq!(parsed.value[0].as_ref().unwrap().pci_devices, [("gpu".into(), "rtx4000".into())]);
+        assert_eq!(parsed.value[0].as_ref().unwrap().disk_gib, 256);
         assert_eq!(parsed.unknown.iter().count(), 0);
     }
 }

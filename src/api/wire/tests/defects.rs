@@ -192,8 +192,9 @@ fn a_size_that_is_known_in_part_is_left_out() {
     let size = |name: &str, vcpu: Value| json!({"name": name, "vcpu": vcpu, "memory": "8192", "disk": 1});
     let body = json!([size("a", json!("4")), size("b", json!(-4)), size("c", json!(4))]);
     let Parsed { value, defects, .. } = instance_types(&bytes(&body), &texts()).unwrap();
-    let sizes: Vec<_> = value.iter().map(|of| (&*of.name, of.vcpus, of.memory_mib)).collect();
-    assert_eq!(sizes, [("a", 4, 8192), ("c", 4, 8192)]);
+    let size = |of: &InstanceType| (of.name.to_string(), of.vcpus, of.memory_mib);
+    let sizes: Vec<_> = value.iter().map(|of| of.as_ref().map(size)).collect();
+    assert_eq!(sizes, [Some(("a".to_owned(), 4, 8192)), None, Some(("c".to_owned(), 4, 8192))]);
     assert_eq!(fields(&defects), [("vcpu", 1)]);
 }
 
