@@ -4,7 +4,7 @@
 //! holds the run's deadline and its budget of retries. What comes out is the domain of `snapshot`;
 //! the wire's own shapes stay in `wire`.
 //!
-//! Each request goes through `run` (token, retries, deadline), `transport` (one GET and its
+//! Each request goes through `run` (token, retries, deadline; `lookups` bounds requests by id), `transport` (one GET and its
 //! answer) and `wire` (JSON to domain); lists are put together in `paging`. `connections` keeps the
 //! connections and replaces them, `sharing` says which tenants share them, and `trust` decides which
 //! servers are accepted.
@@ -14,6 +14,7 @@ mod connections;
 mod defects;
 mod endpoint;
 pub mod error;
+mod lookups;
 mod memo;
 mod paging;
 mod retry;

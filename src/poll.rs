@@ -46,6 +46,9 @@ const MONTH_BEGINS: Duration = Duration::from_secs(5);
 /// Polls further apart than this many intervals prove nothing about the time between them.
 const OBSERVED_INTERVALS: u32 = 3;
 
+/// Shortest time that a run gives its requests by id, for intervals shorter than this.
+const MIN_LOOKUP_TIME: Duration = Duration::from_secs(1);
+
 /// How long a poll waits for the ledger. Beyond it the poll is published as it is, and recorded
 /// whenever the disk lets it.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
@@ -123,7 +126,7 @@ impl Poller {
             if collector == Collector::Usage {
                 wait = wait.min(self.until_month_begins());
             }
-            let wait = failures.wait(tenant, collector, wait, Instant::now(), fastrand::f64());
+            let wait = failures.wait(tenant, collector, (wait, every), Instant::now(), fastrand::f64());
             tokio::time::sleep(wait).await;
         }
     }
@@ -148,7 +151,9 @@ impl Poller {
         let started = Instant::now();
         let deadline =
             RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
-        let run = self.client.run(deadline);
+        // So that complete polls are less than OBSERVED_INTERVALS apart even if no request by id responds.
+        let lookup_time = interval(&self.config.poll, collector).max(MIN_LOOKUP_TIME);
+        let run = self.client.run(deadline).with_lookup_time(lookup_time);
         let fetched =
             limits::hold(place, || run.bodies(), Box::pin(self.fetch(collector, &run, &mut state))).await;
         let at = self.clock.now();
@@ -160,7 +165,8 @@ impl Poller {
                 self.store.succeeded(tenant, collector, at, duration, |snapshot| put(snapshot, at));
                 self.self_metrics.collector_succeeded(tenant, collector, duration, at);
                 tracing::debug!(%tenant, collector = collector.as_str(), ?duration, "polled");
-                self.limits.failures().succeeded(&self.tenant, collector);
+                let limited = run.rate_limited();
+                self.limits.failures().succeeded(&self.tenant, collector, limited, Instant::now());
                 if std::mem::take(&mut state.failing) {
                     tracing::info!(%tenant, collector = collector.as_str(), "works again");
                 }

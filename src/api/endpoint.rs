@@ -48,6 +48,20 @@ impl Endpoint {
         Self::Monthly,
     ];
 
+    /// Whether each row has the id of a cloud, node or VM.
+    pub(super) fn has_ids(self) -> bool {
+        match self {
+            Self::Clouds
+            | Self::Cloud
+            | Self::Nodes
+            | Self::Node
+            | Self::Vms
+            | Self::Vm
+            | Self::CloudCapacity => true,
+            Self::InstanceTypes | Self::Images | Self::Capacity | Self::Monthly => false,
+        }
+    }
+
     /// The label's value.
     #[must_use]
     pub fn as_str(self) -> &'static str {

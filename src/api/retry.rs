@@ -14,8 +14,9 @@ const FIRST: Duration = Duration::from_millis(200);
 /// Longest wait of our own.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Longest wait that a server gets by `Retry-After`; what asks for more is asked again after this.
-const LONGEST_ASKED: Duration = Duration::from_mins(1);
+/// Longest wait of one request by `Retry-After`. After a longer one of a 503 the request is sent again after
+/// this time; after a longer one of a 429 the run sends nothing more.
+pub(super) const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
 /// Longest wait that a server gets by `Retry-After` after a failed run. A longer one is taken for a mistake: it
 /// would stop the polls of a tenant without an end that an operator can expect.
@@ -65,7 +66,11 @@ impl Retries {
             Reason::Timeout if !std::mem::replace(&mut self.timed_out, true) => {}
             _ => return None,
         }
-        let asked = failure.retry_after.unwrap_or_default().min(LONGEST_ASKED);
+        let asked = failure.retry_after.unwrap_or_default();
+        if failure.error.reason == Reason::RateLimited && asked > LONGEST_ASKED {
+            return None;
+        }
+        let asked = asked.min(LONGEST_ASKED);
         // The jittered wait is added, lest all that were told the same second come back at once.
         self.waits.next().map(|wait| asked + wait)
     }
@@ -104,6 +109,8 @@ mod tests {
         assert!((200..=400).contains(&wait(None).as_millis()));
         assert!((5_400..=5_800).contains(&wait(Some(Duration::from_secs(5))).as_millis()));
         assert!((60_800..=61_600).contains(&wait(Some(Duration::MAX)).as_millis()));
+        let limited = failure(Reason::RateLimited, Some(Duration::from_secs(61)));
+        assert_eq!(Retries::new(3).after(&limited), None, "the limit is for all requests");
     }
 
     #[test]

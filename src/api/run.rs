@@ -1,5 +1,6 @@
-//! A run of a collector: its deadline, its retries, its token, and one function for each thing
-//! that can be asked.
+//! A run of a collector: its deadline, and one function for each thing that can be requested.
+
+mod send;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +10,16 @@ use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
+use self::send::Target;
+use super::lookups::Lookups;
 use super::paging::{List, Page, Rows};
-use super::retry::{Budget, MAX_RETRY_AFTER, Retries};
+use super::retry::Budget;
 use super::statistics::{Met, Statistics};
-use super::transport::{Answer, Failure, Range, Request, Transport, hide};
+use super::transport::{Answer, Range, hide};
 use super::wire::{self, Parse, Texts};
-use super::{Code, Defect, Endpoint, Error, Monthly, Reason, ResponseTime, Shared, address, paging, token};
+use super::{Defect, Endpoint, Error, Monthly, Reason, Shared, address, paging};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
 
@@ -36,6 +39,7 @@ pub struct Run {
     token: tokio::sync::Mutex<Option<HeaderValue>>,
     texts: Arc<Texts>,
     met: Mutex<Met>,
+    lookups: Lookups,
     no_cache: bool,
 }
 
@@ -49,6 +53,7 @@ impl Run {
             token: tokio::sync::Mutex::default(),
             texts: Arc::default(),
             met: Mutex::default(),
+            lookups: Lookups::new(shared.tenant.api.concurrency, deadline),
             no_cache: false,
             shared,
         }
@@ -58,6 +63,13 @@ impl Run {
     #[must_use]
     pub fn without_caches(self) -> Self {
         Self { no_cache: true, ..self }
+    }
+
+    /// Bounds the time for requests of clouds, nodes and VMs by id, in total. Those that are not
+    /// complete then fail with [`Reason::Deadline`].
+    #[must_use]
+    pub fn with_lookup_time(self, time: Duration) -> Self {
+        Self { lookups: Lookups::new(self.shared.tenant.api.concurrency, time), ..self }
     }
 
     /// The name of the tenant.
@@ -163,8 +175,9 @@ impl Run {
                 .append_pair("start", &time(period.start))
                 .append_pair("end", &time(period.end));
         }
+        let target = Target { url, range: None, deadline: self.deadline };
         let (Answer { body, time, .. }, report) =
-            self.get(Endpoint::Monthly, url, None, wire::monthly, |report| report.vms.len()).await?;
+            self.get(Endpoint::Monthly, target, wire::monthly, |report| report.vms.len()).await?;
         Ok(Monthly { body, report, time })
     }
 
@@ -229,13 +242,36 @@ impl Run {
         (!left.is_zero()).then_some(left)
     }
 
+    /// The time left until the server accepts further requests after the latest 429 of this run, at most
+    /// an hour; `None` if there was none with `Retry-After` or it has passed.
+    #[must_use]
+    pub fn rate_limited(&self) -> Option<Duration> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = met.limited_until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
     async fn object<T, P>(&self, endpoint: Endpoint, path: &[&str], parse: P) -> Result<T, Error>
     where
         T: Send + 'static,
         P: Parse<T>,
     {
+        self.object_until(endpoint, path, parse, self.deadline).await
+    }
+
+    async fn object_until<T, P>(
+        &self,
+        endpoint: Endpoint,
+        path: &[&str],
+        parse: P,
+        deadline: Instant,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        P: Parse<T>,
+    {
         let url = self.url(endpoint, path)?;
-        Ok(self.get(endpoint, url, None, parse, |_| 1).await?.1)
+        Ok(self.get(endpoint, Target { url, range: None, deadline }, parse, |_| 1).await?.1)
     }
 
     /// Requests an object below `path` by its id, in each spelling until one is found.
@@ -245,11 +281,19 @@ impl Run {
         P: Parse<T> + Clone,
     {
         let mut not_found = None;
+        let Some(lookup) = self.lookups.begin().await else {
+            return Err(Error::new(endpoint, Reason::Deadline).message("requests by id took too long"));
+        };
+        let deadline = lookup.until.min(self.deadline);
         for spelling in self.shared.spellings.candidates(id) {
             let path: Vec<&str> = path.iter().copied().chain([&*spelling]).collect();
-            match self.object(endpoint, &path, parse.clone()).await {
+            match self.object_until(endpoint, &path, parse.clone(), deadline).await {
                 Err(error) if error.reason() == Reason::NotFound => drop(not_found.get_or_insert(error)),
-                result => return result,
+                Ok(found) => {
+                    self.shared.spellings.found(id, &spelling);
+                    return Ok(found);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(not_found.unwrap_or_else(|| Error::new(endpoint, Reason::NotFound)))
@@ -289,7 +333,8 @@ impl Run {
         let api = &self.shared.tenant.api;
         let told = paging::read_all(endpoint, api.page_size as usize, api.concurrency, rows, |range| {
             let (url, parse) = (url.clone(), parse.clone());
-            async move { Ok(self.get(endpoint, url, Some(range), parse, Page::len).await?.1) }
+            let target = Target { url, range: Some(range), deadline: self.deadline };
+            async move { Ok(self.get(endpoint, target, parse, Page::len).await?.1) }
         })
         .await?;
         self.note(endpoint, |met| met.page_size = met.page_size.max(Some(told)));
@@ -305,8 +350,7 @@ impl Run {
     async fn get<T, P>(
         &self,
         endpoint: Endpoint,
-        url: Url,
-        range: Option<Range>,
+        target: Target,
         parse: P,
         rows: fn(&T) -> usize,
     ) -> Result<(Answer, T), Error>
@@ -314,11 +358,11 @@ impl Run {
         T: Send + 'static,
         P: Parse<T>,
     {
-        let (answer, token) = self.fetch(endpoint, &url, range).await?;
+        let (answer, token) = self.fetch(endpoint, &target).await?;
         let (status, body) = (answer.status, answer.body.clone());
         let malformed = |message: String| {
             let message = hide(&token, &message);
-            Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match range {
+            Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match target.range {
                 Some(Range { start, .. }) => format!("in the page from row {start}: {message}"),
                 None => message,
             })
@@ -347,7 +391,9 @@ impl Run {
             met.largest_page = met.largest_page.max(rows);
             met.bytes += body.len() as u64;
         });
-        self.shared.spellings.learn(parsed.spellings);
+        if !parsed.spellings.is_empty() || (endpoint.has_ids() && rows(&parsed.value) > 0) {
+            self.shared.spellings.learn(parsed.spellings);
+        }
         if !parsed.unknown.is_empty() {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             met.unknown.entry(endpoint).or_default().merge(parsed.unknown.renamed(|name| hide(&token, name)));
@@ -357,138 +403,6 @@ impl Run {
             met.defects.entry(endpoint).or_default().merge(parsed.defects, |text| hide(&token, text));
         }
         Ok((answer, parsed.value))
-    }
-
-    /// Sends a request as often as the rules allow; the answer, and the token that it was given for.
-    async fn fetch(
-        &self,
-        endpoint: Endpoint,
-        url: &Url,
-        range: Option<Range>,
-    ) -> Result<(Answer, HeaderValue), Error> {
-        let mut retries = Retries::new(self.shared.tenant.api.retries);
-        let mut token = self.token(endpoint, None).await?;
-        let mut renewed = false;
-        loop {
-            let failure = match self.attempt(endpoint, url, &token, range).await {
-                Ok(answer) => return Ok((answer, token)),
-                Err(failure) => failure,
-            };
-            if failure.error.reason == Reason::Credentials && !std::mem::replace(&mut renewed, true) {
-                // The token may have been replaced since the run began.
-                let newest = self.token(endpoint, Some(&token)).await?;
-                if newest != token {
-                    token = newest;
-                    self.shared.observer.retry(endpoint);
-                    continue;
-                }
-            }
-            match retries.after(&failure) {
-                // What cannot end in time is not begun: the error at hand says more.
-                Some(wait) if Instant::now() + wait < self.deadline && self.budget.take() => {
-                    tracing::debug!(
-                        tenant = &*self.shared.tenant.name,
-                        endpoint = endpoint.as_str(),
-                        error = %failure.error,
-                        wait_ms = wait.as_millis(),
-                        "a request is sent again"
-                    );
-                    self.shared.observer.retry(endpoint);
-                    sleep(wait).await;
-                }
-                _ => {
-                    self.shared.transport.request_failed(&failure.error);
-                    return Err(failure.error);
-                }
-            }
-        }
-    }
-
-    /// Sends a request once, when its turn has come, within the run's deadline.
-    async fn attempt(
-        &self,
-        endpoint: Endpoint,
-        url: &Url,
-        token: &HeaderValue,
-        range: Option<Range>,
-    ) -> Result<Answer, Failure> {
-        let late = || Error::new(endpoint, Reason::Deadline).message("the run took too long");
-        let permit = timeout_at(self.deadline, self.shared.permits.acquire()).await.map_err(|_| late())?;
-        let begun = Instant::now();
-        if begun >= self.deadline {
-            return Err(late().into());
-        }
-        let request = Request { url: url.clone(), token: token.clone(), range, no_cache: self.no_cache };
-        let answer = timeout_at(self.deadline, self.shared.transport.get(endpoint, request))
-            .await
-            .unwrap_or_else(|_| Err(late().into()));
-        drop(permit);
-        let elapsed = begun.elapsed();
-        let (status, reason) = match &answer {
-            Ok(answer) => (Some(answer.status), None),
-            Err(failure) => (failure.error.status, Some(failure.error.reason)),
-        };
-        let code = match (status, reason) {
-            (None, Some(reason)) => Code::Reason(reason),
-            (status, _) => Code::Status(status.unwrap_or_default()),
-        };
-        self.shared.observer.request(endpoint, code, elapsed);
-        let (date, retry_after) = match &answer {
-            Ok(answer) => {
-                self.shared.server_time.record(answer.time, elapsed);
-                (answer.time.date, None)
-            }
-            Err(failure) => {
-                // The lack of a Date in an error proves nothing.
-                if failure.date.is_some() {
-                    let time = ResponseTime { date: failure.date, age: None };
-                    self.shared.server_time.record(time, elapsed);
-                }
-                (failure.date, failure.retry_after)
-            }
-        };
-        let now = Instant::now();
-        {
-            let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(date) = date {
-                met.date = Some((date, now));
-            }
-            if let Some(wait) = retry_after {
-                met.not_before = met.not_before.max(Some(now + wait.min(MAX_RETRY_AFTER)));
-            }
-        }
-        self.note(endpoint, |met| {
-            met.requests += 1;
-            met.last_status = status;
-            met.elapsed += elapsed;
-        });
-        answer
-    }
-
-    /// The token to send. The first call reads it; so does one that brings a token that was
-    /// `refused`, unless another request has replaced it meanwhile.
-    async fn token(&self, endpoint: Endpoint, refused: Option<&HeaderValue>) -> Result<HeaderValue, Error> {
-        let mut current = self.token.lock().await;
-        if let Some(token) = &*current
-            && refused != Some(token)
-        {
-            return Ok(token.clone());
-        }
-        if current.is_none() {
-            Transport::follow_ca_file(&self.shared.transport).await;
-        }
-        let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || token::header(&shared.tenant));
-        let failed = Error::new(endpoint, Reason::Credentials);
-        let token = match timeout_at(self.deadline, read).await {
-            Ok(Ok(Ok(token))) => token,
-            Ok(Ok(Err(error))) => return Err(failed.message("there is no token to send").caused_by(error)),
-            Ok(Err(error)) => return Err(failed.message("reading the token was abandoned").caused_by(error)),
-            Err(_) => {
-                return Err(Error::new(endpoint, Reason::Deadline).message("reading the token took too long"));
-            }
-        };
-        Ok(current.insert(token).clone())
     }
 
     fn note(&self, endpoint: Endpoint, change: impl FnOnce(&mut Statistics)) {

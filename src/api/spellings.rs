@@ -11,17 +11,17 @@ use crate::snapshot::Text;
 /// Maximum number of spellings that are kept. Further ones are found by trying upper case.
 const MAX_SPELLINGS: usize = 100_000;
 
-/// The latest spelling of each id that the API sent in another than its normal form.
+/// The latest spelling of each id that the API sent in another than its normal form. `None` until the API
+/// has sent any id.
 #[derive(Debug, Default)]
-pub(super) struct Spellings(Mutex<HashMap<Text, Text>>);
+pub(super) struct Spellings(Mutex<Option<HashMap<Text, Text>>>);
 
 impl Spellings {
-    /// Keeps what a response has sent: pairs of an id in its normal form and its spelling.
+    /// Keeps the ids of a response that has any: those that are not in their normal form, each with its
+    /// spelling.
     pub fn learn(&self, sent: Vec<(Text, Text)>) {
-        if sent.is_empty() {
-            return;
-        }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
         for (id, spelling) in sent {
             if known.len() < MAX_SPELLINGS || known.contains_key(&id) {
                 known.insert(id, spelling);
@@ -29,18 +29,33 @@ impl Spellings {
         }
     }
 
+    /// Keeps the spelling by which an object was found.
+    pub fn found(&self, id: &str, spelling: &str) {
+        let normal = crate::text::normal_id(id);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        if normal == spelling {
+            known.remove(&*normal);
+        } else if known.len() < MAX_SPELLINGS || known.contains_key(&*normal) {
+            known.insert(normal.as_ref().into(), spelling.into());
+        }
+    }
+
     /// The spelling of an id for a path.
     pub fn of(&self, id: &str) -> Text {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(id).cloned().unwrap_or_else(|| id.into())
+        known.as_ref().and_then(|known| known.get(id)).cloned().unwrap_or_else(|| id.into())
     }
 
-    /// The spellings of an id that a request tries until one is found: only one if the API has sent all
-    /// ids in their normal form.
+    /// The spellings of an id that a request tries until one is found: only one if the API has sent ids, and
+    /// all of them in their normal form. Before that, the ids are those of the ledger, which are in lower case.
     pub fn candidates(&self, id: &str) -> Vec<Text> {
         let mut candidates = vec![self.of(id)];
-        let is_mixed = !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if is_mixed {
+        let is_normal = {
+            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            known.as_ref().is_some_and(HashMap::is_empty)
+        };
+        if !is_normal {
             for other in [id.to_ascii_lowercase(), id.to_ascii_uppercase()] {
                 let is_same_id = crate::text::normal_id(&other) == crate::text::normal_id(id);
                 if is_same_id && !candidates.iter().any(|known| **known == *other) {
@@ -62,10 +77,17 @@ mod tests {
         let mixed = "0192a000-0000-7000-8000-00000000ABCD";
         let spellings = Spellings::default();
         let texts = |texts: &[&str]| texts.iter().map(|text| Text::from(*text)).collect::<Vec<_>>();
+        assert_eq!(spellings.candidates(lower), texts(&[lower, upper]), "nothing is known yet");
+        spellings.learn(Vec::new());
         assert_eq!(spellings.candidates(lower), texts(&[lower]));
         spellings.learn(vec![(lower.into(), mixed.into())]);
         assert_eq!(&*spellings.of(lower), mixed);
         assert_eq!(spellings.candidates(lower), texts(&[mixed, lower, upper]));
         assert_eq!(spellings.candidates("vm-1"), texts(&["vm-1"]));
+        // The API changes its spelling.
+        spellings.found(lower, upper);
+        assert_eq!(&*spellings.of(lower), upper);
+        spellings.found(lower, lower);
+        assert_eq!(&*spellings.of(lower), lower);
     }
 }

@@ -55,4 +55,6 @@ pub(super) struct Met {
     pub date: Option<(Timestamp, Instant)>,
     /// Before this time the server wants no further request, by the latest `Retry-After`.
     pub not_before: Option<Instant>,
+    /// The same of the latest 429, which limits all requests and not only the failed one.
+    pub limited_until: Option<Instant>,
 }

@@ -12,7 +12,7 @@ use reqwest::{Response, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::connections::{BuildError, Connections};
+use super::connections::{BuildError, Connections, Pool};
 use super::sharing::SharedConnections;
 use super::{Endpoint, Error, Reason, ResponseTime};
 use crate::config::Tenant;
@@ -77,6 +77,26 @@ impl From<Error> for Failure {
     }
 }
 
+/// Shortest time after which a request that its caller drops counts as timed out.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// A request in progress. If its caller drops it after [`STALLED`], because a deadline passed, its connection
+/// may be dead, as after a timeout.
+struct InProgress<'a> {
+    connections: &'a Connections,
+    pool: &'a Arc<Pool>,
+    /// `None` once the request has ended.
+    since: Option<Instant>,
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= STALLED) {
+            self.connections.abandon(self.pool, Instant::now());
+        }
+    }
+}
+
 /// Sends the requests of one tenant.
 pub(super) struct Transport {
     connections: Arc<Connections>,
@@ -110,7 +130,10 @@ impl Transport {
     /// all kept connections unusable for later requests.
     pub async fn get(&self, endpoint: Endpoint, request: Request) -> Result<Answer, Failure> {
         let pool = self.connections.pool(Instant::now());
+        let mut begun =
+            InProgress { connections: &self.connections, pool: &pool, since: Some(Instant::now()) };
         let result = self.exchange(&pool.http, endpoint, request).await;
+        begun.since = None;
         if result.as_ref().is_err_and(|failure| failure.stalled) {
             self.connections.abandon(&pool, Instant::now());
         }

@@ -34,7 +34,7 @@ pub struct Failures(Arc<Mutex<BTreeMap<Key, Failure>>>);
 /// Tenant, its `base_url`, and collector.
 type Key = (Arc<str>, Url, Collector);
 
-/// Failed runs of a collector since its latest success.
+/// Failed runs of a collector since its latest success, if any, and a `Retry-After`.
 #[derive(Clone, Copy, Debug)]
 struct Failure {
     runs: u32,
@@ -66,23 +66,31 @@ impl Failures {
         *failure = Failure { runs: failure.runs.saturating_add(1), reason, at: now, not_before };
     }
 
-    /// Records a successful run.
-    pub fn succeeded(&self, tenant: &Tenant, collector: Collector) {
-        self.lock().remove(&key(tenant, collector));
+    /// Records a successful run. `pause` is the time left until the server accepts further requests, if it
+    /// limited optional requests of the run.
+    pub fn succeeded(&self, tenant: &Tenant, collector: Collector, pause: Option<Duration>, now: Instant) {
+        let mut failures = self.lock();
+        match pause.and_then(|pause| now.checked_add(pause)) {
+            None => drop(failures.remove(&key(tenant, collector))),
+            not_before => {
+                let limited = Failure { runs: 0, reason: Reason::RateLimited, at: now, not_before };
+                failures.insert(key(tenant, collector), limited);
+            }
+        }
     }
 
-    /// The wait before the next run, which would begin after `regular` if the latest had not failed.
-    /// `random` is from 0 to 1.
+    /// The wait before the next run of a collector with this `interval`, which would begin after `regular` if
+    /// the latest had not failed. `random` is from 0 to 1.
     pub fn wait(
         &self,
         tenant: &Tenant,
         collector: Collector,
-        regular: Duration,
+        (regular, interval): (Duration, Duration),
         now: Instant,
         random: f64,
     ) -> Duration {
         let failure = self.lock().get(&key(tenant, collector)).copied();
-        failure.map_or(regular, |failure| failure.wait(regular, now, random))
+        failure.map_or(regular, |failure| failure.wait(regular, interval, now, random))
     }
 
     /// The time left of the server's `Retry-After`, for a run without a previous one in this task.
@@ -98,8 +106,8 @@ impl Failures {
 }
 
 impl Failure {
-    fn wait(self, regular: Duration, now: Instant, random: f64) -> Duration {
-        let own = if self.reason == Reason::Credentials {
+    fn wait(self, regular: Duration, interval: Duration, now: Instant, random: f64) -> Duration {
+        let own = if self.runs == 0 || self.reason == Reason::Credentials {
             // Only the operator can correct a token, and some servers lock out who sends wrong ones.
             regular
         } else {
@@ -109,7 +117,10 @@ impl Failure {
         let pause = self.not_before.map(|at| at.saturating_duration_since(now));
         // All collectors that were given the same time must not return in the same second.
         let pause = pause.filter(|pause| !pause.is_zero()).map(|pause| pause + FIRST.mul_f64(random));
-        own.min(regular).max(pause.unwrap_or_default())
+        // A run that fails after a timeout can take longer than its interval. Without a pause, a server that
+        // hangs would get requests without an end.
+        let longest = if self.runs == 0 { regular } else { regular.max(interval / 2) };
+        own.min(longest).max(pause.unwrap_or_default())
     }
 }
 
@@ -141,7 +152,7 @@ mod tests {
         let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
         let wait = || {
             failures.failed(&tenant, Collector::Usage, reason, None, now);
-            failures.wait(&tenant, Collector::Usage, interval, now, 0.5).as_secs()
+            failures.wait(&tenant, Collector::Usage, (interval, interval), now, 0.5).as_secs()
         };
         std::iter::repeat_with(wait).take(runs).collect()
     }
@@ -161,14 +172,31 @@ mod tests {
     fn waits_are_spread_and_never_exceed_the_interval() {
         let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
         failures.failed(&tenant, Collector::Capacity, Reason::Server, None, now);
-        let wait = |regular, random| failures.wait(&tenant, Collector::Capacity, regular, now, random);
+        let wait =
+            |regular, random| failures.wait(&tenant, Collector::Capacity, (regular, MINUTE), now, random);
         assert_eq!(wait(MINUTE, 0.0), Duration::from_millis(3_750));
         assert_eq!(wait(MINUTE, 1.0), Duration::from_millis(6_250));
-        assert_eq!(wait(Duration::from_secs(4), 1.0), Duration::from_secs(4));
-        assert_eq!(wait(Duration::ZERO, 1.0), Duration::ZERO);
-        assert_eq!(failures.wait(&tenant, Collector::Usage, MINUTE, now, 0.5), MINUTE, "another collector");
-        failures.succeeded(&tenant, Collector::Capacity);
+        assert_eq!(wait(Duration::ZERO, 1.0), Duration::from_millis(6_250), "the run took an interval");
+        let other = failures.wait(&tenant, Collector::Usage, (MINUTE, MINUTE), now, 0.5);
+        assert_eq!(other, MINUTE, "another collector");
+        failures.succeeded(&tenant, Collector::Capacity, None, now);
         assert_eq!(wait(MINUTE, 0.5), MINUTE);
+        for _ in 0..9 {
+            failures.failed(&tenant, Collector::Capacity, Reason::Timeout, None, now);
+        }
+        assert_eq!(wait(Duration::ZERO, 1.0), MINUTE / 2, "half an interval");
+        assert_eq!(wait(MINUTE, 1.0), MINUTE);
+    }
+
+    #[test]
+    fn limited_success_delays_the_next_run_and_is_no_failure() {
+        let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
+        let wait = |regular| failures.wait(&tenant, Collector::Inventory, (regular, MINUTE), now, 0.0);
+        failures.succeeded(&tenant, Collector::Inventory, Some(Duration::from_secs(90)), now);
+        assert_eq!(wait(MINUTE), Duration::from_secs(90));
+        failures.succeeded(&tenant, Collector::Inventory, Some(Duration::from_secs(2)), now);
+        assert_eq!(wait(MINUTE), MINUTE);
+        assert_eq!(wait(Duration::ZERO), Duration::from_secs(2));
     }
 
     #[test]
@@ -180,8 +208,8 @@ mod tests {
             let asked = Some(Duration::from_secs(pause));
             for reason in [Reason::Server, Reason::RateLimited, Reason::Credentials] {
                 failures.failed(&tenant, Collector::Usage, reason, asked, now);
-                failures.succeeded(&tenant, Collector::Capacity);
-                let wait = failures.wait(&tenant, Collector::Usage, regular, now, 0.0);
+                failures.succeeded(&tenant, Collector::Capacity, None, now);
+                let wait = failures.wait(&tenant, Collector::Usage, (regular, regular), now, 0.0);
                 assert!(wait >= Duration::from_secs(least), "{pause} {reason:?}: {wait:?}");
                 let remaining = |tenant, later| {
                     failures.remaining_pause(tenant, Collector::Usage, now + Duration::from_secs(later))
@@ -189,7 +217,7 @@ mod tests {
                 assert_eq!(remaining(&tenant, 1), Duration::from_secs(pause - 1));
                 assert_eq!(remaining(&tenant, pause), Duration::ZERO);
                 assert_eq!(remaining(&moved, 1), Duration::ZERO, "another server");
-                failures.succeeded(&tenant, Collector::Usage);
+                failures.succeeded(&tenant, Collector::Usage, None, now);
                 assert_eq!(remaining(&tenant, 1), Duration::ZERO);
             }
         }

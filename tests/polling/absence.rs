@@ -307,3 +307,43 @@ async fn after_a_day_what_is_absent_and_empty_is_deleted() {
     faults.clear();
     rig.until("all to come back", |text| clouds(text).len() == 3 && vm_ids(text).len() == 60).await;
 }
+
+/// A request times out after 90 s, which is longer than the test waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_by_id_that_hang_delay_no_poll() {
+    let rig = Rig::with(|config| {
+        for tenant in &mut config.tenants {
+            Arc::make_mut(tenant).api.timeout = Duration::from_secs(90);
+        }
+    })
+    .await;
+    let good = rig.well().await;
+    let fleet = lines(&good, &FLEET);
+    rig.simulator.faults().add(empty(Operation::Vms));
+    rig.simulator.faults().add(Fault::new(FaultKind::Stall).on(Operation::Vm));
+    let lookups = || rig.simulator.requests().get(&Operation::Vm).copied().unwrap_or_default();
+    let recorded = |text: &str| value(text, "flexvm_exporter_ledger_polls_total").unwrap_or_default();
+    let text = rig.until("requests by id", |_| lookups() > 0).await;
+    let before = recorded(&text);
+    let text = rig.until("complete polls", |text| recorded(text) >= before + 2.0).await;
+    assert_eq!(success(&text, "inventory"), Some(1.0));
+    assert_eq!(lines(&text, &FLEET), fleet, "each VM stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rate_limited_requests_by_id_delay_the_next_poll() {
+    let rig = rig().await;
+    well(&rig).await;
+    let limited = Fault::status(429).with_header("retry-after", "100").on(Operation::Vm);
+    rig.simulator.faults().add(empty(Operation::Vms));
+    rig.simulator.faults().add(limited);
+    let requests = || rig.simulator.requests().get(&Operation::Vm).copied().unwrap_or_default();
+    rig.until("requests by id", |_| requests() > 0).await;
+    // The capacity is polled each 100 ms, the inventory too unless it is delayed.
+    let capacity = || rig.simulator.requests()[&Operation::CloudCapacity];
+    let from = capacity();
+    let text = rig.until("further polls of the capacity", |_| capacity() > from + 10).await;
+    assert_eq!(success(&text, "inventory"), Some(1.0));
+    // As many as were in progress when the first response came.
+    assert!(requests() <= 4, "{} requests after the limit", requests());
+}

@@ -1,0 +1,118 @@
+//! Bounds on the requests by id of one run.
+//!
+//! Lists are the main source of an inventory; requests by id only confirm what the lists lack. If
+//! hundreds of them hang, the run must end early enough that the ledger still has no gap, and the
+//! tenant's other collectors need requests too.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+/// The requests by id of a run: how many are in progress, and how much time is left for them.
+pub(super) struct Lookups {
+    permits: Semaphore,
+    time: Mutex<Time>,
+}
+
+/// The time that is left, of which only time counts during which a request is in progress.
+struct Time {
+    left: Duration,
+    in_progress: usize,
+    /// When the first of the requests in progress began.
+    since: Instant,
+}
+
+/// One request by id in progress.
+pub(super) struct Lookup<'a> {
+    lookups: &'a Lookups,
+    /// When the request must have ended.
+    pub until: Instant,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Lookups {
+    /// At most half of `concurrency`, the limit of the tenant's requests, for at most `time` in total.
+    pub fn new(concurrency: usize, time: Duration) -> Self {
+        Self {
+            permits: Semaphore::new(concurrency.div_ceil(2).clamp(1, Semaphore::MAX_PERMITS)),
+            time: Mutex::new(Time::new(time)),
+        }
+    }
+
+    /// Waits until a request by id may begin; `None` if no time is left.
+    pub async fn begin(&self) -> Option<Lookup<'_>> {
+        // Nobody closes it.
+        let permit = self.permits.acquire().await.ok()?;
+        let until = self.time().begin(Instant::now())?;
+        Some(Lookup { lookups: self, until, _permit: permit })
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lookup<'_> {
+    fn drop(&mut self) {
+        self.lookups.time().end(Instant::now());
+    }
+}
+
+impl Time {
+    fn new(left: Duration) -> Self {
+        Self { left, in_progress: 0, since: Instant::now() }
+    }
+
+    /// Begins a request. Returns when it must end; `None` if no time is left.
+    fn begin(&mut self, now: Instant) -> Option<Instant> {
+        if self.in_progress == 0 {
+            self.since = now;
+        }
+        let left = self.left.saturating_sub(now.saturating_duration_since(self.since));
+        if left.is_zero() {
+            return None;
+        }
+        self.in_progress += 1;
+        // An absurdly long time is none: thirty years, as for the deadline of a run.
+        Some(now.checked_add(left).unwrap_or(now + Duration::from_hours(262_800)))
+    }
+
+    /// Ends a request.
+    fn end(&mut self, now: Instant) {
+        self.in_progress -= 1;
+        if self.in_progress == 0 {
+            self.left = self.left.saturating_sub(now.saturating_duration_since(self.since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn only_time_with_a_request_in_progress_counts() {
+        let (mut time, start) = (Time::new(10 * SECOND), Instant::now());
+        let at = |seconds| start + seconds * SECOND;
+        assert_eq!(time.begin(start), Some(at(10)));
+        assert_eq!(time.begin(at(4)), Some(at(10)), "together with the first one");
+        time.end(at(4));
+        time.end(at(6));
+        // The run reads lists.
+        assert_eq!(time.begin(at(100)), Some(at(104)));
+        assert_eq!(time.begin(at(104)), None, "while the third one hangs");
+        time.end(at(104));
+        assert_eq!(time.begin(at(200)), None);
+    }
+
+    #[test]
+    fn half_of_the_requests_are_left_to_others() {
+        for (concurrency, expected) in [(1, 1), (2, 1), (8, 4), (9, 5)] {
+            assert_eq!(Lookups::new(concurrency, SECOND).permits.available_permits(), expected);
+        }
+    }
+}
