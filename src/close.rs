@@ -48,6 +48,8 @@ pub struct Closer {
     config: Arc<Config>,
     /// What every report of this closer must say besides its own warnings.
     notes: Arc<[String]>,
+    /// Whether reports are imported with the time of a clock that no `Date` proves.
+    imports_undated: bool,
     /// Bounds the threads that all closers of the process use.
     permits: Arc<Semaphore>,
 }
@@ -125,7 +127,8 @@ impl Closer {
         clock: Clock,
         config: Arc<Config>,
     ) -> Self {
-        Self { tenant, client, ledger, clock, config, notes: Arc::default(), permits: Self::permits() }
+        let (notes, permits) = (Arc::default(), Self::permits());
+        Self { tenant, client, ledger, clock, config, notes, imports_undated: true, permits }
     }
 
     /// The permits for the blocking work of all closers of a process.
@@ -138,6 +141,12 @@ impl Closer {
     #[must_use]
     pub fn with_permits(self, permits: Arc<Semaphore>) -> Self {
         Self { permits, ..self }
+    }
+
+    /// Sets whether reports may be imported with the time of a clock that no `Date` proves; they may, unless
+    /// this says otherwise, because an operator who runs a command accepts it.
+    pub fn import_undated(&mut self, may: bool) {
+        self.imports_undated = may;
     }
 
     /// Adds warnings to every report that this closer makes.
@@ -212,12 +221,12 @@ impl Closer {
         Ok(due)
     }
 
-    /// Reads the files of every closed month, of all its revisions; lost ones are made again. The
-    /// months that are not what the ledger recorded, and why.
+    /// Reads the files of every closed month, of all its revisions; lost ones are made again, and months
+    /// that the ledger does not know are imported if the clock is trusted. The months that are not what the
+    /// ledger recorded, and why.
     pub async fn audit(&self) -> Result<Vec<(Month, CloseError)>, CloseError> {
         let months = self.blocking(|closer| {
             let mut months: BTreeSet<Month> = closer.ledger.closed_at(closer.tenant())?.into_keys().collect();
-            // Those that the ledger does not know are taken in.
             months.extend(closer.reports().closed()?);
             Ok(months)
         });
@@ -258,8 +267,13 @@ impl Closer {
             let folder = closer.folder()?;
             let beginning = closer.beginning(&folder, &closed, moment)?;
             let is_lost = |beginning: &Beginning| beginning.beside_reports;
+            let due_at = match beginning {
+                Some(beginning) if !moment.is_proven => closer.polled_until(beginning.since, &closed)?,
+                _ => Some(moment.now),
+            };
+            let due_at = due_at.map(|at| at.min(moment.now));
             Ok(MonthStates {
-                due: closer.due_of(&folder, beginning, &closed, moment.now)?,
+                due: due_at.map_or(Ok(Vec::new()), |at| closer.due_of(&folder, beginning, &closed, at))?,
                 lost_ledger: beginning.filter(is_lost).map(|it| holes(&folder, it.since)).transpose()?,
                 comparisons: closer.ledger.comparisons(closer.tenant())?,
                 closed,
@@ -290,7 +304,7 @@ impl Closer {
 
     /// Closes `month`, or finds it closed already. Running and future months are for the caller to refuse.
     pub async fn close(&self, month: Month, options: &CloseOptions) -> Result<Outcome, CloseError> {
-        if let Some(outcome) = self.blocking(move |closer| closer.settle(month)).await? {
+        if let Some(outcome) = self.settle_or_import(month).await? {
             return Ok(outcome);
         }
         let response = self.response(month, options).await?;

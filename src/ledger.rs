@@ -286,6 +286,14 @@ impl Ledger {
         })
     }
 
+    /// The months in which polls were recorded, each with the time of its latest poll. Blocks.
+    pub fn polled_months(&self, tenant: &str) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
+        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+            Some(tenant) => observations::polled_months(connection, tenant),
+            None => Ok(BTreeMap::new()),
+        })
+    }
+
     /// Records when the tenant's months begin, unless that is known; returns what is known then. Blocks
     /// until it is durable.
     pub fn begin(&self, tenant: &str, new: Beginning) -> Result<Beginning, LedgerError> {

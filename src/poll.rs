@@ -53,6 +53,9 @@ const MIN_LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// whenever the disk lets it.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Longest time of the request that decides whether the clocks differ.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Why the ledger's result is not known after [`LEDGER_PATIENCE`].
 const TOO_SLOW: &str = "the ledger takes too long";
 
@@ -255,10 +258,22 @@ impl Poller {
         Ok(())
     }
 
+    /// Compares `at`, which was just read from the local clock, with the API's clock. If they differ, a
+    /// request that bypasses caches decides: a cache may omit `Age`.
+    async fn check_clock(&self, at: Timestamp) -> ClockState {
+        let known = self.client.clock_state(at);
+        if !matches!(known, ClockState::Differs { .. }) {
+            return known;
+        }
+        // Only the header counts. CLOCK_PATIENCE is less than the tolerance, so `at` is still comparable.
+        let _ = self.client.run(CLOCK_PATIENCE).without_caches().capacity().await;
+        self.client.clock_state(at)
+    }
+
     /// Records the catalogue in the ledger, so that a type that is deleted keeps its size in reports.
     async fn record_catalogue(&self, instance_types: &[InstanceType]) {
         let (tenant, at) = (Arc::clone(&self.tenant.name), self.clock.now());
-        if matches!(self.client.clock_state(at), ClockState::Differs { .. }) {
+        if matches!(self.check_clock(at).await, ClockState::Differs { .. }) {
             tracing::debug!(%tenant, "the catalogue is not recorded while the local clock differs from the API's");
             return;
         }
@@ -283,7 +298,7 @@ impl Poller {
         let tenant = &self.tenant.name;
         let longest_gap = interval(&self.config.poll, Collector::Inventory) * OBSERVED_INTERVALS;
         let at = self.clock.now();
-        let recorded = match (is_ledger_read, self.client.clock_state(at)) {
+        let recorded = match (is_ledger_read, self.check_clock(at).await) {
             (Err(error), _) => Err(error),
             // The time of a poll is evidence: a wrong one could not be told from a right one later.
             (Ok(()), ClockState::Differs { ahead_seconds }) => {

@@ -65,7 +65,7 @@ pub(super) struct Answer {
 pub(super) struct Failure {
     pub error: Error,
     pub retry_after: Option<Duration>,
-    /// The server's clock.
+    /// The server's clock; `None` if the response does not show it.
     pub date: Option<Timestamp>,
     /// Whether a connection was established and then no bytes came in time.
     pub stalled: bool,
@@ -229,7 +229,9 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64, token: &Hea
         400..=499 => Reason::Client,
         _ => Reason::Server,
     };
-    let (retry_after, date) = (retry_after(response.headers()), date(response.headers()));
+    let retry_after = retry_after(response.headers());
+    // The `Date` of an error that a cache stored is not the server's clock now.
+    let date = date(response.headers()).filter(|_| age(response.headers()).unwrap_or_default().is_zero());
     let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut stalled = false;
     let message = match (reason, target) {

@@ -30,8 +30,11 @@ pub enum FirstMonth {
 /// The time for which the state of months is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Months that ended before are due.
+    /// Months that ended before are due if the time is proven.
     pub now: Timestamp,
+    /// Whether the `Date` of a response, or 24 h without a jump, proves that it is `now` or later. If not,
+    /// the latest recorded poll decides what is due.
+    pub is_proven: bool,
     /// The first month of a new ledger.
     pub first: FirstMonth,
 }
@@ -40,7 +43,13 @@ impl Moment {
     /// `now` by a clock that is trusted.
     #[must_use]
     pub fn trusted(now: Timestamp) -> Self {
-        Self { now, first: FirstMonth::Trusted(Month::of(now)) }
+        Self { now, is_proven: true, first: FirstMonth::Trusted(Month::of(now)) }
+    }
+
+    /// Whether permanent facts may be recorded.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        matches!(self.first, FirstMonth::Trusted(_))
     }
 }
 
@@ -82,6 +91,17 @@ impl Closer {
             return Err(ReportError::Clock { ahead_seconds: ahead.as_secs() }.into());
         }
         Ok(())
+    }
+
+    /// The time of an import; `None` if the clock is not trusted: it was not compared, differs from the
+    /// API's, or is not verified.
+    pub(super) fn now_for_import(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        match self.clock_state(now) {
+            ClockState::Agrees => Some(now),
+            ClockState::Undated => self.imports_undated.then_some(now),
+            ClockState::Unknown | ClockState::Differs { .. } => None,
+        }
     }
 
     /// The local time, for a permanent record.

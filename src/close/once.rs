@@ -15,6 +15,20 @@ use crate::poll::describe;
 use crate::report::{Folder, Frozen, Outcome, Prepared, Published, ReportError, Turn};
 
 impl Closer {
+    /// Brings a month that was begun to its end. If a report has to be imported, the clocks are compared
+    /// first.
+    pub(super) async fn settle_or_import(&self, month: Month) -> Result<Option<Outcome>, CloseError> {
+        let is_unknown = self.blocking(move |closer| {
+            let recorded = closer.row(month)?.map(|row| row.revision);
+            // An error is reported by what follows.
+            Ok(closer.reports().newest_number(month).is_ok_and(|newest| newest > recorded))
+        });
+        if is_unknown.await? {
+            self.check_clock().await;
+        }
+        self.blocking(move |closer| closer.settle(month)).await
+    }
+
     /// Brings a month that was begun to its end, from whatever is there; `None` if nothing is.
     /// Needs nothing from the API. Blocks.
     pub(super) fn settle(&self, month: Month) -> Result<Option<Outcome>, CloseError> {
@@ -101,8 +115,8 @@ impl Closer {
     /// Takes over a report that was closed before this ledger existed, or since it was backed up.
     fn adopt(&self, published: Published) -> Result<Outcome, CloseError> {
         published.verify()?;
-        let Ok(closed_at) = self.now_for_record() else {
-            tracing::warn!(tenant = self.tenant(), month = %published.month, revision = published.revision, "a closed month is not imported into the ledger while the local clock differs from the API's");
+        let Some(closed_at) = self.now_for_import() else {
+            tracing::warn!(tenant = self.tenant(), month = %published.month, revision = published.revision, "a closed month is not imported into the ledger before the local clock agrees with the API's, or 24 h have passed without a jump of an unverified clock");
             return Ok(Outcome::Already(published));
         };
         let row = RevisionRow {

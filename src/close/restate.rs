@@ -145,7 +145,7 @@ impl Closer {
 
     /// The current revision, completed if a crash interrupted its writing.
     pub(super) async fn current(&self, month: Month) -> Result<Published, CloseError> {
-        match self.blocking(move |closer| closer.settle(month)).await? {
+        match self.settle_or_import(month).await? {
             Some(outcome) => Ok(outcome.published().clone()),
             None => Err(ReportError::NotClosed(month).into()),
         }

@@ -113,7 +113,8 @@ impl TenantWorker {
     /// Does everything that is due. `scheduled` is true if the schedule says so, and at start.
     ///
     /// While the local clock differs from the API's, files are verified and the state is shown, and
-    /// nothing is closed, compared or dropped.
+    /// nothing is closed, imported, compared or dropped. Closing and importing also wait for the first
+    /// response, and for 24 h if no response has a `Date`.
     pub async fn wake(&mut self, scheduled: bool) {
         let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
         self.ended_months.note(now, monotonic);
@@ -128,6 +129,7 @@ impl TenantWorker {
         poll::clock::note(self.closer.tenant(), clock, &self.store, &self.self_metrics);
         let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
         let moment = self.moment(clock, now, monotonic);
+        self.closer.import_undated(moment.is_trusted());
         if !clock.is_like(known) {
             let Some(after) = self.month_states(moment).await else { return };
             states = after;
@@ -135,11 +137,11 @@ impl TenantWorker {
         }
         let is_wrong = matches!(clock, ClockState::Differs { .. });
         let scheduled = scheduled || self.is_behind_schedule;
-        self.is_behind_schedule = moment.first == FirstMonth::Unknown;
-        if !is_wrong && self.close_due(&states, scheduled, moment.now, monotonic).await {
+        self.is_behind_schedule = !moment.is_trusted();
+        if moment.is_trusted() && self.close_due(&states, scheduled, moment.now, monotonic).await {
             self.show_reports().await;
         }
-        self.verification.run_if_due(&self.closer, now, &self.self_metrics).await;
+        self.verification.run_if_due(&self.closer, now, moment.is_trusted(), &self.self_metrics).await;
         self.show_reports().await;
         // Verification imports months that the ledger does not know.
         let Some(after) = self.month_states(moment).await else { return };
@@ -154,7 +156,7 @@ impl TenantWorker {
             states = after;
         }
         self.show(&states, moment.now);
-        if let FirstMonth::Trusted(_) = moment.first {
+        if moment.is_trusted() {
             self.drop_old_events(moment.now).await;
         }
     }
@@ -164,11 +166,12 @@ impl TenantWorker {
         let tenant = self.closer.tenant();
         let first = self.ended_months.first_month(tenant, now, monotonic);
         match clock {
-            ClockState::Agrees => Moment { now, first: FirstMonth::Trusted(first) },
+            ClockState::Agrees => Moment { now, is_proven: true, first: FirstMonth::Trusted(first) },
             ClockState::Undated => self.ended_months.unverified(tenant, now, monotonic),
             ClockState::Unknown | ClockState::Differs { .. } => {
-                let theirs = self.closer.server_time().unwrap_or(now);
-                Moment { now: now.min(theirs), first: FirstMonth::Unknown }
+                let theirs = self.closer.server_time();
+                let earliest = theirs.map_or(now, |theirs| now.min(theirs));
+                Moment { now: earliest, is_proven: theirs.is_some(), first: FirstMonth::Unknown }
             }
         }
     }

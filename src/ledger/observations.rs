@@ -1,13 +1,14 @@
 //! Polls into the ledger, and what they prove out of it again.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{LedgerError, validity};
 use crate::observe::{Kind, Known, Observations, State, Step};
-use crate::period::Period;
+use crate::period::{Month, Period};
 use crate::snapshot::{Text, VmStatus};
 use crate::text::normal_id;
 
@@ -96,6 +97,29 @@ pub(super) fn state(connection: &Connection, tenant: i64) -> Result<State, Ledge
         state.vms.insert(text(row, 0)?, known);
     }
     Ok(state)
+}
+
+/// The months in which polls were recorded, each with the time of its latest poll: two searches of the
+/// index for each month.
+pub(super) fn polled_months(
+    connection: &Connection,
+    tenant: i64,
+) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
+    let mut first = connection.prepare("SELECT min(at) FROM poll WHERE tenant = ?1 AND at >= ?2")?;
+    let mut latest = connection.prepare("SELECT max(at) FROM poll WHERE tenant = ?1 AND at < ?2")?;
+    let (mut months, mut from) = (BTreeMap::new(), i64::MIN);
+    while let Some(at) = first.query_row(params![tenant, from], |row| row.get::<_, Option<i64>>(0))? {
+        let month = Month::of(time(at)?);
+        let end = month.period().end.as_second();
+        let newest: i64 = latest.query_row(params![tenant, end], |row| row.get(0))?;
+        months.insert(month, time(newest)?);
+        // The last month that can be represented ends with its last second.
+        if end <= at {
+            break;
+        }
+        from = end;
+    }
+    Ok(months)
 }
 
 /// What polls up to `until` prove of the VMs that lived in `period`.

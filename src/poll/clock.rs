@@ -16,7 +16,7 @@ pub fn note(tenant: &str, state: ClockState, store: &Store, self_metrics: &SelfM
         ClockState::Agrees => tracing::info!(tenant, "the local clock agrees with the Date of the API"),
         ClockState::Undated => tracing::warn!(
             tenant,
-            "the API's responses have no usable Date, so the local clock is not verified; the first month is recorded after 24 h without a jump of the clock"
+            "the API's responses have no usable Date, so the local clock is not verified; the first month is recorded, and months are closed, after 24 h without a jump of the clock"
         ),
         ClockState::Differs { ahead_seconds } => tracing::error!(
             tenant,

@@ -92,7 +92,8 @@ fn written(outcome: Outcome) -> Published {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn response_without_observed_vms_is_not_closed() {
-    let stage = october_is_due(|_| ()).await;
+    // The ledger has polls of October, so it is the first month.
+    let stage = october_is_due(|config| config.report.backfill = 0).await;
     let ids: Vec<String> = (1..=7).map(|number| format!("vm-{number}")).collect();
     let vms: Vec<_> = ids.iter().map(|id| (&**id, "running")).collect();
     observe(&stage, &vms).await;
@@ -116,7 +117,8 @@ async fn response_without_observed_vms_is_not_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_response_after_observed_use_is_not_closed() {
-    let stage = october_is_due(|_| ()).await;
+    // The ledger has polls of October, so it is the first month.
+    let stage = october_is_due(|config| config.report.backfill = 0).await;
     observe(&stage, &[("vm-1", "running"), ("vm-2", "stopped"), ("vm-3", "provisioning")]).await;
     stage.simulator.faults().add(empty());
     stage.worker().wake(true).await;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use flexvm_exporter::api::ClockState;
 use flexvm_exporter::close::Standing;
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::period::Period;
@@ -222,6 +223,7 @@ async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
     stage.closer().close(month("2026-10"), &terms()).await.unwrap();
     let ledger = Ledger::open(&stage.reports().join("../other.db")).unwrap();
     let closer = closer((*stage.config).clone(), ledger.clone(), stage.hand.clock());
+    assert_eq!(closer.check_clock().await, ClockState::Agrees);
     let files = stage.files();
     let by_vm = files.keys().find(|path| path.to_string_lossy().ends_with("by-vm.csv")).unwrap();
     fs::write(by_vm, "altered").unwrap();
@@ -237,6 +239,7 @@ async fn reports_whose_ledger_is_lost_are_taken_in_and_verified() {
     stage.closer().restate(month("2026-10"), &forced("a test")).await.unwrap();
     let ledger = Ledger::open(&stage.reports().join("../third.db")).unwrap();
     let closer = self::closer((*stage.config).clone(), ledger, stage.hand.clock());
+    closer.check_clock().await;
     fs::write(by_vm, "altered").unwrap();
     let wrong = closer.audit().await.unwrap();
     assert!(wrong.len() == 1 && wrong[0].1.to_string().contains("by-vm.csv"), "{wrong:?}");

@@ -339,12 +339,14 @@ async fn pending_old_restatement_without_files_is_written() {
 async fn lost_old_revision_is_reported_and_not_replaced() {
     for (name, revision) in OLD {
         let old = Old::open().await;
-        assert!(old.closer().audit().await.unwrap().is_empty());
+        let closer = old.closer();
+        closer.check_clock().await;
+        assert!(closer.audit().await.unwrap().is_empty());
         let before = old.files();
         let directory = old.of_month(name).join(format!("r{revision:02}"));
         let aside = old.folder.path().join("aside");
         fs::rename(&directory, &aside).unwrap();
-        let wrong = old.closer().audit().await.unwrap();
+        let wrong = closer.audit().await.unwrap();
         let [(wrong_month, error)] = &wrong[..] else { panic!("{name}: {wrong:?}") };
         assert_eq!(*wrong_month, month(name));
         assert_eq!(error.reason().as_str(), "exists", "{name}: {error}");
@@ -352,7 +354,7 @@ async fn lost_old_revision_is_reported_and_not_replaced() {
         assert!(!directory.exists(), "{name}: files of another layout");
         // It is found again as soon as its files are back.
         fs::rename(&aside, &directory).unwrap();
-        assert!(old.closer().audit().await.unwrap().is_empty());
+        assert!(closer.audit().await.unwrap().is_empty());
         assert_eq!(old.files(), before);
     }
 }

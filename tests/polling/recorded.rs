@@ -1,10 +1,11 @@
-//! VMs that only the ledger knows when the task of the inventory begins: after a restart and a reload.
+//! VMs that only the ledger knows when the task of the inventory begins: after a restart and a reload. Polls
+//! with responses that a cache stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flexvm_exporter::api::{Client, NoObserver};
+use flexvm_exporter::api::{Client, ClockState, NoObserver};
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{self, Config, Metrics, Poll, Report, Web};
 use flexvm_exporter::ledger::Ledger;
@@ -130,4 +131,45 @@ async fn a_poll_is_not_recorded_before_the_ledger_has_been_read() {
     assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running)]);
     assert_eq!(running(&*stage.first_poll(&store, &stage.ledger).await), all);
     assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running)]);
+}
+
+/// A `Date` an hour before the stage's time.
+const OLD: &str = "Thu, 15 Oct 2026 11:00:00 GMT";
+
+#[tokio::test]
+async fn stored_error_is_not_a_clock() {
+    let stage = Stage::new().await;
+    let client = Client::new(&stage.config.tenants[0], Arc::new(NoObserver)).unwrap();
+    let run = client.run(Duration::from_secs(20));
+    let stored = |age: &str| {
+        let error = Fault::error(404, "not found").with_header("date", OLD).with_header("age", age);
+        error.on(Operation::Images).times(1)
+    };
+    stage.simulator.faults().add(stored("3600"));
+    run.images().await.unwrap_err();
+    assert_eq!(client.clock_state(stage.clock.now()), ClockState::Unknown);
+    run.capacity().await.unwrap();
+    assert_eq!(client.clock_state(stage.clock.now()), ClockState::Agrees);
+    stage.simulator.faults().add(stored("3600"));
+    run.images().await.unwrap_err();
+    assert_eq!(client.clock_state(stage.clock.now()), ClockState::Agrees);
+    // An error that the server just made is one.
+    stage.simulator.faults().add(stored("0"));
+    run.images().await.unwrap_err();
+    assert!(matches!(client.clock_state(stage.clock.now()), ClockState::Differs { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_omits_age_does_not_stop_recording() {
+    let stage = Stage::new().await;
+    for operation in [Operation::Clouds, Operation::Nodes, Operation::Vms] {
+        stage.simulator.faults().add(Fault::header("date", &[OLD]).on(operation));
+    }
+    let all = running(&*stage.first_poll(&stage.store(), &stage.ledger).await);
+    assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running)]);
+    // If the request that bypasses caches has the same Date, it is believed.
+    stage.simulator.faults().add(Fault::header("date", &[OLD]));
+    stage.first_poll(&stage.store(), &stage.ledger).await;
+    let month = "2026-10".parse::<Month>().unwrap().period();
+    assert_eq!(stage.ledger.observations("one", month, Timestamp::MAX).unwrap().polls.len(), 1);
 }

@@ -86,6 +86,7 @@ impl EndedMonths {
         }
         Moment {
             now: state.accepted.map_or(now, |accepted| now.min(accepted.wall_at(monotonic))),
+            is_proven: state.accepted.is_some(),
             first: if is_accepted { FirstMonth::Trusted(first) } else { FirstMonth::Provisional(first) },
         }
     }

@@ -17,14 +17,23 @@ const RETRY: SignedDuration = SignedDuration::from_hours(1);
 pub struct Verification {
     /// Time of the latest, and the pause after it; `None` before the first.
     last: Option<(Timestamp, SignedDuration)>,
+    /// Whether the clock was trusted at the latest, so that months were imported.
+    has_imported: bool,
     /// What the latest found wrong.
     pub problems: Vec<String>,
 }
 
 impl Verification {
-    /// Verifies the closed months if it is time.
-    pub async fn run_if_due(&mut self, closer: &Closer, now: Timestamp, self_metrics: &SelfMetrics) {
-        if self.last.is_some_and(|(at, pause)| now.duration_since(at).abs() < pause) {
+    /// Verifies the closed months if it is time, and once the clock is trusted.
+    pub async fn run_if_due(
+        &mut self,
+        closer: &Closer,
+        now: Timestamp,
+        is_trusted: bool,
+        self_metrics: &SelfMetrics,
+    ) {
+        let imports = is_trusted && !self.has_imported;
+        if !imports && self.last.is_some_and(|(at, pause)| now.duration_since(at).abs() < pause) {
             return;
         }
         let tenant = closer.tenant();
@@ -52,5 +61,6 @@ impl Verification {
             }
         };
         self.last = Some((now, pause));
+        self.has_imported = is_trusted;
     }
 }
