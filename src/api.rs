@@ -4,10 +4,10 @@
 //! holds the run's deadline and its budget of retries. What comes out is the domain of `snapshot`;
 //! the wire's own shapes stay in `wire`.
 //!
-//! Each request goes through `run` (token, retries, deadline; `lookups` bounds requests by id), `transport` (one GET and its
-//! answer) and `wire` (JSON to domain); lists are put together in `paging`. `connections` keeps the
-//! connections and replaces them, `sharing` says which tenants share them, and `trust` decides which
-//! servers are accepted.
+//! Each request passes through `run` (token, retries, deadline), `transport` (one GET and its response)
+//! and `wire` (JSON to domain types). `lookups` limits requests by id. `paging` combines the pages of a
+//! list. `connections` keeps and replaces connections, `sharing` decides which tenants share them, and
+//! `trust` decides which servers are accepted.
 
 mod address;
 mod connections;
@@ -91,8 +91,8 @@ impl Monthly {
         Self::of(body, parsed)
     }
 
-    /// Reads an answer that was kept by a version that did not normalise ids: each has the spelling of
-    /// the answer, so that the same files can be made again.
+    /// Reads a response that was stored by an older version, which did not normalise ids. Ids keep the
+    /// spelling of the response, so that identical files can be generated again.
     pub fn read_verbatim(body: Bytes) -> Result<Self, Error> {
         let parsed = wire::monthly_verbatim(&body, &wire::Texts::default());
         Self::of(body, parsed)
@@ -108,11 +108,11 @@ impl Monthly {
         }
     }
 
-    /// The report for a comparison with another body. Invalid Unicode has a mark here, so that texts of
-    /// two bodies are equal if, and only if, the API sent the same.
+    /// Returns the report for a comparison with another body. Marks identify invalid Unicode in its
+    /// texts, so that texts of two bodies are equal if and only if the API sent equal texts.
     ///
     /// # Errors
-    /// A text is too long with its marks.
+    /// A text with its marks exceeds the maximum length.
     pub fn for_comparison(&self) -> Result<Cow<'_, MonthlyReport>, Error> {
         match wire::monthly_marked(&self.body, &wire::Texts::default()) {
             None => Ok(Cow::Borrowed(&self.report)),
@@ -138,7 +138,8 @@ pub fn read_vms<'a>(
     Ok(vms)
 }
 
-/// The client of one tenant: connections, its token's place and its limits. Cheap to clone.
+/// The client of one tenant: its connections, the location of its token, and its limits. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -165,10 +166,11 @@ impl Client {
         Self::sharing(tenant, observer, &mut SharedConnections::default())
     }
 
-    /// The same over connections that other tenants with the same server and settings use too.
+    /// Creates a client that shares connections with other tenants that have the same server and
+    /// settings.
     ///
     /// # Errors
-    /// Those of [`Client::new`].
+    /// Returns the errors of [`Client::new`].
     pub fn sharing(
         tenant: &Tenant,
         observer: Arc<dyn Observer>,
@@ -200,7 +202,7 @@ impl Client {
         self.0.server_time.compare(now)
     }
 
-    /// The API's clock now; `None` if no response showed it.
+    /// Returns the current time of the API's clock; `None` if no response contained its time.
     #[must_use]
     pub fn server_time(&self) -> Option<Timestamp> {
         self.0.server_time.now()

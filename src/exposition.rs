@@ -129,8 +129,8 @@ impl Exposition {
         renderer.assemble()
     }
 
-    /// A body as one gzip member in pieces: all parts, or the status and the named collectors, and
-    /// behind them `own`, the exporter's own series.
+    /// Returns a body as one gzip member, in pieces. The body consists of all parts, or of the status
+    /// and the parts of the collectors in `collect`, followed by `own` (the exporter's own series).
     #[must_use]
     pub fn compressed(&self, collect: Option<&[Collector]>, own: &[u8]) -> Vec<Bytes> {
         let (mut body, mut crc) = (vec![gzip::header()], Crc::new());
@@ -142,7 +142,7 @@ impl Exposition {
         body
     }
 
-    /// The same body as plain text.
+    /// Returns the body of [`Self::compressed`] as plain text.
     #[must_use]
     pub fn plain(&self, collect: Option<&[Collector]>, own: Vec<u8>) -> PlainText {
         let pieces = self.parts(collect).flat_map(|part| &part.compressed).cloned().collect();

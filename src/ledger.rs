@@ -119,7 +119,7 @@ impl Ledger {
     /// polls are recorded.
     ///
     /// # Errors
-    /// [`LedgerError::NotALedger`] if the file has 0 bytes: its evidence may be lost.
+    /// [`LedgerError::NotALedger`] if the file has 0 bytes, because its observations may be lost.
     pub fn beside(path: &Path) -> Result<Self, LedgerError> {
         refuse_emptied(path, [open::lock_path(path).as_path(), &identity::log_path(path)])?;
         if has_no_bytes(path) {
@@ -216,7 +216,8 @@ impl Ledger {
         result
     }
 
-    /// The clouds of a tenant in the latest recorded poll, and the VMs that were not gone then, by id.
+    /// Returns the clouds of a tenant in the latest recorded poll, and the VMs that existed at that
+    /// time, sorted by id.
     pub async fn recorded(&self, tenant: Text) -> Result<(Vec<Cloud>, Vec<Recorded>), LedgerError> {
         let of = |(vm_id, known): (&Text, &Known)| Recorded {
             cloud_id: known.cloud_id.clone(),
@@ -303,8 +304,8 @@ impl Ledger {
         })
     }
 
-    /// Replaces the first month `recorded`, which a wrong clock gave, by `since`; returns what is known
-    /// then. Blocks until it is durable.
+    /// Replaces the first month `recorded`, which was recorded with a wrong clock, by `since`. Returns
+    /// the tenant's first month as stored after the change. Blocks until the change is durable.
     pub fn correct_beginning(
         &self,
         tenant: &str,
@@ -398,8 +399,9 @@ impl Ledger {
         })
     }
 
-    /// Waives `current` in a closed month and ends the month's other differences; without `current`,
-    /// waives those that are read or open. Returns whether anything was waived. Blocks until it is durable.
+    /// Waives the difference `current` of a closed month and ends the month's other differences.
+    /// Without `current`, waives the differences that are read or open. Returns whether a difference
+    /// was waived. Blocks until the change is durable.
     pub fn waive(
         &self,
         tenant: &str,

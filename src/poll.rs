@@ -1,5 +1,5 @@
-//! One task per tenant and collector: fetch, put into the store, again after the interval, or earlier if
-//! the run failed (`backoff`).
+//! Polling, with one task per tenant and collector. A task fetches data and puts the data into the
+//! store. It repeats this after the interval, or earlier if the run failed (`backoff`).
 //!
 //! Data comes from `api` and goes to `store`. This module reads the clock and hands it on.
 
@@ -46,18 +46,18 @@ const MONTH_BEGINS: Duration = Duration::from_secs(5);
 /// Polls further apart than this many intervals prove nothing about the time between them.
 const OBSERVED_INTERVALS: u32 = 3;
 
-/// Shortest time that a run gives its requests by id, for intervals shorter than this.
+/// Minimum time that a run has for its requests by id. It applies if the interval is shorter.
 const MIN_LOOKUP_TIME: Duration = Duration::from_secs(1);
 
 /// How long a poll waits for the ledger. Beyond it the poll is published as it is, and recorded
 /// whenever the disk lets it.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Longest time of the request that decides whether the clocks differ.
+/// Maximum time of the request that decides whether the clocks differ.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why the ledger's result is not known after [`LEDGER_PATIENCE`].
-const TOO_SLOW: &str = "the ledger takes too long";
+/// The error text if the ledger has not returned a result within [`LEDGER_PATIENCE`].
+const TOO_SLOW: &str = "the ledger did not respond in time";
 
 /// How often sections are looked at that may have become stale.
 const EXPIRY_CHECK: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ impl Poller {
     async fn repeat(&self, collector: Collector, every: Duration) {
         let mut state = State::default();
         let (tenant, failures) = (&self.tenant, self.limits.failures());
-        // Before a reload, the server may have set a time before which it accepts no requests.
+        // A `Retry-After` that was received before a reload may still apply.
         tokio::time::sleep(failures.remaining_pause(tenant, collector, Instant::now())).await;
         loop {
             let started = Instant::now();
@@ -154,7 +154,8 @@ impl Poller {
         let started = Instant::now();
         let deadline =
             RUN_DEADLINE.max(self.config.metrics.stale_after).max(interval(&self.config.poll, collector) * 3);
-        // So that complete polls are less than OBSERVED_INTERVALS apart even if no request by id responds.
+        // Limits the time between complete polls to less than OBSERVED_INTERVALS, even if the API
+        // responds to no request by id.
         let lookup_time = interval(&self.config.poll, collector).max(MIN_LOOKUP_TIME);
         let run = self.client.run(deadline).with_lookup_time(lookup_time);
         let fetched =
@@ -242,8 +243,9 @@ impl Poller {
         state.snapshot.inventory.as_ref().map(|section| Arc::clone(&section.data))
     }
 
-    /// Reads once what the ledger knows from before this task began. Until that is known, polls cannot be
-    /// recorded: VMs that only the ledger knows would be recorded as gone without being requested.
+    /// Reads the clouds and VMs that were recorded before this task began, once per task. Polls are not
+    /// recorded before this succeeds, because VMs that only the ledger contains would be recorded as
+    /// gone without a request by id.
     async fn read_ledger(&self, state: &mut State) -> Result<(), String> {
         if state.is_ledger_read {
             return Ok(());
@@ -300,7 +302,8 @@ impl Poller {
         let at = self.clock.now();
         let recorded = match (is_ledger_read, self.check_clock(at).await) {
             (Err(error), _) => Err(error),
-            // The time of a poll is evidence: a wrong one could not be told from a right one later.
+            // The time of a poll is evidence, and a wrong time could not be distinguished from a
+            // correct time later.
             (Ok(()), ClockState::Differs { ahead_seconds }) => {
                 Err(describe(&self.ledger.refuse_clock(ahead_seconds)))
             }
@@ -342,13 +345,13 @@ impl Poller {
         self.self_metrics.unknown_fields(&self.tenant.name, collector, &fields);
     }
 
-    /// Shows the values that were replaced or left out. Logs each field once until it is read again: a
-    /// defect that lasts must not fill the log.
+    /// Sets the metric of values that were replaced or omitted. Logs each field once until it is
+    /// readable again, because a permanent defect must not fill the log.
     fn note_defects(&self, collector: Collector, run: &Run, state: &mut State) {
         let (tenant, defects) = (&self.tenant.name, run.defects());
         for ((endpoint, field), Defect { count, example }) in &defects {
             if state.known_defects.insert((*endpoint, field)) {
-                tracing::warn!(%tenant, endpoint = endpoint.as_str(), field, count, example, "the API sent values that are out of range, not readable or missing; they are replaced or left out, and the rest is used");
+                tracing::warn!(%tenant, endpoint = endpoint.as_str(), field, count, example, "the API sent values that are out of range, unreadable or missing; replacing or omitting them and using the rest");
             }
         }
         // A run that failed may have read nothing.
@@ -372,11 +375,11 @@ pub struct State {
     /// The month of the newest run.
     month: Option<Month>,
     unrecorded: bool,
-    /// Whether `inventory` has what the ledger knows.
+    /// Whether `inventory` contains the clouds and VMs that the ledger has recorded.
     is_ledger_read: bool,
     inventory: inventory::Memory,
-    /// The latest complete inventory. It outlives the section that is shown: after an outage, what is
-    /// missing from the lists is requested by id, too.
+    /// The latest complete inventory. It is kept after its series are removed as stale, so that objects
+    /// that the lists lack after an outage are requested by id.
     last_inventory: Option<Arc<InventoryData>>,
     deleted_vms: deleted_vms::Memory,
     capacity_kept: capacity::Kept,

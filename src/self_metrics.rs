@@ -66,7 +66,7 @@ pub struct SelfMetrics {
     ledger_new_beside_reports: IntGaugeVec,
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
-    /// Without labels; absent as long as no clock was compared.
+    /// Without labels. Absent until a clock has been compared.
     clock_trusted: IntGaugeVec,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
@@ -202,7 +202,7 @@ impl SelfMetrics {
             )?,
             clock_trusted: made.int_gauges(
                 "clock_trusted",
-                "Whether the local clock agrees with the Date of the APIs' responses, within 120 s and the duration of the request: 1 if all APIs that send one agree, 0 if one differs. Absent if no API sends a Date. While an API differs, nothing of its tenant is recorded or closed.",
+                "Whether the local clock agrees with the Date of the APIs' responses: 1 if all APIs that send a Date agree, 0 if at least one differs. The tolerance is 120 s plus the duration of the request. Absent if no API sends a Date. While an API differs, polls of its tenant are not recorded and its months are not closed.",
                 &[],
             )?,
             reload_successful: made.int_gauge(
@@ -253,7 +253,8 @@ impl SelfMetrics {
         self.show_clocks(&state);
     }
 
-    /// The local clock was compared with the API of `tenant`. Returns the previous result if it is another.
+    /// Records a comparison of the local clock with the API of `tenant`. Returns the previous result if
+    /// it differs.
     pub fn clock_compared(&self, tenant: &str, clock: ClockState) -> Option<ClockState> {
         let mut state = self.state();
         let before = state.clocks.insert(tenant.to_owned(), clock).unwrap_or_default();
@@ -268,7 +269,7 @@ impl SelfMetrics {
         } else if state.clocks.values().any(|clock| *clock == ClockState::Agrees) {
             self.clock_trusted.with_label_values::<&str>(&[]).set(1);
         } else {
-            // It need not be there.
+            // The series may not exist.
             let _ = self.clock_trusted.remove_label_values::<&str>(&[]);
         }
     }
@@ -321,7 +322,7 @@ impl SelfMetrics {
         }
     }
 
-    /// Shows the number of values that the latest run of a collector replaced or left out.
+    /// Sets the number of values that the latest run of a collector replaced or omitted.
     pub fn api_defects(
         &self,
         tenant: &str,
@@ -436,7 +437,8 @@ impl SelfMetrics {
         text.into_bytes()
     }
 
-    /// The families of the registry, without series of tenants that are gone and without empty families.
+    /// Returns the families of the registry, without series of removed tenants and without empty
+    /// families.
     fn families(&self) -> Vec<MetricFamily> {
         let tenants = self.state().tenants.clone();
         let mut families = self.registry.gather();

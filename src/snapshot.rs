@@ -192,8 +192,9 @@ pub fn split_tag(tag: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// One resource: `total = in_use + available`, which the API promises. More can be in use than there is,
-/// after a node was lost. A figure that the API did not send, or that cannot be read, is `None`.
+/// The figures of one resource. The API documents that `total = in_use + available`. After a node is
+/// lost, `in_use` can exceed `total`. A figure that the API did not send, or that cannot be read, is
+/// `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
     /// All there is.
@@ -205,7 +206,8 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// The sum, figure by figure; `None` if either figure is unknown or the sum is too large.
+    /// Adds each figure of `other` to that of `self`. A sum is `None` if either figure is unknown or
+    /// the sum is too large.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let sum = |one: Option<u64>, other: Option<u64>| one?.checked_add(other?);
@@ -231,13 +233,14 @@ pub struct Capacity {
     pub memory_mib: Resource,
     /// Pass-through devices by class (`gpu`, `nvme`; an open set).
     pub pci_devices: Vec<(Text, Resource)>,
-    /// Whether there are devices whose class cannot be read: any class may have more than is listed.
+    /// Whether there are devices of an unreadable class. If so, any class may have more devices than
+    /// listed.
     pub has_unknown_devices: bool,
 }
 
 impl Capacity {
-    /// The smallest of available ÷ needed over vCPUs, memory and each class of devices; `None` for a
-    /// type that needs nothing, and if the available amount of something that it needs is not known.
+    /// Returns the minimum of available ÷ needed over vCPUs, memory and each class of devices. `None`
+    /// if the type needs no resources, or if the available amount of a needed resource is unknown.
     #[must_use]
     pub fn fits(&self, size: &InstanceType) -> Option<u64> {
         let available = |class: &str| -> Option<u64> {

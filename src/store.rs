@@ -123,7 +123,7 @@ pub fn interval(poll: &Poll, collector: Collector) -> Duration {
     }
 }
 
-/// How long the series of `collector` outlive its last success.
+/// Returns the time for which the series of `collector` are kept after its last success.
 #[must_use]
 pub fn stale_after(metrics: &Metrics, poll: &Poll, collector: Collector) -> Duration {
     metrics.stale_after.max(interval(poll, collector) * STALE_INTERVALS)
@@ -259,7 +259,7 @@ impl Store {
         }
     }
 
-    /// Shows how the local clock compares with the API's.
+    /// Shows the latest comparison of the local clock with the API's clock.
     pub fn clock(&self, tenant: &str, clock: ClockState) {
         self.change(tenant, Parts::default(), |state| state.clock = clock);
     }

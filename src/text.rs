@@ -31,8 +31,8 @@ pub fn has_replacement(text: &str) -> bool {
     text.contains(char::REPLACEMENT_CHARACTER)
 }
 
-/// Returns an id in its normal form: a UUID in lower case, because UUIDs that differ only in case are one
-/// (RFC 9562). An id that is not a UUID in form is returned unchanged.
+/// Returns an id in its normal form: a UUID in lower case, because UUIDs that differ only in case are
+/// equal (RFC 9562). Any other id is returned unchanged.
 #[must_use]
 pub fn normal_id(id: &str) -> Cow<'_, str> {
     if is_uuid(id) && id.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -41,7 +41,7 @@ pub fn normal_id(id: &str) -> Cow<'_, str> {
     Cow::Borrowed(id)
 }
 
-/// Returns whether `id` is a UUID in form: hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+/// Returns whether `id` has the form of a UUID: hexadecimal digits in groups of 8, 4, 4, 4 and 12.
 fn is_uuid(id: &str) -> bool {
     id.len() == 36
         && id.bytes().enumerate().all(|(at, byte)| match at {

@@ -27,7 +27,7 @@ fn text(tenants: &[TenantView<'_>], options: &Metrics) -> String {
     whole(exposition.plain(None, Vec::new()))
 }
 
-/// All blocks of a plain text.
+/// Joins all blocks of a plain text.
 fn whole(text: PlainText) -> String {
     let blocks: Vec<_> = text.collect::<Result<_, _>>().unwrap();
     String::from_utf8(blocks.concat()).unwrap()

@@ -1,6 +1,7 @@
-//! Tenants do not wait for each other: the API of one never responds, and the other has everything.
+//! Tests that tenants do not wait for each other: the APIs of some tenants never respond, and the other
+//! tenant is complete.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod program;
 
@@ -13,7 +14,7 @@ fn silent_api() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
-        // They stay open until the test ends.
+        // The connections stay open until the test ends.
         let connections: Vec<TcpStream> = listener.incoming().map_while(Result::ok).collect();
         drop(connections);
     });
@@ -25,16 +26,17 @@ fn value(metrics: &str, series: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
 }
 
-/// Requests to the silent API time out after 20 minutes, much later than this test gives up. So whatever
-/// waits for one of them is found.
+/// Requests to the silent API time out after 20 minutes, much later than the time limit of this test.
+/// If any part of the daemon waits for such a request, the test fails.
 #[test]
-fn a_tenant_whose_api_never_responds_delays_no_other() {
+fn silent_api_of_one_tenant_does_not_delay_others() {
     let folder = tempfile::tempdir().unwrap();
     let works = Program::simulate(&["--listen", "127.0.0.1:0", "--vms", "50"]);
     let silent = silent_api();
     let token = folder.path().join("token");
     std::fs::write(&token, "simulator").unwrap();
-    // The silent tenants come before and after the other by name and in the file.
+    // The names of the silent tenants sort before and after the name of the working tenant, as do their
+    // places in the file.
     let tenant = |name: &str, address: &str| {
         format!("  - {{name: {name}, base_url: 'http://{address}', token_file: '{}'}}\n", token.display())
     };
@@ -64,7 +66,7 @@ fn a_tenant_whose_api_never_responds_delays_no_other() {
     });
     let metrics_now =
         until("no month is due", || has("flexvm_exporter_report_due{tenant=\"works\"}", &|due| due < 1.0));
-    // Polls run again and again, and the scheduler wakes up.
+    // Polls are repeated, and the scheduler wakes up.
     let polls = "flexvm_exporter_ledger_polls_total";
     let before = value(&metrics_now, polls).unwrap_or_default();
     until("more polls", || has(polls, &|now| now > before + 1.0));

@@ -1,8 +1,8 @@
-//! Kept connections, and when they are replaced. Tenants can share them (`sharing`).
+//! Persistent connections to the API, and their replacement. Tenants can share connections (`sharing`).
 //!
-//! A [`Pool`] keeps its connections, and each of its new connections resolves the server's name. To
-//! replace a pool therefore closes kept connections and resolves the name anew. Requests in flight
-//! finish on the pool that they began with; it closes its connections after the last of them.
+//! A [`Pool`] keeps idle connections open, and resolves the server's name for each new connection.
+//! Replacing the pool therefore closes idle connections and resolves the name again. Requests in flight
+//! finish on the old pool, which closes its connections after the last of these requests.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -18,27 +18,28 @@ use super::error::Source;
 use super::trust;
 use crate::config::{Api, Tenant, base_url, ca_file};
 
-/// How long an unused connection is kept. Shorter than a minute, so that the first request of a
-/// poll does not meet a connection that a router on the way has long forgotten.
+/// Maximum time that an idle connection is kept. It is shorter than a minute, so that the first request
+/// of a poll does not use a connection that a router has already dropped.
 const IDLE: Duration = Duration::from_secs(50);
 
-/// Maximum age of a pool. A server that moved to another address may stay up and return old data
-/// without an error; after this time its connections are closed and the name is resolved anew.
+/// Maximum age of a pool. When the API moves to another address, the old server may continue to run and
+/// return old data without an error. After this time, the connections are closed and the name is
+/// resolved again.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// Minimum age of a pool that is replaced because requests failed. A server that is down must not get
-/// new handshakes, nor its resolver new queries, with each failed run of each collector.
+/// Minimum age of a pool that is replaced because requests failed. While a server is down, not every
+/// failed run may cause new TLS handshakes and DNS queries.
 const MIN_AGE: Duration = Duration::from_mins(1);
 
-/// Bounds of the time after which an HTTP/2 connection that receives nothing is checked by a PING, and
-/// of the time that the response to the PING may take. The lower bound keeps PINGs rare, the upper one
-/// detects a dead connection within 30 s, before a request on it takes an `api.timeout` of 90 s.
+/// Bounds of two times of an HTTP/2 connection: the time without received data after which a PING is
+/// sent, and the time limit for the response to the PING. The lower bound keeps PINGs rare. The upper
+/// bound ensures that a dead connection is detected within 30 s, even if `api.timeout` is 90 s.
 const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
-/// Bounds of the time that sent bytes may stay unacknowledged by TCP.
+/// Bounds of the time after which TCP closes a connection because sent bytes were not acknowledged.
 const UNACKNOWLEDGED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
-/// A client cannot be made from the configuration.
+/// A client cannot be created from the configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("tenant {tenant}: {problem}")]
 pub struct BuildError {
@@ -73,7 +74,7 @@ pub(super) struct Pool {
 struct CaFile {
     /// The bytes that are in use.
     pem: Vec<u8>,
-    /// Why the present content is not in use, as logged.
+    /// The logged reason why the current content of the file is not in use.
     problem: Option<String>,
 }
 
@@ -90,7 +91,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Makes the first pool; connects to nothing.
+    /// Creates the first pool. Opens no connection.
     pub fn new(tenant: &Tenant, now: Instant) -> Result<Self, BuildError> {
         let error = |problem, source| BuildError { tenant: tenant.name.clone(), problem, source };
         let api = &tenant.api;
@@ -113,7 +114,7 @@ impl Connections {
         })
     }
 
-    /// The pool for a request that begins `now`, at most [`MAX_AGE`] old.
+    /// Returns the pool for a request that begins `now`. The pool is at most [`MAX_AGE`] old.
     pub fn pool(&self, now: Instant) -> Arc<Pool> {
         let is_old = |pool: &Arc<Pool>| now.saturating_duration_since(pool.made) >= MAX_AGE;
         if is_old(&self.current.load()) {
@@ -122,28 +123,30 @@ impl Connections {
         self.current.load_full()
     }
 
-    /// Replaces `pool`, on which a request timed out. HTTP/1.1 closes the connection of the request, but
-    /// HTTP/2 keeps it for the other requests, and no error distinguishes a slow server from a connection
-    /// that a middlebox has forgotten. A replacement needs a request that began on the replaced pool, so
-    /// there is at most one per `api.timeout`, which is why [`MIN_AGE`] does not apply.
+    /// Replaces `pool`, on which a request timed out. HTTP/1.1 closes the connection of the request,
+    /// but HTTP/2 keeps the connection for other requests, because a timeout does not show whether the
+    /// server is slow or a middlebox dropped the connection. [`MIN_AGE`] does not apply here: only a
+    /// request that began on the current pool replaces it, so there is at most one replacement per
+    /// `api.timeout`.
     pub fn abandon(&self, pool: &Arc<Pool>, now: Instant) {
         self.replace("a request timed out", None, now, |current| Arc::ptr_eq(current, pool));
     }
 
-    /// Replaces a pool of at least [`MIN_AGE`], because a request failed in spite of its retries: the
-    /// server may have moved to another address.
+    /// Replaces the pool if it is at least [`MIN_AGE`] old. Called after a request failed despite its
+    /// retries, because the server may have moved to another address.
     pub fn request_failed(&self, now: Instant) {
         let is_due = |pool: &Arc<Pool>| now.saturating_duration_since(pool.made) >= MIN_AGE;
         self.replace("requests fail", None, now, is_due);
     }
 
-    /// Whether there is a file to follow.
+    /// Whether `api.ca_file` is configured.
     pub fn has_ca_file(&self) -> bool {
         self.api.ca_file.is_some()
     }
 
-    /// Reads `api.ca_file` and replaces the pool if its content has changed. A file that cannot be read
-    /// or used changes nothing and is logged once. Blocks; does nothing while another thread reads.
+    /// Reads `api.ca_file` and replaces the pool if its content has changed. If the file cannot be read
+    /// or used, the pool is kept and the problem is logged once. Blocks. Returns immediately if another
+    /// thread is reading the file.
     pub fn follow_ca_file(&self, now: Instant) {
         let Some(path) = &self.api.ca_file else { return };
         let mut known = match self.ca_file.try_lock() {
@@ -172,7 +175,8 @@ impl Connections {
         }
     }
 
-    /// Whether the content has changed since it was last applied.
+    /// Applies the content of the file. Returns whether the content differs from the content that was
+    /// applied last.
     fn apply_ca_file(&self, path: &Path, known: &mut CaFile, now: Instant) -> Result<bool, String> {
         let pem = ca_file::read(path)?;
         if pem == known.pem {
@@ -184,7 +188,8 @@ impl Connections {
         Ok(true)
     }
 
-    /// Replaces the pool if it `is_due`, as judged while no other thread replaces it.
+    /// Replaces the pool if `is_due` returns true for it. Holds a lock, so that no other thread
+    /// replaces the pool at the same time.
     fn replace(
         &self,
         cause: &'static str,
@@ -198,7 +203,8 @@ impl Connections {
             return;
         }
         let mut tls = tls.unwrap_or_else(|| old.tls.clone());
-        // A resumed session would show no certificate, so a replaced one would go unnoticed.
+        // A resumed TLS session presents no certificate, so the new pool would not verify a changed
+        // certificate.
         tls.resumption = Resumption::default();
         let server = &*self.server;
         match client(&self.api, &tls) {
@@ -214,16 +220,16 @@ impl Connections {
     }
 }
 
-/// Makes a client without connections.
+/// Creates a client that has no connections yet.
 fn client(api: &Api, tls: &ClientConfig) -> Result<reqwest::Client, (BuildProblem, Option<Source>)> {
     let ping = (api.timeout / 2).clamp(PING.0, PING.1);
     let builder = reqwest::Client::builder()
         .user_agent(concat!("flexvm-exporter/", env!("CARGO_PKG_VERSION")))
         .tls_backend_preconfigured(tls.clone())
-        // A redirect would carry the token to wherever it points.
+        // A redirect would send the token to another host.
         .redirect(redirect::Policy::none())
         .referer(false)
-        // Retries are counted and budgeted in `retry`, all of them.
+        // `retry` counts and limits all retries.
         .retry(reqwest::retry::never())
         .connect_timeout(api.connect_timeout)
         .read_timeout(api.timeout)
@@ -231,7 +237,7 @@ fn client(api: &Api, tls: &ClientConfig) -> Result<reqwest::Client, (BuildProble
         .pool_idle_timeout(IDLE)
         .http2_keep_alive_interval(ping)
         .http2_keep_alive_timeout(ping)
-        // An idle connection that is dead is closed before the next poll would use it.
+        // A dead idle connection is closed before the next poll uses it.
         .http2_keep_alive_while_idle(true)
         .tcp_nodelay(true);
     #[cfg(target_os = "linux")]

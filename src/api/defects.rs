@@ -1,6 +1,7 @@
-//! Values that are out of range or not readable: replaced or left out, and counted by field.
+//! Values of API responses that are out of range or unreadable. They are replaced or omitted, and
+//! counted by field.
 //!
-//! Fields have fixed names, so the number of series is bounded by the code, whatever is sent.
+//! The code defines the names of all fields, so a response cannot increase the number of series.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,9 @@ const MAX_EXAMPLE: usize = 200;
 /// The defects of one field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defect {
-    /// Number of values that were replaced or left out.
+    /// Number of values that were replaced or omitted.
     pub count: u64,
-    /// The first of them, on one line: the object, the field and the value. Empty if not known.
+    /// The first defect of the field, on one line: its object, field and value. Empty if unknown.
     pub example: String,
 }
 
@@ -23,8 +24,8 @@ pub struct Defect {
 pub(super) struct Defects(BTreeMap<&'static str, Defect>);
 
 impl Defects {
-    /// Counts `count` defects of `field`. `example` describes the first of them; it is called only if
-    /// none is known yet.
+    /// Counts `count` defects of `field`. `example` describes the first defect; it is called only if
+    /// the field has no example yet.
     pub fn add(&mut self, field: &'static str, count: u64, example: impl FnOnce() -> String) {
         if count == 0 {
             return;
@@ -36,7 +37,7 @@ impl Defects {
         }
     }
 
-    /// Adds the counts of `other`, with its examples as `shown` returns them.
+    /// Adds the counts and examples of `other`. `shown` converts an example before it is stored.
     pub fn merge(&mut self, other: Self, shown: impl Fn(&str) -> String) {
         for (field, defect) in other.0 {
             self.add(field, defect.count, || shown(&defect.example));

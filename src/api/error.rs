@@ -45,7 +45,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reasons of requests, which are also reasons of collector runs.
+    /// Reasons why requests fail. Collector runs can fail for the same reasons.
     pub const API: [Self; 12] = [
         Self::Credentials,
         Self::NotFound,
@@ -61,7 +61,7 @@ impl Reason {
         Self::Deadline,
     ];
 
-    /// The reasons of collector runs that are not the reason of a request.
+    /// Reasons why only collector runs fail, never single requests.
     pub const RUN: [Self; 1] = [Self::Inconsistent];
 
     /// The label's value.
@@ -144,14 +144,14 @@ impl Error {
         Self { message, ..Self::new(Endpoint::Monthly, Reason::Malformed) }
     }
 
-    /// The failure to read the contents of a cloud that responds by its id but is not in the list of
-    /// clouds; this error is its source.
+    /// Returns the error for a cloud whose contents cannot be read, although the API returns the cloud
+    /// by its id and only the list of clouds lacks it. `self` becomes the source of the new error.
     #[must_use]
     pub fn contradicts_list(self) -> Self {
         Self::new(self.endpoint, Reason::Inconsistent)
             .status(self.status)
             .message(
-                "the list of clouds lacks a cloud that responds by its id, and the cloud's own lists fail",
+                "the list of clouds lacks a cloud that the API returns by its id, and the lists of this cloud cannot be read",
             )
             .caused_by(self)
     }

@@ -1,8 +1,8 @@
-//! Bounds on the requests by id of one run.
+//! Limits of the requests by id of one run.
 //!
-//! Lists are the main source of an inventory; requests by id only confirm what the lists lack. If
-//! hundreds of them hang, the run must end early enough that the ledger still has no gap, and the
-//! tenant's other collectors need requests too.
+//! An inventory is mainly read from lists. Requests by id only check objects that the lists lack. If
+//! hundreds of these requests hang, the run must still end before the observations in the ledger have a
+//! gap, and the tenant's other collectors must still be able to send requests.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,30 +10,32 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// The requests by id of a run: how many are in progress, and how much time is left for them.
+/// The limits of one run: the permits for concurrent requests by id, and the time that is left for
+/// them.
 pub(super) struct Lookups {
     permits: Semaphore,
     time: Mutex<Time>,
 }
 
-/// The time that is left, of which only time counts during which a request is in progress.
+/// The time that is left. It decreases only while a request by id is in progress.
 struct Time {
     left: Duration,
     in_progress: usize,
-    /// When the first of the requests in progress began.
+    /// The time at which the first of the requests in progress began.
     since: Instant,
 }
 
 /// One request by id in progress.
 pub(super) struct Lookup<'a> {
     lookups: &'a Lookups,
-    /// When the request must have ended.
+    /// Deadline of the request.
     pub until: Instant,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Lookups {
-    /// At most half of `concurrency`, the limit of the tenant's requests, for at most `time` in total.
+    /// Allows requests by id for `time` in total, and at most half of `concurrency` (the tenant's limit
+    /// of concurrent requests) at the same time.
     pub fn new(concurrency: usize, time: Duration) -> Self {
         Self {
             permits: Semaphore::new(concurrency.div_ceil(2).clamp(1, Semaphore::MAX_PERMITS)),
@@ -43,7 +45,7 @@ impl Lookups {
 
     /// Waits until a request by id may begin; `None` if no time is left.
     pub async fn begin(&self) -> Option<Lookup<'_>> {
-        // Nobody closes it.
+        // The semaphore is never closed.
         let permit = self.permits.acquire().await.ok()?;
         let until = self.time().begin(Instant::now())?;
         Some(Lookup { lookups: self, until, _permit: permit })
@@ -65,7 +67,7 @@ impl Time {
         Self { left, in_progress: 0, since: Instant::now() }
     }
 
-    /// Begins a request. Returns when it must end; `None` if no time is left.
+    /// Begins a request. Returns its deadline; `None` if no time is left.
     fn begin(&mut self, now: Instant) -> Option<Instant> {
         if self.in_progress == 0 {
             self.since = now;
@@ -75,7 +77,7 @@ impl Time {
             return None;
         }
         self.in_progress += 1;
-        // An absurdly long time is none: thirty years, as for the deadline of a run.
+        // If the time is too long for an `Instant`, the deadline is in thirty years, as for a run.
         Some(now.checked_add(left).unwrap_or(now + Duration::from_hours(262_800)))
     }
 
@@ -102,7 +104,7 @@ mod tests {
         assert_eq!(time.begin(at(4)), Some(at(10)), "together with the first one");
         time.end(at(4));
         time.end(at(6));
-        // The run reads lists.
+        // No request by id is in progress until second 100.
         assert_eq!(time.begin(at(100)), Some(at(104)));
         assert_eq!(time.begin(at(104)), None, "while the third one hangs");
         time.end(at(104));
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_requests_are_left_to_others() {
+    fn requests_by_id_use_half_of_the_concurrency() {
         for (concurrency, expected) in [(1, 1), (2, 1), (8, 4), (9, 5)] {
             assert_eq!(Lookups::new(concurrency, SECOND).permits.available_permits(), expected);
         }

@@ -171,7 +171,7 @@ impl<T> Rows<Vec<T>> for List<T> {
     }
 }
 
-/// Rows that cannot be read count as rows of the page, but are left out.
+/// Unreadable rows (`None`) count as rows of the page, but are omitted from the list.
 impl<T> Rows<Vec<Option<T>>> for List<T> {
     fn take(&mut self, page: Vec<Option<T>>) -> usize {
         self.add(page.into_iter().flatten())

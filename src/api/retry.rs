@@ -14,12 +14,12 @@ const FIRST: Duration = Duration::from_millis(200);
 /// Longest wait of our own.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Longest wait of one request by `Retry-After`. After a longer one of a 503 the request is sent again after
-/// this time; after a longer one of a 429 the run sends nothing more.
+/// Longest time that one request waits because of `Retry-After`. If a 503 sets a longer time, the
+/// request is retried after this time. If a 429 sets a longer time, the run sends no further request.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_mins(1);
 
-/// Longest wait that a server gets by `Retry-After` after a failed run. A longer one is taken for a mistake: it
-/// would stop the polls of a tenant without an end that an operator can expect.
+/// Longest time that `Retry-After` delays the next run after a failed run. A longer value counts as
+/// this time, because a mistake of the server must not stop the polls of a tenant for days.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Retries of a run for each one of `api.retries`.

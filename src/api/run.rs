@@ -65,8 +65,8 @@ impl Run {
         Self { no_cache: true, ..self }
     }
 
-    /// Bounds the time for requests of clouds, nodes and VMs by id, in total. Those that are not
-    /// complete then fail with [`Reason::Deadline`].
+    /// Limits the total time for requests by id of clouds, nodes and VMs. After this time, unfinished
+    /// requests by id fail with [`Reason::Deadline`].
     #[must_use]
     pub fn with_lookup_time(self, time: Duration) -> Self {
         Self { lookups: Lookups::new(self.shared.tenant.api.concurrency, time), ..self }
@@ -193,14 +193,14 @@ impl Run {
         .collect()
     }
 
-    /// Counts a value of this run that is out of range, not readable or unavailable, and that the caller
-    /// replaces or leaves out. `field` names it below `endpoint`.
+    /// Counts a value of this run that is out of range, unreadable or unavailable, and that the caller
+    /// replaces or omits. `field` is the name of the value within `endpoint`.
     pub fn defect(&self, endpoint: Endpoint, field: &'static str) {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         met.defects.entry(endpoint).or_default().add(field, 1, String::new);
     }
 
-    /// The values so far that were replaced or left out, by endpoint and field.
+    /// Returns the values that this run has replaced or omitted so far, by endpoint and field.
     #[must_use]
     pub fn defects(&self) -> BTreeMap<(Endpoint, &'static str), Defect> {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,8 +233,9 @@ impl Run {
         date.checked_add(came.elapsed()).ok()
     }
 
-    /// The time left until the server accepts further requests, by the latest `Retry-After` of this run's
-    /// failed requests, at most an hour; `None` if there is none or it has passed.
+    /// Returns the time until the server accepts requests again, at most an hour. The time is that of
+    /// the latest `Retry-After` of this run's failed requests; `None` if no response contained one or
+    /// its time has passed.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,8 +243,8 @@ impl Run {
         (!left.is_zero()).then_some(left)
     }
 
-    /// The time left until the server accepts further requests after the latest 429 of this run, at most
-    /// an hour; `None` if there was none with `Retry-After` or it has passed.
+    /// Returns the time until the server accepts requests again after the latest 429 of this run, at
+    /// most an hour; `None` if no 429 contained `Retry-After` or its time has passed.
     #[must_use]
     pub fn rate_limited(&self) -> Option<Duration> {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,7 +275,8 @@ impl Run {
         Ok(self.get(endpoint, Target { url, range: None, deadline }, parse, |_| 1).await?.1)
     }
 
-    /// Requests an object below `path` by its id, in each spelling until one is found.
+    /// Requests the object with this id below `path`. Tries the spellings of the id in order until the
+    /// API finds the object.
     async fn by_id<T, P>(&self, endpoint: Endpoint, path: &[&str], id: &str, parse: P) -> Result<T, Error>
     where
         T: Send + 'static,

@@ -1,7 +1,8 @@
-//! Which tenants share connections.
+//! Sharing of connections between tenants.
 //!
-//! Hundreds of tenants mostly use one server. With connections for each of them, the server and this
-//! machine hold thousands of connections that are idle, and some servers accept no more.
+//! If there are hundreds of tenants, most of them use the same server. With separate connections for
+//! each tenant, thousands of connections would be idle, and some servers limit the number of
+//! connections.
 
 use std::sync::Arc;
 
@@ -11,16 +12,16 @@ use tokio::time::Instant;
 use super::connections::{BuildError, Connections};
 use crate::config::{Api, Tenant};
 
-/// Maximum number of requests in flight over connections that are shared. HTTP/2 servers should accept at
-/// least this many on one connection (RFC 9113, section 6.5.2). So requests of one tenant that hang never
-/// make requests of another wait for a place.
+/// Maximum number of requests in flight over connections that are shared. HTTP/2 servers should accept
+/// at least this many on one connection (RFC 9113, section 6.5.2). Therefore, hanging requests of one
+/// tenant never delay requests of another tenant.
 const MAX_REQUESTS: usize = 100;
 
-/// The connections that the tenants of one configuration use so far.
+/// The connections that have been assigned to the tenants of one configuration.
 #[derive(Default)]
 pub struct SharedConnections(Vec<Group>);
 
-/// Tenants that share connections.
+/// A group of tenants that share connections.
 struct Group {
     base_url: Url,
     api: Api,
@@ -30,8 +31,9 @@ struct Group {
 }
 
 impl SharedConnections {
-    /// The connections for `tenant`: those of other tenants with the same server, proxy, certificates and
-    /// time limits, if these have room, or new ones.
+    /// Returns the connections for `tenant`. Reuses the connections of tenants with the same server,
+    /// proxy, certificates and time limits if the limit of requests in flight permits this; otherwise
+    /// creates new connections.
     pub(super) fn of(&mut self, tenant: &Tenant, now: Instant) -> Result<Arc<Connections>, BuildError> {
         let requests = tenant.api.concurrency;
         if let Some(group) = self.0.iter_mut().find(|group| group.fits(tenant)) {
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn other_servers_and_settings_have_connections_of_their_own() {
+    fn different_servers_or_settings_share_no_connections() {
         let mut shared = SharedConnections::default();
         let mut of = |url: &str, api: Api| shared.of(&tenant("a", url, api), Instant::now()).unwrap();
         let first = of("https://api.example/v1/", Api::default());
@@ -108,9 +110,9 @@ mod tests {
         }
     }
 
-    /// What one tenant may do is not what another may.
+    /// `api.allow_http` of one tenant does not apply to other tenants.
     #[test]
-    fn plain_http_is_refused_although_another_tenant_may_use_it() {
+    fn plain_http_is_refused_although_another_tenant_allows_it() {
         let mut shared = SharedConnections::default();
         let allowed = tenant("a", "http://api.example/", Api { allow_http: true, ..Api::default() });
         assert!(shared.of(&allowed, Instant::now()).is_ok());

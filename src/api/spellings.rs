@@ -1,24 +1,26 @@
-//! How the API spells ids that are not in their normal form.
+//! The API's spelling of ids that are not in their normal form.
 //!
-//! UUIDs that differ only in case are one object, so the domain has them in lower case. A server may
-//! still compare the id in a path byte by byte, so requests use the spelling that the API sent.
+//! UUIDs that differ only in case identify one object, so domain types store them in lower case.
+//! However, a server may compare the id in a path byte by byte, so requests use the spelling that the
+//! API sent.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::snapshot::Text;
 
-/// Maximum number of spellings that are kept. Further ones are found by trying upper case.
+/// Maximum number of stored spellings. For further ids, requests try the id in lower case and in upper
+/// case.
 const MAX_SPELLINGS: usize = 100_000;
 
-/// The latest spelling of each id that the API sent in another than its normal form. `None` until the API
-/// has sent any id.
+/// The latest spelling of each id that the API did not send in its normal form. `None` until the API
+/// has sent an id.
 #[derive(Debug, Default)]
 pub(super) struct Spellings(Mutex<Option<HashMap<Text, Text>>>);
 
 impl Spellings {
-    /// Keeps the ids of a response that has any: those that are not in their normal form, each with its
-    /// spelling.
+    /// Stores the spellings of a response that contains ids. `sent` contains the ids that the API did
+    /// not send in their normal form, each with its spelling.
     pub fn learn(&self, sent: Vec<(Text, Text)>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_or_insert_default();
@@ -29,7 +31,7 @@ impl Spellings {
         }
     }
 
-    /// Keeps the spelling by which an object was found.
+    /// Stores the spelling with which a request by id found an object.
     pub fn found(&self, id: &str, spelling: &str) {
         let normal = crate::text::normal_id(id);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,14 +43,15 @@ impl Spellings {
         }
     }
 
-    /// The spelling of an id for a path.
+    /// Returns the spelling of an id for use in a path.
     pub fn of(&self, id: &str) -> Text {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.as_ref().and_then(|known| known.get(id)).cloned().unwrap_or_else(|| id.into())
     }
 
-    /// The spellings of an id that a request tries until one is found: only one if the API has sent ids, and
-    /// all of them in their normal form. Before that, the ids are those of the ledger, which are in lower case.
+    /// Returns the spellings of an id that a request tries in order until the API finds the object.
+    /// Returns one spelling if the API has sent ids and all of them were in their normal form. Until
+    /// the API has sent an id, ids come from the ledger, which stores them in lower case.
     pub fn candidates(&self, id: &str) -> Vec<Text> {
         let mut candidates = vec![self.of(id)];
         let is_normal = {

@@ -53,8 +53,9 @@ pub(super) struct Met {
     pub statistics: BTreeMap<Endpoint, Statistics>,
     /// The newest answer's `Date`, and when it came.
     pub date: Option<(Timestamp, Instant)>,
-    /// Before this time the server wants no further request, by the latest `Retry-After`.
+    /// End of the latest `Retry-After`: the server accepts no further request before this time.
     pub not_before: Option<Instant>,
-    /// The same of the latest 429, which limits all requests and not only the failed one.
+    /// End of the `Retry-After` of the latest 429. It applies to all requests of the run, because a 429
+    /// limits the client and not one request.
     pub limited_until: Option<Instant>,
 }

@@ -68,7 +68,7 @@ pub fn read_token_from(tenant: &str, source: &TokenSource) -> Result<Secret, Tok
         }
         TokenSource::Fixed(secret) => secret.expose().to_owned(),
     };
-    // Editors of Windows put a byte order mark before the text.
+    // Windows editors write a byte order mark at the beginning of the file.
     let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() {
         return Err(error("is empty", None));

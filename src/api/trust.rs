@@ -1,4 +1,5 @@
-//! Which servers are trusted: TLS with the machine's roots and the certificates of `api.ca_file`.
+//! Verification of servers: TLS with the machine's root certificates and the certificates of
+//! `api.ca_file`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,14 @@ use rustls::{
 
 use super::error::Source;
 
-/// What webpki reports for a server that presents the certificate of an authority (CA:TRUE). Its error
-/// type is not part of the interface of rustls. A test fails if the text changes.
+/// The error text of webpki for a server that presents the certificate of an authority (CA:TRUE). The
+/// text is compared because rustls does not expose webpki's error type. A test fails if the text
+/// changes.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// TLS for the API: trusts the machine's roots and `certificates`, and accepts a server that presents
-/// one of `certificates` itself. Offers HTTP/2 and HTTP/1.1.
+/// Returns the TLS configuration for the API. It trusts the machine's root certificates and
+/// `certificates`, accepts a server that presents one of `certificates`, and offers HTTP/2 and
+/// HTTP/1.1.
 pub(super) fn tls(certificates: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Source> {
     let mut roots = roots();
     roots.add_parsable_certificates(certificates.iter().cloned());
@@ -34,12 +37,12 @@ pub(super) fn tls(certificates: Vec<CertificateDer<'static>>) -> Result<ClientCo
     Ok(config)
 }
 
-/// The usual verification, with one exception: a certificate of an authority (`openssl req -x509` makes
-/// such certificates) may be the server's own if `api.ca_file` contains exactly this certificate.
+/// The standard verification with one exception: a server may present the certificate of an authority
+/// if `api.ca_file` contains exactly this certificate. `openssl req -x509` creates such certificates.
 ///
-/// The exception adds no trust: who has the key of an authority can issue any certificate. The name must
-/// match as always, webpki checks the time before it refuses the kind, and the signature of the handshake
-/// proves that the server has the key.
+/// The exception adds no trust, because the owner of the authority's key can issue any certificate. The
+/// name must match. webpki checks the validity period before it refuses the kind of certificate. The
+/// signature of the handshake proves that the server has the key.
 #[derive(Debug)]
 struct NamedCertificates {
     verifier: Arc<WebPkiServerVerifier>,
@@ -97,7 +100,8 @@ fn is_authority(error: &rustls::Error) -> bool {
     cause.to_string() == CA_AS_SERVER
 }
 
-/// The machine's roots, or the bundled ones of Mozilla where it has none (an image made from nothing).
+/// Returns the machine's root certificates, or Mozilla's bundled root certificates if the machine has
+/// none (for example, in an image built from `scratch`).
 fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -107,31 +111,35 @@ fn roots() -> RootCertStore {
     roots
 }
 
-/// The provider is named here, so that none has to be installed for the process.
+/// Returns the cryptography provider. TLS configurations name it explicitly, so that the process needs
+/// no default provider.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// TLS that trusts `roots`.
+/// Returns a TLS configuration that trusts `roots`.
 fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A client without a token, for this program's own pages: no redirects, no proxies.
+/// Returns a client for this program's own pages. It sends no token, follows no redirects and uses no
+/// proxy.
 ///
 /// # Errors
-/// The TLS library's or the client's.
+/// Returns the errors of the TLS library and of the client.
 pub fn plain_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
     Ok(plain(timeout).tls_backend_preconfigured(trusting(roots())?).build()?)
 }
 
-/// The same for this machine alone: a certificate may be anybody's and for any name.
+/// Returns a client like [`plain_client`] that accepts every certificate. Use it only for addresses of
+/// this machine.
 ///
 /// # Errors
-/// The client's.
+/// Returns the errors of the client.
 pub fn unverified_client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    // reqwest's own TLS takes the process's provider; one that is there already does as well.
+    // reqwest's TLS uses the default provider of the process. A provider that is already installed
+    // works too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(plain(timeout).tls_danger_accept_invalid_certs(true).build()?)
 }

@@ -43,7 +43,7 @@ pub(super) struct Parsed<T> {
     pub value: T,
     /// Fields that nobody documented.
     pub unknown: UnknownFields,
-    /// Values that were replaced or left out.
+    /// Values that were replaced or omitted.
     pub defects: Defects,
     /// Ids that were not sent in their normal form, each with its spelling.
     pub spellings: Vec<(Text, Text)>,
@@ -131,12 +131,13 @@ impl<'a> Context<'a> {
         self.texts.word(word)
     }
 
-    /// An id in its normal form, or as it was sent if ids keep their spelling.
+    /// Returns an id in its normal form, or unchanged if ids keep their spelling.
     fn id<'i>(&self, id: &'i str) -> Cow<'i, str> {
         if self.is_verbatim { Cow::Borrowed(id) } else { normal_id(id) }
     }
 
-    /// The id of an object that can be requested by it. Its spelling is kept for requests.
+    /// Reads the id of an object that can be requested by id. Stores the spelling of the id for such
+    /// requests.
     fn own_id(&mut self, id: &str) -> Text {
         let normal = normal_id(id);
         let text = Text::from(&*normal);
@@ -146,7 +147,8 @@ impl<'a> Context<'a> {
         text
     }
 
-    /// Counts a value of `field` that was replaced or left out. `what` describes it, with its object.
+    /// Counts a value of `field` that was replaced or omitted. `what` describes the value and its
+    /// object.
     fn defect(&mut self, field: &'static str, what: fmt::Arguments<'_>) {
         self.defects.add(field, 1, || what.to_string());
     }
@@ -157,18 +159,21 @@ impl<'a> Context<'a> {
         self.defects.add("(text)", parts as u64, what);
     }
 
-    /// A text of an object that only describes it. A value of another kind is left out and counted.
+    /// Reads a descriptive text of an object. A value of another type is omitted and counted as a
+    /// defect.
     fn text(&mut self, of: fmt::Arguments<'_>, field: &'static str, text: &Str<'_>) -> Text {
         let text = self.plain(of, field, text);
         self.word(text)
     }
 
-    /// The same for a text that does not repeat.
+    /// Reads a descriptive text like [`Self::text`], for texts that rarely repeat and are therefore not
+    /// shared.
     fn plain<'s>(&mut self, of: fmt::Arguments<'_>, field: &'static str, text: &'s Str<'_>) -> &'s str {
         self.optional(of, text.get(field).map(Some), field).unwrap_or_default()
     }
 
-    /// An optional part of an object, as it was read. One that cannot be read is left out and counted.
+    /// Returns an optional part of an object. A part that cannot be read is omitted and counted as a
+    /// defect.
     fn optional<T>(
         &mut self,
         of: fmt::Arguments<'_>,
@@ -181,8 +186,8 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// An optional time of an object, under either of its names. A time that cannot be read is left out
-    /// and counted.
+    /// Returns an optional time of an object, which the API sends under one of two names. A time that
+    /// cannot be read is omitted and counted as a defect.
     fn time(
         &mut self,
         of: fmt::Arguments<'_>,
@@ -356,7 +361,8 @@ pub(super) fn vm(body: &[u8], texts: &Texts, cloud_id: &Text) -> Outcome<Vm> {
     object::<_, inventory::VmRow<'_>>(&decode(body)?, texts, &(cloud_id.clone(), None))
 }
 
-/// A type whose size cannot be read is `None` and a defect. It stays a row, because paging counts rows.
+/// Parses a page of instance types. A type whose size cannot be read is a defect; its row is `None`,
+/// because paging counts all rows.
 pub(super) fn instance_types(body: &[u8], texts: &Texts) -> Outcome<Vec<Option<InstanceType>>> {
     list::<_, capacity::InstanceTypeRow<'_>>(&decode(body)?, texts, &())
 }
@@ -378,12 +384,13 @@ pub(super) fn monthly(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
     monthly_text(&text, texts, |context| context.replaced(replaced))
 }
 
-/// The same with the ids of the report as they were sent.
+/// Parses a monthly report like [`monthly`], but keeps its ids as sent.
 pub(super) fn monthly_verbatim(body: &[u8], texts: &Texts) -> Outcome<MonthlyReport> {
     monthly_text(&decode(body)?.text, texts, |context| context.is_verbatim = true)
 }
 
-/// Parses a body [for comparisons](decode_marked); `None` if [`monthly`] reads the same.
+/// Parses a monthly report [for comparisons](decode_marked); `None` if [`monthly`] returns an equal
+/// report.
 pub(super) fn monthly_marked(body: &[u8], texts: &Texts) -> Option<Outcome<MonthlyReport>> {
     decode_marked(body).map(|text| monthly_text(&text, texts, |_| ()))
 }

@@ -101,7 +101,7 @@ fn check_arguments(arguments: &cli::Report, months: &[Month]) -> Result<(), Fail
     }
 }
 
-/// The reason, on one line.
+/// Returns `--reason` on one line.
 fn reason(arguments: &cli::Report) -> Option<String> {
     arguments.reason.as_deref().map(|reason| one_line(reason, LONGEST_REASON))
 }
@@ -144,7 +144,8 @@ fn check_standing(standing: Standing, month: Month, arguments: &cli::Report) -> 
     }
 }
 
-/// Refuses to judge a month that has not ended by a clock that differs from the API's: it may have ended.
+/// Returns an error if the local clock differs from the API's, because a month that seems to be running
+/// may have ended.
 async fn check_clock(closer: &Closer) -> Result<(), Failure> {
     match closer.check_clock().await {
         ClockState::Differs { ahead_seconds } => {
@@ -232,7 +233,7 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
         let Waived { published, reading, unavailable } = closer.waive(month, reason).await?;
         let what = match reading {
             Some(Reading { seconds, .. }) => format!("of {} s", seconds.max()),
-            None => "that the ledger knew".to_owned(),
+            None => "that the ledger has recorded".to_owned(),
         };
         if let Some(error) = unavailable {
             eprintln!(

@@ -8,7 +8,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// Maximum size of the file, in bytes: all public authorities together have a twentieth of it.
+/// Maximum size of the file, in bytes. It is 20 times the size of the certificates of all public
+/// authorities.
 const MAX_SIZE: u64 = 4 << 20;
 
 /// What is wrong with the file, behind its path.
@@ -17,7 +18,7 @@ pub fn problem(path: &Path) -> Option<String> {
     read(path).and_then(|pem| certificates(path, &pem)).err()
 }
 
-/// Returns the bytes of the file. The error is what is wrong, behind the path.
+/// Returns the content of the file. The error is a text that consists of the path and the problem.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut pem = Vec::new();
     File::open(path)
@@ -29,7 +30,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(pem)
 }
 
-/// Returns the certificates in `pem`, each fit to be a root. The error is what is wrong, behind the path.
+/// Returns the certificates in `pem`. Each of them can be used as a root certificate. The error is a
+/// text that consists of the path and the problem.
 pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
@@ -38,10 +40,10 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     for certificate in &certificates {
         roots
             .add(certificate.clone())
-            .map_err(|error| wrong(path, &format!("holds a bad certificate: {error}")))?;
+            .map_err(|error| wrong(path, &format!("contains an invalid certificate: {error}")))?;
     }
     if certificates.is_empty() {
-        return Err(wrong(path, "holds no certificate"));
+        return Err(wrong(path, "contains no certificate"));
     }
     Ok(certificates)
 }

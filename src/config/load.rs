@@ -67,8 +67,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// The value of a variable. One that is set to nothing counts as not set, because `VAR=${VAR:-}` in a file for
-/// Compose makes such variables.
+/// Returns the value of an environment variable. An empty variable counts as not set, because
+/// `VAR=${VAR:-}` in a Compose file creates empty variables.
 fn non_empty(environment: Environment<'_>, name: &str) -> Option<String> {
     environment(name).filter(|value| !value.trim().is_empty())
 }
@@ -340,7 +340,7 @@ mod tests {
         let look = Look { ca_file: crate::config::ca_file::problem, ..Look::AT_NOTHING };
         for (path, problem) in [
             ("/nobody/has/this.pem", "/nobody/has/this.pem cannot be read"),
-            ("/dev/null", "/dev/null holds no certificate"),
+            ("/dev/null", "/dev/null contains no certificate"),
         ] {
             let text = format!("{TENANT}api: {{ca_file: {path}}}\n");
             let found = read_yaml(&text, "test.yml", look).unwrap_err().to_string();
@@ -353,7 +353,7 @@ mod tests {
     fn the_environment_makes_one_tenant() {
         let environment = |name: &str| match name {
             "FLEXVM_API_TOKEN" => Some("secret".to_owned()),
-            // Set to nothing, as Compose does.
+            // Empty, as created by Compose.
             "FLEXVM_CONFIG_FILE" | "FLEXVM_LEDGER_URL" => Some(String::new()),
             "FLEXVM_API_URL" => Some("http://127.0.0.1:1/x/".to_owned()),
             "FLEXVM_REPORT_DIRECTORY" => Some("/tmp/r".to_owned()),

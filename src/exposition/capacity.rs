@@ -7,7 +7,7 @@ use super::writer::Writer;
 use super::{MIB, TenantView, distinct};
 use crate::snapshot::{Capacity, Resource};
 
-/// One of the three figures of a resource. A figure that is not known has no series.
+/// One of the three figures of a resource. An unknown figure has no series.
 type Figure = fn(&Resource) -> Option<u64>;
 
 pub fn write(tenant: &TenantView<'_>, writer: &mut Writer) {
@@ -159,7 +159,7 @@ fn families(scope: &Scope, rows: &[(Vec<(&str, &str)>, &Capacity)], writer: &mut
     }
 }
 
-/// The sums by name, without those of an unknown figure.
+/// Returns the sum of the figures by name. A name with an unknown figure is omitted.
 fn merged<'a>(rows: impl Iterator<Item = (&'a str, Option<u64>)>) -> BTreeMap<&'a str, u64> {
     let mut sums: BTreeMap<_, Option<u64>> = BTreeMap::new();
     for (name, count) in rows {

@@ -4,8 +4,8 @@
 //! be one. Each piece is raw deflate that ends on a whole byte and refers to nothing before it, so
 //! pieces can be put one after the other. The checksum at the end is combined from theirs.
 //!
-//! Only the compressed text is kept: it has an eighth of the length. [`PlainText`] decompresses it again
-//! for a client that does not accept gzip.
+//! Only the compressed text is kept, because it has an eighth of the length. [`PlainText`] decompresses
+//! the text for clients that do not accept gzip.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ const STORED_HEADER: usize = 5;
 /// Magic number, deflate, no flags, no time, unknown system (RFC 1952, 2.3).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// Largest block of plain text that is decompressed at once.
+/// Maximum number of bytes of plain text that are decompressed in one step.
 const BLOCK: usize = 1 << 16;
 
 /// A compressed text.
@@ -39,7 +39,7 @@ pub struct Piece {
     pub crc: Crc,
     /// The length of the plain text in bytes.
     pub length: usize,
-    /// Tells whether another plain text is the same.
+    /// Digest of the plain text. It shows whether another plain text is equal.
     digest: u128,
 }
 
@@ -58,7 +58,7 @@ impl Piece {
         Self { compressed, crc: crc(plain), length: plain.len(), digest: XxHash3_128::oneshot(plain) }
     }
 
-    /// Whether this is the piece of `plain`.
+    /// Whether this piece was compressed from a text equal to `plain`.
     pub fn is_of(&self, plain: &[u8]) -> bool {
         self.length == plain.len() && (plain.is_empty() || self.digest == XxHash3_128::oneshot(plain))
     }
@@ -68,7 +68,8 @@ impl Piece {
     }
 }
 
-/// The plain text of compressed pieces and what comes behind them, decompressed block by block.
+/// The plain text of compressed pieces, followed by text that was not compressed. The pieces are
+/// decompressed block by block.
 #[derive(Debug)]
 pub struct PlainText {
     pieces: VecDeque<Bytes>,
@@ -78,19 +79,19 @@ pub struct PlainText {
 }
 
 impl PlainText {
-    /// The text of `pieces`, which has `length` bytes, and then `last`.
+    /// Creates the text of `pieces`, which has `length` bytes after decompression, followed by `last`.
     pub(super) fn new(pieces: VecDeque<Bytes>, length: u64, last: Bytes) -> Self {
         let left = length + last.len() as u64;
         Self { pieces, decompress: Decompress::new(false), last, left }
     }
 
-    /// The number of bytes that are still to come.
+    /// Returns the number of bytes that were not returned yet.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Decompresses the next block; it is empty if the pieces are at their end.
+    /// Decompresses the next block. The block is empty after the end of the last piece.
     fn block(&mut self) -> io::Result<Vec<u8>> {
         let mut block = Vec::with_capacity(BLOCK);
         while block.len() < BLOCK
@@ -100,7 +101,8 @@ impl PlainText {
             self.decompress.decompress_vec(piece, &mut block, FlushDecompress::None)?;
             let read = self.decompress.total_in() - before;
             piece.advance(usize::try_from(read).map_err(io::Error::other)?);
-            // Text may wait in the decompressor for room, even if it has read the piece.
+            // The decompressor may hold text for which the block had no space, even after it has read
+            // the complete piece.
             if piece.is_empty() && block.len() < BLOCK {
                 self.pieces.pop_front();
             }

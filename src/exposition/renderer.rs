@@ -1,8 +1,8 @@
 //! The pieces of every tenant and how they become one exposition.
 //!
-//! A piece holds the samples of one family of one tenant, compressed. It is made again only
-//! if its text differs, so the cost of a change does not depend on other tenants. Assembly puts the
-//! pieces in the order of the families, each behind its HELP and TYPE; it copies no text.
+//! A piece holds the samples of one family of one tenant, compressed. It is replaced only if its text
+//! differs, so the cost of a change does not depend on other tenants. Assembly puts the pieces in the
+//! order of the families, each behind its HELP and TYPE; it copies no text.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

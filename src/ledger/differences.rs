@@ -1,9 +1,9 @@
 //! Comparisons of closed months with the provider's current report, and the differences they found.
 //!
-//! A difference is read once, opens when a second reading that is at least [`CONFIRMED_AFTER`] later
-//! agrees with it, and ends by a restatement, a waiver, another difference that opens, or a comparison
-//! that finds none. Readings of other differences may lie between the two: servers that respond in turn
-//! with different figures all contradict the closed month.
+//! A difference opens when two readings agree and the second is at least [`CONFIRMED_AFTER`] later than
+//! the first. It ends by a restatement, a waiver, another difference that opens, or a comparison that
+//! finds none. There may be readings of other differences between the two, because servers that respond
+//! alternately with different figures all contradict the closed month.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +46,8 @@ impl ChangedSeconds {
 /// A difference as one response of the provider shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The time at which the response was generated, at the latest: by its `Date` and `Age`, or else the
-    /// time at which it was received.
+    /// The latest possible time at which the response was generated. It is computed from `Date` and
+    /// `Age`; without them, it is the time at which the response was received.
     pub read_at: Timestamp,
     /// Of everything that counts in the response; two readings agree if their fingerprints are equal.
     pub fingerprint: String,
@@ -92,7 +92,8 @@ pub struct Comparison {
     pub at: Timestamp,
     /// The difference that it found; zeros if there was none or if it is waived.
     pub seconds: ChangedSeconds,
-    /// The first reading of the difference that was read last and is not confirmed yet.
+    /// The first reading of the difference that the latest comparison found and that is not confirmed
+    /// yet.
     pub first_read: Option<Timestamp>,
     /// Whether a difference is open.
     pub open: bool,
@@ -255,8 +256,8 @@ pub(super) fn restated(
     end_pending(transaction, tenant, month, "restated", at.as_second(), None).map(drop)
 }
 
-/// Waives `current` and ends the other differences of the month; without `current`, waives those that
-/// are read or open. Returns whether anything was waived.
+/// Waives the difference `current` and ends the other differences of the month. Without `current`,
+/// waives the differences that are read or open. Returns whether a difference was waived.
 pub(super) fn waive(
     transaction: &Transaction<'_>,
     name: &str,

@@ -48,10 +48,10 @@ pub enum LedgerError {
     Clock(#[from] NotLater),
     /// The local clock differs from the API's.
     #[error(
-        "the local clock differs from the Date of the API by {ahead_seconds} s: polls are recorded when they agree"
+        "the local clock differs from the Date of the API by {ahead_seconds} s; polls are not recorded until the clocks agree"
     )]
     ClockDiffers {
-        /// The local clock − the API's, in seconds.
+        /// The local clock minus the API's clock, in seconds.
         ahead_seconds: i64,
     },
     /// The file itself is damaged.

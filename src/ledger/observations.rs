@@ -163,8 +163,9 @@ pub(super) fn observations(
     Ok(observations)
 }
 
-/// Brings the ids of a tenant's VMs and clouds into their normal form, which versions before did not use.
-/// Rows of one object under two spellings become one. The caller reads the tenant's state afterwards.
+/// Converts the recorded ids of a tenant's VMs and clouds to their normal form, which older versions
+/// did not use. If one object has two rows with different spellings, the rows are merged. The caller
+/// must read the tenant's state afterwards.
 pub(super) fn normalise_ids(connection: &Connection, tenant: i64) -> Result<(), LedgerError> {
     let others = |sql: &str| -> Result<Vec<(String, String)>, LedgerError> {
         let mut select = connection.prepare(sql)?;

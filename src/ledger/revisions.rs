@@ -61,8 +61,8 @@ pub(super) fn begin(
     Ok(beginning(transaction, id)?.unwrap_or(new))
 }
 
-/// Replaces the first month `recorded` by `since`, unless it has changed meanwhile; returns what is known
-/// then.
+/// Replaces the first month `recorded` by `since`, unless the first month has changed in the meantime.
+/// Returns the tenant's first month as stored after the change.
 pub(super) fn correct_beginning(
     transaction: &Transaction<'_>,
     name: &str,

@@ -1,5 +1,5 @@
-//! When a collector runs again after a failed run: earlier than after its interval, with growing waits,
-//! but never before the server's `Retry-After`.
+//! The wait before a collector runs again after a failed run. The wait is shorter than the interval and
+//! grows with each failed run. It never ends before the server's `Retry-After`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,29 +12,31 @@ use crate::api::Reason;
 use crate::config::Tenant;
 use crate::snapshot::Collector;
 
-/// Wait after the first failed run. Each further one is twice as long.
+/// Wait after the first failed run. Each further wait is twice as long.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// Longest wait of our own, unless the interval is shorter: a collector with an interval of an hour must
-/// not take an hour to notice that the API works again.
+/// Longest wait without `Retry-After`, if the interval is longer than this. A collector with an
+/// interval of an hour must not need an hour to detect that the API works again.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// A wait is between 1 − this and 1 + this of its nominal length, because an outage fails the runs of all
-/// collectors and tenants at the same time.
+/// Random spread of a wait, as a fraction of its length. Without a spread, all collectors of all
+/// tenants would retry at the same time after an outage.
 const SPREAD: f64 = 0.25;
 
-/// How long a failed run is remembered: longer than any pause. Removed tenants are forgotten after this.
+/// Time after which a failed run is dropped. It is longer than any pause. The failed runs of removed
+/// tenants are also dropped after this time.
 const MEMORY: Duration = Duration::from_hours(24);
 
-/// The collectors whose latest run failed, of all tenants. Outlives reloads, so that a reload shortens no
-/// `Retry-After`. An address that changes is another server and starts anew.
+/// The failed runs of the collectors of all tenants. They are kept across reloads, so that a reload
+/// does not shorten a `Retry-After`. If the `base_url` of a tenant changes, it is a different server,
+/// so its earlier failed runs do not count.
 #[derive(Clone, Debug, Default)]
 pub struct Failures(Arc<Mutex<BTreeMap<Key, Failure>>>);
 
 /// Tenant, its `base_url`, and collector.
 type Key = (Arc<str>, Url, Collector);
 
-/// Failed runs of a collector since its latest success, if any, and a `Retry-After`.
+/// The number of failed runs of a collector since its latest success, and the end of a `Retry-After`.
 #[derive(Clone, Copy, Debug)]
 struct Failure {
     runs: u32,
@@ -79,8 +81,8 @@ impl Failures {
         }
     }
 
-    /// The wait before the next run of a collector with this `interval`, which would begin after `regular` if
-    /// the latest had not failed. `random` is from 0 to 1.
+    /// Returns the wait before the next run of a collector with this `interval`. `regular` is the wait
+    /// after a successful run. `random` is from 0 to 1.
     pub fn wait(
         &self,
         tenant: &Tenant,
@@ -93,7 +95,7 @@ impl Failures {
         failure.map_or(regular, |failure| failure.wait(regular, interval, now, random))
     }
 
-    /// The time left of the server's `Retry-After`, for a run without a previous one in this task.
+    /// Returns the remaining time of the server's `Retry-After`, for the first run of a task.
     pub fn remaining_pause(&self, tenant: &Tenant, collector: Collector, now: Instant) -> Duration {
         let failure = self.lock().get(&key(tenant, collector)).copied();
         let not_before = failure.and_then(|failure| failure.not_before);
@@ -108,17 +110,19 @@ impl Failures {
 impl Failure {
     fn wait(self, regular: Duration, interval: Duration, now: Instant, random: f64) -> Duration {
         let own = if self.runs == 0 || self.reason == Reason::Credentials {
-            // Only the operator can correct a token, and some servers lock out who sends wrong ones.
+            // Only the operator can correct a token, and some servers lock out clients that repeatedly
+            // send a wrong token.
             regular
         } else {
             let doubled = FIRST.saturating_mul(1 << self.runs.saturating_sub(1).min(16));
             doubled.min(LONGEST).mul_f64(1.0 - SPREAD + 2.0 * SPREAD * random)
         };
         let pause = self.not_before.map(|at| at.saturating_duration_since(now));
-        // All collectors that were given the same time must not return in the same second.
+        // Collectors that received the same `Retry-After` must not all send requests in the same
+        // second.
         let pause = pause.filter(|pause| !pause.is_zero()).map(|pause| pause + FIRST.mul_f64(random));
-        // A run that fails after a timeout can take longer than its interval. Without a pause, a server that
-        // hangs would get requests without an end.
+        // A run that fails after a timeout can take longer than its interval. Without a pause, a
+        // hanging server would receive requests continuously.
         let longest = if self.runs == 0 { regular } else { regular.max(interval / 2) };
         own.min(longest).max(pause.unwrap_or_default())
     }
@@ -147,7 +151,7 @@ mod tests {
         }
     }
 
-    /// Waits in seconds after one, two, … failed runs without spread.
+    /// Returns the waits in seconds, without spread, after one, two and more failed runs.
     fn waits(reason: Reason, interval: Duration, runs: usize) -> Vec<u64> {
         let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
         let wait = || {
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn limited_success_delays_the_next_run_and_is_no_failure() {
+    fn limited_success_delays_next_run_but_counts_as_success() {
         let (failures, tenant, now) = (Failures::default(), tenant("https://a.example"), Instant::now());
         let wait = |regular| failures.wait(&tenant, Collector::Inventory, (regular, MINUTE), now, 0.0);
         failures.succeeded(&tenant, Collector::Inventory, Some(Duration::from_secs(90)), now);
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn removed_tenants_are_forgotten() {
+    fn failed_runs_of_removed_tenants_are_dropped() {
         let (failures, now) = (Failures::default(), Instant::now());
         failures.failed(&tenant("https://a.example"), Collector::Usage, Reason::Server, None, now);
         let other = tenant("https://b.example");

@@ -1,4 +1,5 @@
-//! Capacity of the organisation and of each cloud. A cloud that loses its row is requested by id.
+//! Capacity of the organisation and of each cloud. If the list no longer contains the row of a cloud,
+//! the cloud is requested by id.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,13 +8,13 @@ use super::clouds;
 use crate::api::{Endpoint, Error, Run};
 use crate::snapshot::{CapacityData, CloudCapacity, InventoryData, Text};
 
-/// The rows that are kept although the list lacks them, by cloud id: the monotonic time of the first poll
-/// that lacked each.
+/// The rows that are kept although the list lacks them: the id of the cloud, and the monotonic time of
+/// the first poll that lacked its row.
 pub type Kept = BTreeMap<Text, Duration>;
 
-/// Reads the capacity. The row of a cloud that exists stays as it was in `before` while the list lacks it,
-/// at most for `longest`: its figures are not read any more. The API need not list a cloud without nodes;
-/// `inventory` shows whether the cloud has any.
+/// Reads the capacity. While the list lacks the row of an existing cloud, the row of `before` is kept,
+/// at most for `longest`, because its figures become outdated. The API may omit clouds without nodes;
+/// `inventory` shows whether a cloud has nodes.
 ///
 /// # Errors
 /// The capacity of the organisation or the list of clouds cannot be read.
@@ -42,7 +43,8 @@ pub async fn fetch(
     Ok(CapacityData { total, clouds })
 }
 
-/// Whether a cloud without a row may have capacity: it has nodes, or nothing is known of it now.
+/// Whether a cloud without a row may have capacity: the cloud has nodes, or it is unknown whether the
+/// cloud exists.
 async fn exists(run: &Run, row: &CloudCapacity, inventory: Option<&InventoryData>) -> bool {
     let id = &row.cloud.id;
     if inventory.is_some_and(|inventory| inventory.nodes.iter().all(|node| node.cloud_id != *id)) {

@@ -1,4 +1,4 @@
-//! The clouds of a tenant. A known cloud that the list of clouds lacks is requested by its id.
+//! The clouds of a tenant. If the list of clouds lacks a known cloud, the cloud is requested by its id.
 
 use std::collections::BTreeSet;
 
@@ -8,32 +8,32 @@ use crate::snapshot::{Cloud, Text};
 /// A cloud whose contents are requested.
 #[derive(Debug)]
 pub struct Candidate {
-    /// As the list shows it, or as it was known if the list lacks it.
+    /// The cloud as listed; the last known state if the list lacks the cloud.
     pub cloud: Cloud,
-    /// Whether the list of clouds contains it.
+    /// Whether the list of clouds contains the cloud.
     pub is_listed: bool,
 }
 
-/// What became of a candidate.
+/// The result of reading a candidate.
 #[derive(Debug)]
 pub enum Contents<T> {
-    /// It exists, and these are its contents.
+    /// The cloud exists and has these contents.
     Read(Candidate, T),
-    /// The API confirmed that it is deleted.
+    /// The API confirmed that the cloud is deleted.
     Deleted,
-    /// It is not listed, and every request about it failed with 404, but not with the API's own error
-    /// body: a gateway may have sent it.
+    /// The cloud is not listed, and every request about it failed with a 404 without the API's own
+    /// error body. A gateway may have sent the 404.
     NotFound(Candidate, Error),
 }
 
-/// Whether the API itself states that the requested object does not exist. A gateway's 404 proves
-/// nothing about the object.
+/// Whether the API itself reports that the requested object does not exist. A gateway's 404 does not
+/// prove this.
 #[must_use]
 pub fn is_deleted(error: &Error) -> bool {
     error.reason() == Reason::NotFound && error.message.is_some()
 }
 
-/// The listed clouds, and those of `known` that the list lacks.
+/// Returns the listed clouds, and the clouds of `known` that the list lacks.
 ///
 /// # Errors
 /// The list cannot be read.
@@ -47,12 +47,13 @@ pub async fn candidates(run: &Run, known: impl IntoIterator<Item = Cloud>) -> Re
     Ok(candidates)
 }
 
-/// Confirms that a cloud exists if it is not listed, then reads its `contents`. A cloud for which the
-/// request by id fails may exist: its contents decide.
+/// Reads the `contents` of a cloud. If the cloud is not listed, requests it by id first. If this
+/// request fails without confirming the deletion, the cloud may exist, so its contents are read
+/// nevertheless.
 ///
 /// # Errors
-/// The contents cannot be read, though the cloud was not confirmed as deleted.
-/// [`Reason::Inconsistent`] if the cloud is not listed but responds by its id.
+/// The contents cannot be read, and the cloud was not confirmed as deleted. The reason is
+/// [`Reason::Inconsistent`] if the cloud is not listed but the API returns it by its id.
 pub async fn read<T>(
     run: &Run,
     mut candidate: Candidate,
@@ -62,7 +63,7 @@ pub async fn read<T>(
     let by_id = match by_id {
         Some(Ok(found)) => {
             run.defect(Endpoint::Clouds, "id");
-            // The id stays as it is known: VMs and nodes refer to it.
+            // The known id is kept, because VMs and nodes refer to it.
             candidate.cloud = Cloud { id: candidate.cloud.id.clone(), ..found };
             Some(Ok(()))
         }
@@ -78,7 +79,7 @@ pub async fn read<T>(
         if by_id == Some(Err(Reason::NotFound)) {
             return Ok(Contents::NotFound(candidate, error));
         }
-        // It may have been deleted while it was read.
+        // The cloud may have been deleted while its contents were read.
         if run.cloud(&candidate.cloud.id).await.is_err_and(|error| is_deleted(&error)) {
             return Ok(Contents::Deleted);
         }

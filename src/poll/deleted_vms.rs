@@ -1,11 +1,11 @@
-//! How many deleted VMs each cloud still lists.
+//! The number of deleted VMs that each cloud still lists.
 
 use super::absences::{Absences, Absent};
 use super::clouds::{self, Contents};
 use crate::api::{Error, Run};
 use crate::snapshot::{Cloud, DeletedVmsData, VmStatus};
 
-/// What the collector remembers from poll to poll.
+/// State that the collector keeps between polls.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The clouds of the latest complete poll.
@@ -13,8 +13,8 @@ pub struct Memory {
     absences: Absences,
 }
 
-/// Reads the number of deleted VMs of each cloud. `inventory` has the clouds that its collector knows, if
-/// there is an inventory; without it the clouds of the latest poll are known.
+/// Reads the number of deleted VMs of each cloud. The known clouds are those of `inventory`. Without an
+/// inventory, they are the clouds of the latest poll.
 ///
 /// # Errors
 /// The list of clouds, or the list of deleted VMs of a cloud, cannot be read.

@@ -1,7 +1,7 @@
 //! Clouds, their nodes and their living VMs, read so that nothing is lost while it changes.
 //!
-//! An object that is missing from its list is requested by id. It counts as deleted only if the API
-//! itself confirms that, or after `absences::CONFIRMED_AFTER`.
+//! An object that is missing from its list is requested by id. The object counts as deleted only if the
+//! API itself confirms the deletion, or after `absences::CONFIRMED_AFTER`.
 
 mod nodes;
 mod order;
@@ -23,19 +23,19 @@ use crate::snapshot::{Cloud, InventoryData, Node, Text, Vm, VmStatus};
 /// A list as it was read; one that is as it was before is the same.
 type List<T> = Arc<[Arc<T>]>;
 
-/// Maximum number of VMs, and of nodes, that one run requests by id. A mass deletion larger than this
-/// takes several polls to be resolved; until then its VMs stay as they were.
+/// Maximum number of VMs, and of nodes, that one run requests by id. If more objects are missing,
+/// several polls are needed. Objects that were not requested yet are kept unchanged.
 const MAX_LOOKUPS: usize = 2_000;
 
-/// Requests by id that are in progress at the same time; the client bounds the requests once more.
+/// Maximum number of concurrent requests by id. The client limits concurrent requests further.
 const LOOKUPS_AT_ONCE: usize = 64;
 
-/// What the collector remembers from poll to poll, in addition to the inventory.
+/// State that the collector keeps between polls, in addition to the inventory.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Clouds that the ledger knows, until a poll is complete.
+    /// Clouds that the ledger has recorded. Empty after the first complete poll.
     clouds: Vec<Cloud>,
-    /// VMs that only the ledger knows, in the order of their ids, still to be requested by id.
+    /// VMs that only the ledger contains and that must still be requested by id, sorted by id.
     vms: Vec<Recorded>,
     /// Clouds that the list lacked in the latest poll.
     unlisted: BTreeSet<Text>,
@@ -43,13 +43,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Adds the clouds and VMs of the latest recorded poll, as before a restart. `vms` are in the order
-    /// of their ids.
+    /// Adds the clouds and VMs of the latest recorded poll, for example after a restart. `vms` must be
+    /// sorted by id.
     pub fn add_recorded(&mut self, clouds: Vec<Cloud>, vms: Vec<Recorded>) {
         (self.clouds, self.vms) = (clouds, vms);
     }
 
-    /// The clouds that are not confirmed as deleted: those of `before`, and those that the ledger knows.
+    /// Returns the clouds that are not confirmed as deleted: the clouds of `before`, and those that the
+    /// ledger has recorded.
     fn known_clouds(&self, before: Option<&InventoryData>) -> Vec<Cloud> {
         let mut known: Vec<Cloud> = before.map(|before| before.clouds.clone()).unwrap_or_default();
         let mut ids: BTreeSet<Text> = known.iter().map(|cloud| cloud.id.clone()).collect();
@@ -67,7 +68,7 @@ impl Memory {
         known
     }
 
-    /// Notes which of the existing `clouds` the list of clouds lacks, and logs each change once.
+    /// Stores which of the existing `clouds` the list of clouds lacks, and logs each change once.
     fn note_unlisted(&mut self, tenant: &str, unlisted: BTreeSet<Text>, clouds: &[Cloud]) {
         for cloud_id in unlisted.difference(&self.unlisted) {
             tracing::warn!(
@@ -85,12 +86,12 @@ impl Memory {
     }
 }
 
-/// Reads the complete inventory at the monotonic time `now`. `before` is the latest complete one. Its
-/// clouds, nodes and VMs that are in no list now are requested by id. So are those of `memory`, which the
-/// ledger knows from before a restart.
+/// Reads the complete inventory at the monotonic time `now`. `before` is the latest complete inventory.
+/// Its clouds, nodes and VMs that are in no list now are requested by id. The clouds and VMs of
+/// `memory`, which the ledger has recorded, are requested in the same way.
 ///
 /// # Errors
-/// A list cannot be read, and its cloud is not confirmed as deleted.
+/// A list cannot be read, although its cloud is not confirmed as deleted.
 pub async fn fetch(
     run: &Run,
     before: Option<&InventoryData>,
@@ -171,7 +172,7 @@ fn drop_empty(data: &mut InventoryData, memory: &mut Memory, now: Duration) {
     if !unlisted.is_empty() {
         let nodes = data.nodes.iter().map(|node| &node.cloud_id);
         let vms = data.vms.iter().map(|vm| &vm.cloud_id);
-        // Those VMs that only the ledger knows and that are not confirmed as deleted count, too.
+        // VMs that only the ledger contains and that are not confirmed as deleted count too.
         for occupied in nodes.chain(vms).chain(memory.vms.iter().map(|vm| &vm.cloud_id)) {
             unlisted.remove(occupied);
         }
@@ -182,8 +183,8 @@ fn drop_empty(data: &mut InventoryData, memory: &mut Memory, now: Duration) {
     });
 }
 
-/// The items that one run requests by id, and those that it leaves to later runs. The first item differs
-/// from run to run, so that items whose requests keep failing do not exclude the others.
+/// Returns the items that this run requests by id, and the items for later runs. Each run begins with a
+/// different item, so that items whose requests keep failing do not exclude the others.
 fn bounded<T>(tenant: &str, mut items: Vec<T>, what: &'static str) -> (Vec<T>, Vec<T>) {
     if items.len() <= MAX_LOOKUPS {
         return (items, Vec::new());

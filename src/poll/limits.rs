@@ -1,5 +1,5 @@
-//! What the pollers of all tenants share, also over reloads: bounds on what they do at the same time, and
-//! the failed runs.
+//! State that the pollers of all tenants share and that is kept across reloads: limits of concurrent
+//! work, and the failed runs.
 
 use std::pin::pin;
 use std::sync::Arc;

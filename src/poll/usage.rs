@@ -18,11 +18,11 @@ use crate::usage::{self, Grouping, PeriodUsage};
 /// may still correct it.
 const PREVIOUS_KEPT: Duration = Duration::from_hours(1);
 
-/// What is known of the previous month from run to run.
+/// State of the previous month that is kept between runs.
 #[derive(Debug, Default)]
 pub struct Previous {
     kept: Option<PreviousMonth>,
-    /// Whether the latest request for it failed.
+    /// Whether the latest request for the previous month failed.
     is_failing: bool,
 }
 
@@ -36,12 +36,13 @@ struct PreviousMonth {
     usage: Option<Arc<PeriodUsage>>,
 }
 
-/// Fetches both months; the previous one only if it is not known yet or has become old. It is requested
-/// last, so that the current month is known whatever happens to it.
+/// Fetches the current month. Also fetches the previous month if it is not known yet or has become
+/// outdated. The previous month is requested last, so that its failure does not affect the current
+/// month.
 ///
 /// # Errors
-/// The current month cannot be read, or the credentials are refused. If only the previous month cannot be
-/// read, its figures stay as they were known.
+/// The current month cannot be read, or the credentials are refused. If only the previous month cannot
+/// be read, its last known figures are kept.
 pub async fn fetch(poller: &Poller, run: &Run, previous: &mut Previous) -> Result<UsageData, Error> {
     let month = Month::of(poller.clock.now());
     let current = fetch_month(poller, run, month, poller.tenant.prices.as_deref()).await?;
@@ -52,7 +53,7 @@ pub async fn fetch(poller: &Poller, run: &Run, previous: &mut Previous) -> Resul
     let now = poller.clock.now();
     let is_fresh = |kept: &PreviousMonth| {
         let age = Duration::try_from(now.duration_since(kept.at));
-        // Before it was fetched there is no age: the clock was set back.
+        // The age cannot be computed if the clock was set back to before the fetch.
         age.is_ok_and(|age| age < PREVIOUS_KEPT) && kept.revision == revision
     };
     if !previous.kept.as_ref().is_some_and(is_fresh) {
@@ -69,8 +70,8 @@ pub async fn fetch(poller: &Poller, run: &Run, previous: &mut Previous) -> Resul
 }
 
 impl Previous {
-    /// Takes over what was fetched of `month`. A failure keeps what is known and counts as a defect,
-    /// unless the credentials were refused.
+    /// Applies the result of fetching `month`. If the fetch failed, keeps the known figures and counts
+    /// a defect. Returns an error only if the credentials were refused.
     fn update(
         &mut self,
         poller: &Poller,
@@ -86,16 +87,16 @@ impl Previous {
             Err(error) if error.reason() == Reason::Credentials => return Err(error),
             // The organisation may not have existed in that month.
             Err(error) if !is_known && matches!(error.reason(), Reason::Client | Reason::NotFound) => {
-                tracing::warn!(%tenant, %month, %error, "the API refuses to report on the previous month; it has no series");
+                tracing::warn!(%tenant, %month, %error, "the API refuses to report on the previous month; the month has no series");
                 None
             }
             Err(error) => {
                 run.defect(Endpoint::Monthly, "previous_month");
                 let error = describe(&error);
                 if std::mem::replace(&mut self.is_failing, true) {
-                    tracing::debug!(%tenant, %month, error, "the previous month cannot be read");
+                    tracing::debug!(%tenant, %month, error, "still cannot read the previous month");
                 } else {
-                    tracing::warn!(%tenant, %month, is_known, error, "the previous month cannot be read; its figures stay as they were known, and the current month is served");
+                    tracing::warn!(%tenant, %month, is_known, error, "cannot read the previous month; keeping its last known figures and serving the current month");
                 }
                 return Ok(());
             }

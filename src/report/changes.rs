@@ -148,7 +148,7 @@ impl File {
         let mut csv = csv::Reader::from_reader(io::BufReader::new(file));
         let columns: Vec<String> = csv.headers()?.iter().map(str::to_owned).collect();
         let keys: Vec<usize> = (0..columns.len()).filter(|at| (scope.keys)(&columns[*at])).collect();
-        // Versions before wrote UUIDs in the provider's spelling.
+        // Older versions wrote UUIDs in the provider's spelling.
         let is_id = scope.name == VMS.name;
         let mut rows = BTreeMap::new();
         for row in csv.into_records() {

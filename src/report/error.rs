@@ -67,10 +67,10 @@ pub enum ReportError {
         /// When the month can be closed.
         settled_at: Timestamp,
     },
-    /// The local clock is wrong: nothing that it dates would be true.
+    /// The local clock differs from the API's clock, so all times in the files would be wrong.
     #[error("this machine's clock is {} s {} the Date of the API's responses: nothing is written; correct the clock and try again", ahead_seconds.unsigned_abs(), if *ahead_seconds > 0 { "ahead of" } else { "behind" })]
     Clock {
-        /// The local clock − the API's, in seconds.
+        /// The local clock minus the API's clock, in seconds.
         ahead_seconds: i64,
     },
     /// The response does not prove when it was generated.

@@ -128,7 +128,8 @@ impl Witness for Observed {
 }
 
 impl Header {
-    /// Brings all ids into their normal form, for comparisons with a report whose ids are.
+    /// Converts all ids to their normal form, for comparisons with a report that has ids in their
+    /// normal form.
     pub fn normalise_ids(&mut self) {
         let normal = |id: &mut Text| {
             if let Cow::Owned(normal) = normal_id(id) {
@@ -216,7 +217,7 @@ impl Frozen {
             .ok_or_else(|| format!("it has version {}", version.escape_ascii()))?;
         let (header, body) = line(&rest).ok_or("it has no header")?;
         let header = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
-        // Files that were made with other spellings are made again with the same spellings.
+        // Files that were written with other spellings are generated again with these spellings.
         let monthly =
             if number < NORMAL_IDS { api::Monthly::read_verbatim(body) } else { api::Monthly::read(body) };
         let monthly = monthly.map_err(|error| error.to_string())?;

@@ -97,8 +97,8 @@ pub struct Differences {
     pub seconds: Scopes,
     /// The largest of `unexplained_seconds` by absolute value, likewise.
     pub unexplained_seconds: Scopes,
-    /// Hours of VMs that no rounding of their times explains, summed without their signs. Absent in
-    /// manifests of version 1.
+    /// Sum of the absolute hours of VMs that no rounding of their times explains. Absent in manifests
+    /// of version 1.
     #[serde(default)]
     pub unexplained_vm_hours: u64,
 }
@@ -118,7 +118,8 @@ pub struct Scopes {
 #[derive(Debug)]
 pub struct Reconciliation<'a> {
     tally: &'a Tally<'a>,
-    /// By raw tag: the provider's rows, without repeats. Several rows contradict each other.
+    /// The provider's rows by raw tag, without repeated rows. If a tag has several rows, they
+    /// contradict each other.
     tags: BTreeMap<&'a str, Vec<ProviderTotals>>,
 }
 
@@ -134,7 +135,8 @@ impl<'a> Reconciliation<'a> {
         Self { tally, tags }
     }
 
-    /// Everything: the provider's rows for clouds, summed. Without a row, the provider gave no total.
+    /// Returns the total over all clouds. The provider's total is the sum of its rows for clouds; it is
+    /// absent if there is no such row.
     pub fn total(&self) -> Compared {
         let mut sum = ProviderTotals::default();
         for row in self.tally.provider_clouds.values() {
@@ -178,7 +180,7 @@ impl<'a> Reconciliation<'a> {
         self.tally.tags.get(tag).copied().unwrap_or_default()
     }
 
-    /// A tag with each of the provider's rows for it, or with none.
+    /// Compares a tag with each of the provider's rows for the tag, or with no row if none exists.
     fn with_each_row(&self, tag: &str) -> impl Iterator<Item = Compared> {
         let rows = self.tags.get(tag).map(Vec::as_slice).unwrap_or_default();
         let no_row = rows.is_empty().then_some(None);
@@ -191,7 +193,8 @@ impl<'a> Reconciliation<'a> {
         self.tags.iter().filter(|(_, rows)| rows.len() > 1).map(|(tag, _)| *tag)
     }
 
-    /// The differences in short. Without a row for clouds, no cloud is compared; without any row, no tag.
+    /// Returns a summary of the differences. Clouds are compared only if the provider gave rows for
+    /// clouds, and tags only if it gave any rows.
     pub fn differences(&self) -> Differences {
         let total = self.total();
         let hours = self.tally.lines.iter().map(Line::unexplained_hours);

@@ -10,8 +10,8 @@ use super::{Compared, Differences, Disagreements, Published};
 pub enum Verdict {
     /// The response lacks VMs that polls observed in use, and was accepted nevertheless.
     Incomplete,
-    /// No rounding explains a total, a count, or the hours of VMs that a total lacks; or polls contradict
-    /// the times of a VM.
+    /// No rounding explains a total or a count, no rounding explains the hours of VMs that do not sum
+    /// to the total, or polls contradict the times of a VM.
     Differs,
     /// The provider gave no total over clouds.
     NoTotal,

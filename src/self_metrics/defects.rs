@@ -1,4 +1,4 @@
-//! Values of API responses that were replaced or left out, by endpoint and field.
+//! Values of API responses that were replaced or omitted, by endpoint and field.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +27,7 @@ impl Defects {
     pub fn new(made: &Maker<'_>) -> Result<Self, prometheus::Error> {
         let series = made.int_gauges(
             "api_defects",
-            "Values of the latest run that were out of range or not readable and were replaced or left out; with field id, existing objects that a list lacks.",
+            "Number of values of the latest run that were out of range or unreadable and were replaced or omitted. With field id: number of existing objects that a list lacks.",
             &["tenant", "endpoint", "field"],
         )?;
         Ok(Self { series, latest: Mutex::default() })
@@ -43,7 +43,7 @@ impl Defects {
             let counts = collectors.values().filter_map(|counts| counts.get(&(endpoint, field)));
             let labels = [tenant, endpoint.as_str(), field];
             match counts.fold(0, |sum: u64, count| sum.saturating_add(*count)) {
-                // It need not be there.
+                // The series may not exist.
                 0 => drop(self.series.remove_label_values(&labels)),
                 count => self.series.with_label_values(&labels).set(signed(count)),
             }
@@ -55,7 +55,7 @@ impl Defects {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         for counts in latest.remove(tenant).unwrap_or_default().into_values() {
             for (endpoint, field) in counts.into_keys() {
-                // Two collectors can share it.
+                // Two collectors can share a series.
                 let _ = self.series.remove_label_values(&[tenant, endpoint.as_str(), field]);
             }
         }

@@ -29,7 +29,8 @@ const SLICE: Duration = Duration::from_millis(20);
 /// After CPU time of *t* the renderer pauses for this many *t*, so it takes at most a fifth of a core.
 const PAUSE: u32 = 4;
 
-/// The same until the daemon is ready for the first time, which needs the text of every tenant: half a core.
+/// Value of [`PAUSE`] until the daemon is ready for the first time: at most half a core, because
+/// readiness requires the text of every tenant.
 const FIRST_PAUSE: u32 = 1;
 
 /// What was published last.

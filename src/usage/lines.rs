@@ -206,7 +206,8 @@ impl Line<'_> {
         [self.seconds.total().div_ceil(3600), self.exact_nanoseconds.div_ceil(HOUR_NANOSECONDS)]
     }
 
-    /// Returns how far the provider's hours are from the nearest of [`Line::explained_hours`].
+    /// Returns the distance between the provider's hours and the nearest value of
+    /// [`Line::explained_hours`].
     #[must_use]
     pub fn unexplained_hours(&self) -> u64 {
         let away = self.explained_hours().map(|hours| hours.abs_diff(self.vm.vm_hours));

@@ -26,7 +26,7 @@ const BLOCK: usize = 1 << 16;
 pub enum Answer {
     /// In order.
     Pieces(VecDeque<Bytes>),
-    /// Decompressed while it is sent.
+    /// Text that is decompressed while it is sent.
     Plain(Box<PlainText>),
     /// From where it was read to.
     File(Box<File>, Vec<u8>),

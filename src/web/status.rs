@@ -53,12 +53,12 @@ pub struct Tenant {
     pub clock: Clock,
 }
 
-/// The local clock in comparison with the API's.
+/// Comparison of the local clock with the API's clock.
 #[derive(Debug, Serialize)]
 pub struct Clock {
     /// `agrees`, `differs`, `unverified` (responses have no usable Date) or `unknown` (no response yet).
     pub state: &'static str,
-    /// The local clock − the API's, in seconds; none unless it differs.
+    /// The local clock minus the API's clock, in seconds; `None` unless the clocks differ.
     pub ahead_seconds: Option<i64>,
 }
 
@@ -92,7 +92,7 @@ pub struct Place {
     /// None for the organisation.
     pub cloud_id: Option<String>,
     pub name: String,
-    /// None if it cannot be read.
+    /// `None` if the number cannot be read.
     pub nodes: Option<u64>,
     pub resources: Vec<Bar>,
     /// VMs of each type that would fit, fragmentation ignored.
@@ -102,7 +102,7 @@ pub struct Place {
 #[derive(Debug, Serialize)]
 pub struct Bar {
     pub resource: String,
-    /// A figure that cannot be read is None.
+    /// Like the two figures below, `None` if the figure cannot be read.
     pub total: Option<u64>,
     pub in_use: Option<u64>,
     pub available: Option<u64>,

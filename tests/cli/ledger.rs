@@ -64,7 +64,7 @@ fn a_copy_is_restored_and_what_came_after_it_is_taken_in() {
         assert_eq!(json.code, Some(0), "{}", json.stderr);
         serde_json::from_str::<serde_json::Value>(&json.stdout).unwrap()["tenants"]["k1"].clone()
     };
-    // The daemon listens before it makes the ledger.
+    // The daemon listens before it creates the ledger.
     let polls =
         || if inspect().code == Some(0) { described()["polls"].as_i64().unwrap_or_default() } else { 0 };
     let (mut daemon, _) = place.serve("daemon", &text(0));

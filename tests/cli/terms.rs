@@ -174,7 +174,7 @@ fn saved_response_closes_and_restates_without_the_api() {
     ends(&from("damaged.json", "{\"period\":"), 1, &["damaged.json is damaged"]);
     ends(&report(&place, NOBODY, &["--from-file", "none.json", "--reason", "x"]), 1, &["none.json"]);
     ends(&report(&place, NOBODY, &["--from-file", ".", "--reason", "x"]), 1, &["it is not a regular file"]);
-    // Larger than a response may be.
+    // The file is larger than `api.max_body`.
     let large = std::fs::File::create(place.path("large.json")).unwrap();
     large.set_len((256 << 20) + 1).unwrap();
     let parts = ["it has 268435457 bytes, more than api.max_body"];
@@ -185,7 +185,7 @@ fn saved_response_closes_and_restates_without_the_api() {
     place.write("saved.json", &saved);
     ends(&report(&place, NOBODY, &dry), 0, &["nothing is written", "VM hours"]);
     let parts = [": closed\n", "read from a file at", "no lists of clouds and instance types"];
-    // Editors of Windows begin a file with a byte order mark.
+    // Windows editors write a byte order mark at the beginning of a file.
     ends(&from("saved.json", &format!("\u{feff}{saved}")), 0, &parts);
     assert_eq!(
         (&manifest(&place, 1)["source"], &manifest(&place, 1)["reason"]),
@@ -211,7 +211,7 @@ fn open_difference_is_waived_without_a_revision() {
     ends(&report(&place, &api.url, &[]), 0, &[": closed\n"]);
     ends(&report(&place, &api.url, &waive), 2, &["nothing to waive"]);
     ends(&report(&place, NOBODY, &waive), 1, &["k1"]);
-    // If the API does not respond, the difference that the daemon has found is waived.
+    // If the API does not respond, the command waives the difference that the daemon has found.
     let ledger = Ledger::open(&place.path("l.db")).unwrap();
     let now = Clock::system().now();
     for hours in [7, 1] {
@@ -225,13 +225,16 @@ fn open_difference_is_waived_without_a_revision() {
     ends(
         &report(&place, NOBODY, &waive),
         0,
-        &["was not compared", "the difference that the ledger knew is waived; no revision is written"],
+        &[
+            "was not compared",
+            "the difference that the ledger has recorded is waived; no revision is written",
+        ],
     );
     assert!(!revision(&place, 2).exists());
     let ledger = Ledger::open(&place.path("l.db")).unwrap();
     assert_eq!(ledger.open_differences("k1").unwrap().len(), 0);
     drop(ledger);
-    // Else the difference that the current report shows.
+    // Otherwise, the command waives the difference in the current report.
     api.add_hour();
     ends(&report(&place, &api.url, &waive), 0, &["the difference of 3600 s is waived"]);
 }

@@ -1,4 +1,4 @@
-//! Which connections are used again, and which servers are accepted.
+//! Tests for the reuse of connections and for the servers that the client accepts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::common::{LONG, Seen, tenant_at};
 use crate::pki::{SelfSigned, authority, expired_authority, server};
 use crate::tls::{Https, Relay};
 
-/// A client for `url`, which trusts the certificates in `ca_file`.
+/// Returns a client for `url` that trusts the certificates in `ca_file`.
 fn client(url: &str, ca_file: &Path, timeout: Duration, retries: u32) -> (Client, Arc<Seen>) {
     let seen = Arc::<Seen>::default();
     let tenant = tenant_at(url, |tenant| {
@@ -30,7 +30,7 @@ async fn timed_out_request_is_retried_on_a_new_connection() {
         let https = Https::start(certificate.tls(protocol)).await;
         let relay = Relay::start(https.address).await;
         let url = format!("https://localhost:{}", relay.address.port());
-        // Shorter than the PING of HTTP/2 takes.
+        // The request times out before the HTTP/2 PING can fail.
         let (client, seen) = client(&url, &ca_file, Duration::from_secs(1), 1);
         for _ in 0..2 {
             client.run(LONG).clouds().await.unwrap();
@@ -55,7 +55,7 @@ async fn ping_closes_a_dead_http2_connection() {
     let (client, seen) = client(&url, &ca_file, Duration::from_secs(2), 0);
     client.run(LONG).clouds().await.unwrap();
     relay.lose_connections();
-    // Sooner than the pool closes an idle connection.
+    // The connection is closed before the pool closes idle connections.
     tokio::time::timeout(LONG, relay.all_closed()).await.unwrap();
     client.run(LONG).clouds().await.unwrap();
     assert_eq!((relay.connections(), seen.codes()), (2, vec!["200".to_owned(); 2]));
@@ -77,7 +77,7 @@ async fn replaced_ca_file_is_used_by_the_next_run() {
     std::fs::write(&ca_file, &new.certificate[..new.certificate.len() / 2]).unwrap();
     clouds().await.unwrap();
     std::fs::write(&ca_file, &new.certificate).unwrap();
-    // The kept connection was accepted by the old file, so it is not used again.
+    // The idle connection was verified with the old file, so it is not reused.
     let error = clouds().await.unwrap_err();
     assert_eq!(error.reason(), Reason::Transport);
     https.present(new.tls("http/1.1"));
@@ -86,7 +86,7 @@ async fn replaced_ca_file_is_used_by_the_next_run() {
     clouds().await.unwrap();
 }
 
-/// The result of a request to a server with `presented`, by a client that trusts `trusted`.
+/// Sends a request to a server that presents `presented`, by a client that trusts `trusted`.
 async fn connect(presented: &SelfSigned, trusted: &str, host: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");

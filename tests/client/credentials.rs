@@ -103,7 +103,7 @@ async fn a_token_that_cannot_be_sent_is_told_with_tenant_and_place() {
         write(&path, content);
         assert_eq!(failure(), format!("{place} {problem}"), "{content:?}");
     }
-    // The last one is written by editors of Windows.
+    // Windows editors write the last content.
     for content in [" fine\n", "fine\r\n\r\n", "\u{feff}fine\r\n"] {
         write(&path, content);
         assert_eq!(read_token(&file).unwrap().expose(), "fine", "{content:?}");

@@ -5,18 +5,18 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate that signed itself, and its key, in PEM.
+/// A self-signed certificate and its key, in PEM.
 pub struct SelfSigned {
     pub certificate: String,
     key: String,
 }
 
-/// Makes a certificate as `openssl req -x509` does: of an authority.
+/// Creates the certificate of an authority, as `openssl req -x509` does.
 pub fn authority(names: &[&str]) -> SelfSigned {
     self_signed(names, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
 }
 
-/// [`authority`], whose time is over.
+/// Creates an expired certificate of an authority.
 pub fn expired_authority(names: &[&str]) -> SelfSigned {
     self_signed(names, |params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -25,7 +25,7 @@ pub fn expired_authority(names: &[&str]) -> SelfSigned {
     })
 }
 
-/// Makes a certificate of a server.
+/// Creates the certificate of a server.
 pub fn server(names: &[&str]) -> SelfSigned {
     self_signed(names, |_| {})
 }
@@ -40,8 +40,8 @@ fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> S
 }
 
 impl SelfSigned {
-    /// TLS for a server with this certificate that speaks `protocol`. No session can be resumed, because a
-    /// resumed session would show no certificate.
+    /// TLS for a server with this certificate that speaks `protocol`. Sessions cannot be resumed,
+    /// because a resumed session presents no certificate.
     pub fn tls(&self, protocol: &str) -> ServerConfig {
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();

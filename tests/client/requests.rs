@@ -167,9 +167,11 @@ async fn a_client_says_what_is_wrong_with_its_configuration() {
     let ca_file = || build(&|t| t.api.ca_file = Some(file.clone()));
     assert!(ca_file().starts_with(&format!("tenant k1: api.ca_file {named} cannot be read")));
     std::fs::write(&file, "nothing").unwrap();
-    assert!(ca_file().starts_with(&format!("tenant k1: api.ca_file {named} holds no certificate")));
+    assert!(ca_file().starts_with(&format!("tenant k1: api.ca_file {named} contains no certificate")));
     std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    assert!(ca_file().starts_with(&format!("tenant k1: api.ca_file {named} holds a bad certificate")));
+    assert!(
+        ca_file().starts_with(&format!("tenant k1: api.ca_file {named} contains an invalid certificate"))
+    );
     let error = build(&|t| t.base_url = "http://api.i3d.net".parse().unwrap());
     assert!(error.starts_with("tenant k1: base_url must begin with https://"), "{error}");
     let error = build(&|t| t.api.proxy = Some("ftp://proxy".parse().unwrap()));

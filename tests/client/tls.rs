@@ -1,4 +1,4 @@
-//! An HTTPS server behind a relay that can lose connections without a sign.
+//! An HTTPS server behind a relay that can lose connections without closing them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -56,9 +56,9 @@ impl Https {
 /// Passes bytes between clients and a server.
 pub struct Relay {
     pub address: SocketAddr,
-    /// Connections since the start, and those that are open.
+    /// The number of connections since the start, and the number of open connections.
     counts: watch::Sender<(usize, usize)>,
-    /// The connections up to this number are dead.
+    /// Connections with a number up to this value are dead.
     dead: watch::Sender<usize>,
 }
 
@@ -88,12 +88,12 @@ impl Relay {
         Self { address, counts, dead }
     }
 
-    /// Goes on acknowledging the bytes of all connections until now, and loses them.
+    /// Discards all further bytes of the existing connections, but still acknowledges these bytes.
     pub fn lose_connections(&self) {
         self.dead.send_replace(self.connections());
     }
 
-    /// Connections since the start.
+    /// Returns the number of connections since the start.
     pub fn connections(&self) -> usize {
         self.counts.borrow().0
     }

@@ -152,7 +152,7 @@ pub async fn serve(listener: TcpListener, clock: Clock) {
             let now = clock.now();
             let found = answer(request.uri().path(), &query.into_owned().collect(), now.as_second());
             let mut response = Response::new(Full::new(Bytes::new()));
-            // The server's own clock would differ from that of the example.
+            // The clock of the server would differ from the clock in the example.
             let date =
                 httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now.as_second().unsigned_abs()))
                     .parse()

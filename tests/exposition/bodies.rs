@@ -83,7 +83,7 @@ fn what_did_not_change_is_shared_and_not_made_again() {
     assert!(plain(&first, None).contains("flexvm_capacity_nodes{"));
     assert!(!plain(&second, None).contains("flexvm_capacity_"), "capacity is gone");
     assert!(plain(&second, None).contains("flexvm_vm_info{"), "the inventory was not named");
-    // Both are held, so that no memory is used twice.
+    // Both bodies are kept, so that no memory is reused.
     let bodies = [&first, &second].map(|exposition| exposition.compressed(None, &[]));
     let [before, after] = [&bodies[0], &bodies[1]].map(|body| places(body));
     let new = after.keys().filter(|place| !before.contains_key(place)).count();

@@ -1,4 +1,4 @@
-//! UUIDs that an older version recorded in another spelling are the same objects.
+//! Tests that UUIDs which an older version recorded in another spelling identify the same objects.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const LOWER: &str = "0192a000-0000-7000-8000-00000000abcd";
 const UPPER: &str = "0192A000-0000-7000-8000-00000000ABCD";
 const GAP: Duration = Duration::from_mins(3);
 
-/// A poll that saw one cloud and the VMs of these ids, which are in order.
+/// Returns a poll that observed one cloud and VMs with these ids. The ids must be sorted.
 fn poll(cloud_id: &str, vms: &[&str]) -> Arc<InventoryData> {
     let cloud = Cloud {
         id: cloud_id.into(),
@@ -48,7 +48,7 @@ fn running(ledger: &Ledger) -> u64 {
 }
 
 #[tokio::test]
-async fn recorded_ids_of_another_case_write_no_events() {
+async fn recorded_ids_in_another_case_cause_no_events() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let ledger = Ledger::open(&path).unwrap();
@@ -57,13 +57,17 @@ async fn recorded_ids_of_another_case_write_no_events() {
     drop(ledger);
 
     let ledger = Ledger::open(&path).unwrap();
-    // Before the first poll, a report finds what was recorded.
+    // A report can use the recorded data before the first poll.
     assert_eq!(running(&ledger), 60);
     let period = Period { start: at(0), end: at(1000) };
     let known = ledger.names_and_sizes("t", period).unwrap();
     assert_eq!((&*known.clouds[0].id, known.vm_sizes.contains_key(LOWER)), (LOWER, true));
     observe(&ledger, 120, poll(LOWER, &[LOWER, "VM-1"])).await;
-    assert_eq!(ledger.statistics().events.load(Ordering::Relaxed), 0, "no VM was seen or gone");
+    assert_eq!(
+        ledger.statistics().events.load(Ordering::Relaxed),
+        0,
+        "no event `seen` or `gone` was recorded"
+    );
     assert_eq!(running(&ledger), 120);
     assert_eq!((count(&path, "event"), count(&path, "vm"), count(&path, "cloud")), (2, 2, 1));
     let spelled = format!("vm WHERE vm_id = '{LOWER}' AND cloud_id = '{LOWER}' AND gone IS NULL");
@@ -71,11 +75,12 @@ async fn recorded_ids_of_another_case_write_no_events() {
 }
 
 #[tokio::test]
-async fn rows_of_one_vm_under_two_spellings_become_one() {
+async fn rows_of_one_vm_with_two_spellings_are_merged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let ledger = Ledger::open(&path).unwrap();
-    // The API changed its spelling while an older version was running: one VM was gone, another seen.
+    // The API changed its spelling while an older version was running, so that version recorded one VM
+    // as gone and another as seen.
     observe(&ledger, 0, poll(UPPER, &[UPPER])).await;
     observe(&ledger, 60, poll(LOWER, &[LOWER])).await;
     observe(&ledger, 120, poll(LOWER, &[LOWER])).await;

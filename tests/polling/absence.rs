@@ -1,4 +1,5 @@
-//! Clouds, nodes and VMs that lists lack although the API knows them, and those that are deleted.
+//! Tests for clouds, nodes and VMs that lists lack: objects that the API returns by id, and deleted
+//! objects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,7 @@ fn defects(text: &str, endpoint: &str) -> f64 {
     value(text, &endpoint).unwrap_or_default()
 }
 
-/// The values of a label of a family.
+/// Returns the values of a label of a family.
 fn labels(text: &str, family: &str, label: &str) -> Vec<String> {
     let of = |line: &str| {
         line.split_once(&format!("{label}=\"")).map(|(_, rest)| rest.split('"').next().unwrap().to_owned())
@@ -66,7 +67,7 @@ async fn rig() -> Rig {
     Rig::with(|config| config.poll.deleted_vms = Duration::from_millis(100)).await
 }
 
-/// Waits until everything is served.
+/// Waits until all clouds, nodes and VMs are served.
 async fn well(rig: &Rig) -> String {
     rig.well().await;
     rig.until("deleted VMs", |text| FLEET.iter().all(|family| text.contains(family))).await
@@ -86,7 +87,7 @@ async fn targets(rig: &Rig) -> usize {
     list.matches("__meta_flexvm_vm_id").count()
 }
 
-/// Asserts that the ledger has seen each VM once, and has lost none.
+/// Asserts that the ledger has recorded each VM as seen once, and no VM as lost.
 fn assert_seen_once(rig: &Rig) {
     let month = "2026-10".parse::<Month>().unwrap().period();
     let ledger = Ledger::read_only(&rig.config.ledger.path);
@@ -118,7 +119,7 @@ async fn clouds_that_no_list_contains_are_requested_by_id() {
         let text = polls(&rig).await;
         assert_eq!(lines(&text, &FLEET), fleet);
         assert_eq!(targets(&rig).await, running);
-        // The API does not say whether they exist: their lists do.
+        // The requests by id do not show whether the clouds exist, but their lists do.
         faults.add(Fault::status(500).on(Operation::Cloud).times(4));
         faults.add(Fault::html(404).on(Operation::Cloud).after(4));
         let text = polls(&rig).await;
@@ -157,7 +158,7 @@ async fn a_poll_fails_if_the_lists_of_an_unlisted_cloud_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cloud_that_the_api_does_not_know_by_id_is_deleted() {
+async fn cloud_is_deleted_after_404_of_the_api() {
     let rig = rig().await;
     let text = well(&rig).await;
     let ids = clouds(&text);
@@ -167,7 +168,8 @@ async fn a_cloud_that_the_api_does_not_know_by_id_is_deleted() {
     // Only the hidden cloud is requested by its id.
     faults.add(Fault::error(404, "Entity not found").on(Operation::Cloud));
     let is_gone = |text: &str| !text.contains(&format!("cloud_id=\"{}\"", ids[0]));
-    let text = rig.until("it to go", |text| lines(text, &FLEET).into_iter().all(is_gone)).await;
+    let text =
+        rig.until("the cloud to be removed", |text| lines(text, &FLEET).into_iter().all(is_gone)).await;
     assert_eq!(clouds(&text), ids[1..]);
     assert!(!vm_ids(&text).is_empty());
     assert!(failures(&text, "inventory", "not_found") < 1.0);
@@ -191,17 +193,21 @@ async fn nodes_that_no_list_contains_are_requested_by_id() {
     for unknown in [Fault::html(404), Fault::status(404), Fault::status(500), Fault::new(FaultKind::Drop)] {
         faults.add(empty(Operation::Nodes));
         faults.add(unknown.on(Operation::Node));
-        assert_eq!(nodes(&polls(&rig).await), ids, "nothing is known of them: they stay");
+        assert_eq!(
+            nodes(&polls(&rig).await),
+            ids,
+            "the requests do not show whether the nodes exist, so they are kept"
+        );
         faults.clear();
         rig.well().await;
     }
-    // Its own status, or the API's own error, confirms that a node is deleted.
+    // The status of the node, or an error of the API itself, confirms that a node is deleted.
     for deleted in [Fault::set("status", "deleted".into()), Fault::error(404, "Entity not found")] {
         faults.add(hide(&ids[0], Operation::Nodes));
         faults.add(deleted.on(Operation::Node));
-        rig.until("the node to go", |text| nodes(text) == ids[1..]).await;
+        rig.until("the node to be removed", |text| nodes(text) == ids[1..]).await;
         faults.clear();
-        rig.until("the node to come back", |text| nodes(text) == ids).await;
+        rig.until("the node to be served again", |text| nodes(text) == ids).await;
     }
 }
 
@@ -220,7 +226,7 @@ async fn only_the_apis_own_404_deletes_a_vm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restart_the_clouds_and_vms_of_the_ledger_are_confirmed() {
+async fn recorded_clouds_and_vms_are_requested_after_a_restart() {
     let mut rig = Rig::new().await;
     let good = rig.well().await;
     let names = lines(&good, &["flexvm_cloud_info{"]);
@@ -243,7 +249,7 @@ async fn after_a_restart_the_clouds_and_vms_of_the_ledger_are_confirmed() {
     assert_seen_once(&rig);
 }
 
-/// A rig whose monotonic clock is ahead by the number of seconds.
+/// Returns a rig, and the number of seconds by which its monotonic clock is ahead.
 async fn rig_ahead() -> (Rig, Arc<AtomicU64>) {
     let (began, ahead) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let monotonic = {
@@ -254,9 +260,9 @@ async fn rig_ahead() -> (Rig, Arc<AtomicU64>) {
     (Rig::at(clock, |_| ()).await, ahead)
 }
 
-/// An API without error bodies must not make polls fail forever after a cloud is deleted.
+/// If an API sends no error bodies, polls must not fail forever after a cloud is deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_day_without_any_response_an_unlisted_cloud_is_deleted() {
+async fn unlisted_cloud_is_deleted_after_a_day_of_404() {
     let (rig, ahead) = rig_ahead().await;
     let ids = vm_ids(&rig.well().await);
     let faults = rig.simulator.faults();
@@ -269,12 +275,14 @@ async fn after_a_day_without_any_response_an_unlisted_cloud_is_deleted() {
     let text = rig.until("failures", |text| failed(text) > 3.0).await;
     assert_eq!(vm_ids(&text), ids, "the day begins with the first of these polls");
     ahead.fetch_add(DAY.as_secs(), Ordering::SeqCst);
-    rig.until("the clouds to go", |text| success(text, "inventory") == Some(1.0) && vm_ids(text).is_empty())
-        .await;
+    rig.until("the clouds to be removed", |text| {
+        success(text, "inventory") == Some(1.0) && vm_ids(text).is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_day_what_is_absent_and_empty_is_deleted() {
+async fn absent_objects_are_deleted_after_a_day() {
     let (rig, ahead) = rig_ahead().await;
     let ids = clouds(&rig.well().await);
     let body = r#"{"name": "spare", "site": "frmtl1", "instance_type": "bm9.hmm.gpu.4rtx4000.64"}"#;
@@ -297,18 +305,20 @@ async fn after_a_day_what_is_absent_and_empty_is_deleted() {
     let text = polls(&rig).await;
     assert!(clouds(&text).contains(&new), "it is too early");
     let has_old_rows = |text: &str| text.contains("flexvm_cloud_nodes{");
-    rig.until("capacity that is not read any more to go", |text| !has_old_rows(text)).await;
+    rig.until("outdated capacity to be removed", |text| !has_old_rows(text)).await;
     ahead.fetch_add(3600, Ordering::SeqCst);
     let is_gone = |text: &str| !clouds(text).contains(&new) && !nodes(text).contains(&node);
-    let text = rig.until("the absent to go", |text| is_gone(text) && !vm_ids(text).contains(&vm)).await;
+    let text =
+        rig.until("absent objects to be removed", |text| is_gone(text) && !vm_ids(text).contains(&vm)).await;
     assert_eq!(clouds(&text), ids, "clouds with nodes and VMs stay");
     assert_eq!(vm_ids(&text).len(), 59);
-    // The lists have them again.
+    // The lists contain the objects again.
     faults.clear();
-    rig.until("all to come back", |text| clouds(text).len() == 3 && vm_ids(text).len() == 60).await;
+    rig.until("all objects to be served again", |text| clouds(text).len() == 3 && vm_ids(text).len() == 60)
+        .await;
 }
 
-/// A request times out after 90 s, which is longer than the test waits.
+/// The time limit of a request is 90 s, which is longer than the test waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_by_id_that_hang_delay_no_poll() {
     let rig = Rig::with(|config| {
@@ -339,11 +349,11 @@ async fn rate_limited_requests_by_id_delay_the_next_poll() {
     rig.simulator.faults().add(limited);
     let requests = || rig.simulator.requests().get(&Operation::Vm).copied().unwrap_or_default();
     rig.until("requests by id", |_| requests() > 0).await;
-    // The capacity is polled each 100 ms, the inventory too unless it is delayed.
+    // The capacity is polled every 100 ms, and so is the inventory unless it is delayed.
     let capacity = || rig.simulator.requests()[&Operation::CloudCapacity];
     let from = capacity();
     let text = rig.until("further polls of the capacity", |_| capacity() > from + 10).await;
     assert_eq!(success(&text, "inventory"), Some(1.0));
-    // As many as were in progress when the first response came.
+    // The limit is the number of requests that were in progress when the first response arrived.
     assert!(requests() <= 4, "{} requests after the limit", requests());
 }

@@ -150,13 +150,13 @@ async fn a_gateway_that_finds_nothing_empties_no_fleet() {
     }
     let failed = |text: &str| failures(text, "inventory", "not_found") > 0.0;
     let text_before = rig.until("the inventory to fail", failed).await;
-    assert_eq!(vm_ids(&text_before), ids, "the list of clouds still names them");
-    // Nor does a list without them confirm that they are deleted.
+    assert_eq!(vm_ids(&text_before), ids, "the list of clouds still contains the clouds");
+    // A list without the clouds does not confirm that they are deleted either.
     rig.simulator.faults().add(Fault::body(200, "application/json", "[]").on(Operation::Clouds));
     let failed = |text: &str| {
         failures(text, "inventory", "not_found") > failures(&text_before, "inventory", "not_found") + 2.0
     };
-    let text = rig.until("it to fail again", failed).await;
+    let text = rig.until("the inventory to fail again", failed).await;
     assert_eq!(vm_ids(&text), ids);
 }
 
@@ -212,7 +212,7 @@ async fn ids_in_another_case_are_the_same_objects() {
         };
         faults.add(Fault::edit_rows(change).on(operation));
     }
-    // A VM that is in no list is requested by the spelling that the API sent.
+    // A VM that no list contains is requested with the spelling that the API sent.
     let (_, vm) = some_running_vm(&well);
     faults.add(hide(&vm.to_uppercase()));
     let polls = value(&well, "flexvm_exporter_ledger_polls_total");

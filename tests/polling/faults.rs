@@ -145,7 +145,7 @@ async fn unreadable_values_are_counted_until_they_are_readable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failing_previous_month_keeps_its_figures_and_the_current() {
+async fn failed_previous_month_keeps_the_figures_of_both_months() {
     let (clock, ahead) = (running_from("2026-10-15T12:00:00Z"), Arc::new(AtomicI64::new(0)));
     let seconds = Arc::clone(&ahead);
     let clock = Clock::new(move || clock.now() + SignedDuration::from_secs(seconds.load(Ordering::Relaxed)));
@@ -164,17 +164,21 @@ async fn failing_previous_month_keeps_its_figures_and_the_current() {
         .on(Operation::Monthly)
     };
     rig.simulator.faults().add(fault());
-    // The previous month is fetched again after an hour.
+    // The previous month is outdated after an hour, so it is fetched again.
     ahead.store(7200, Ordering::Relaxed);
     let text = rig.until("the defect", |text| value(text, defects) == Some(1.0)).await;
-    assert_eq!(value(&text, &previous), value(&well, &previous), "as it was known");
+    assert_eq!(value(&text, &previous), value(&well, &previous), "the last known figures");
     assert_eq!((success(&text, "usage"), value(&text, "flexvm_up{tenant=\"one\"}")), (Some(1.0), Some(1.0)));
     rig.simulator.faults().clear();
     rig.until("the end of the defect", |text| value(text, defects).is_none()).await;
 
     rig.restart(|rig| rig.simulator.faults().add(fault())).await;
     let text = rig.until("the current month", |text| value(text, &current).is_some()).await;
-    assert_eq!((value(&text, &previous), success(&text, "usage")), (None, Some(1.0)), "not known yet");
+    assert_eq!(
+        (value(&text, &previous), success(&text, "usage")),
+        (None, Some(1.0)),
+        "the previous month is not known yet"
+    );
     rig.simulator.faults().clear();
     rig.until("both months again", |text| value(text, &previous) == value(&well, &previous)).await;
 }
@@ -208,7 +212,7 @@ async fn overcommitted_capacity_is_shown_with_nothing_available() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_clock_serves_everything_and_records_nothing() {
+async fn polls_with_a_wrong_clock_are_served_but_not_recorded() {
     let rig = Rig::with(|_| ()).await;
     rig.well().await;
     let polls = |text: &str| value(text, "flexvm_exporter_ledger_polls_total").unwrap_or_default();

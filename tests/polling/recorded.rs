@@ -1,5 +1,5 @@
-//! VMs that only the ledger knows when the task of the inventory begins: after a restart and a reload. Polls
-//! with responses that a cache stored.
+//! Tests for VMs that only the ledger contains when the task of the inventory begins, after a restart
+//! or a reload, and for polls with responses that a cache stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::rig::tenant;
 
-/// A simulator, and pollers of it whose polls are a second apart.
+/// A simulator, and pollers that poll it once per second.
 struct Stage {
     simulator: Simulator,
     config: Arc<Config>,
@@ -61,7 +61,8 @@ impl Stage {
         Arc::new(Store::new(&self.config.tenants, self.config.metrics.clone(), self.config.poll.clone()))
     }
 
-    /// The first poll of a task that begins with what `store` shows; returns the inventory after it.
+    /// Runs the first poll of a task that begins with the data of `store`. Returns the inventory after
+    /// the poll.
     async fn first_poll(&self, store: &Arc<Store>, ledger: &Ledger) -> Arc<InventoryData> {
         self.seconds.fetch_add(1, Ordering::SeqCst);
         let tenant = Arc::clone(&self.config.tenants[0]);
@@ -74,7 +75,7 @@ impl Stage {
         Arc::clone(&shown.snapshot.inventory.as_ref().unwrap().data)
     }
 
-    /// What the ledger knows of a VM.
+    /// Returns the events that the ledger has recorded for a VM.
     fn recorded(&self, vm: &str) -> Vec<Seen> {
         let month = "2026-10".parse::<Month>().unwrap().period();
         let observations = self.ledger.observations("one", month, Timestamp::MAX).unwrap();
@@ -98,17 +99,17 @@ fn running(data: &InventoryData) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn vms_that_only_the_ledger_knows_survive_a_restart_and_a_reload() {
+async fn recorded_vms_are_kept_across_restart_and_reload() {
     let stage = Stage::new().await;
     let all = running(&*stage.first_poll(&stage.store(), &stage.ledger).await);
     assert!(!all.is_empty());
     stage.hide_running();
-    // A restart, after which the VMs cannot be requested: nothing is known of them.
+    // After the restart, requests by id fail, so it is unknown whether the VMs exist.
     stage.simulator.faults().add(Fault::status(500).on(Operation::Vm).times(all.len()));
     let store = stage.store();
     assert_eq!(running(&*stage.first_poll(&store, &stage.ledger).await), [""; 0]);
     assert_eq!(stage.recorded(&all[0]), [Seen::As(Use::Running), Seen::Unknown]);
-    // A reload keeps the inventory and begins a new task: they are requested again.
+    // A reload keeps the inventory and begins a new task, which requests the VMs again.
     assert_eq!(running(&*stage.first_poll(&store, &stage.ledger).await), all);
     for vm in &all {
         assert_eq!(
@@ -124,7 +125,7 @@ async fn a_poll_is_not_recorded_before_the_ledger_has_been_read() {
     let stage = Stage::new().await;
     let all = running(&*stage.first_poll(&stage.store(), &stage.ledger).await);
     stage.hide_running();
-    // This ledger refuses to give what it knows.
+    // On this ledger, `recorded` fails because it needs the writer.
     let closed = Ledger::read_only(&stage.config.ledger.path);
     let store = stage.store();
     assert_eq!(running(&*stage.first_poll(&store, &closed).await), [""; 0], "the poll is served");

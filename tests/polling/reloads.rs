@@ -30,7 +30,7 @@ async fn tasks(wanted: impl Fn(usize) -> bool) -> usize {
     }
 }
 
-/// A daemon whose only tenant is at `url`, and the same with each reload.
+/// A daemon with one tenant whose API is at `url`. Each reload keeps this configuration.
 struct Reloaded {
     url: String,
     http: reqwest::Client,
@@ -82,7 +82,7 @@ impl Reloaded {
             if success(&answer.text().await.unwrap(), "capacity") == Some(wanted) {
                 return;
             }
-            assert!(started.elapsed() < PATIENCE, "waited in vain for {wanted}");
+            assert!(started.elapsed() < PATIENCE, "capacity did not reach {wanted} in time");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -95,7 +95,7 @@ impl Reloaded {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reloads_leave_no_task_behind() {
-    // Nothing listens there, so no connection outlives a run.
+    // No server listens on this port, so no connection is kept after a run.
     let daemon = Reloaded::start("http://127.0.0.1:1").await;
     // The client's own connection is there after the first.
     daemon.reload().await;

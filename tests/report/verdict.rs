@@ -1,11 +1,12 @@
-//! The verdict compares our figures with the provider's totals per cloud and per tag.
+//! Tests for the verdict, which compares the exporter's figures with the provider's totals per cloud
+//! and per tag.
 
 use flexvm_exporter::report::{Rounding, Summary, Verdict, dry_run};
 use flexvm_exporter::snapshot::{ProviderTotals, ReportTag};
 
 use crate::month::{A, B, World, odd};
 
-/// A month whose only VM has one hour and one tag. The provider's totals say the same.
+/// A month whose only VM has one hour and one tag. The provider's totals agree with it.
 fn agreeing() -> World {
     let mut world = odd();
     world.monthly.vms.retain(|vm| &*vm.id == "vm-02");
@@ -47,19 +48,19 @@ fn rows_of_one_tag_that_contradict_each_other_are_a_difference() {
 }
 
 #[test]
-fn rows_of_one_tag_that_repeat_are_one() {
+fn repeated_rows_of_one_tag_count_once() {
     let summary = summary(|world| world.monthly.by_tag.push(world.monthly.by_tag[0].clone()));
     assert_eq!(summary.verdict, Verdict::Agrees);
 }
 
 #[test]
-fn without_rows_of_clouds_the_provider_gave_no_total() {
+fn total_is_absent_without_rows_of_clouds() {
     let summary = summary(|world| world.monthly.clouds.clear());
     assert_eq!((summary.verdict, summary.total.provider), (Verdict::NoTotal, None));
 }
 
 #[test]
-fn without_rows_of_clouds_the_rows_of_tags_are_compared() {
+fn tags_are_compared_without_rows_of_clouds() {
     let summary = summary(|world| {
         world.monthly.clouds.clear();
         world.monthly.by_tag[0].usage.vm_hours = 8;
@@ -68,7 +69,7 @@ fn without_rows_of_clouds_the_rows_of_tags_are_compared() {
 }
 
 #[test]
-fn without_any_row_of_totals_nothing_is_compared() {
+fn nothing_is_compared_without_any_row_of_totals() {
     let summary = summary(|world| {
         world.monthly.clouds.clear();
         world.monthly.by_tag.clear();
@@ -77,7 +78,7 @@ fn without_any_row_of_totals_nothing_is_compared() {
 }
 
 #[test]
-fn a_total_is_explained_when_every_clouds_row_is() {
+fn total_is_explained_if_each_cloud_row_is() {
     let mut world = odd();
     world.monthly.vms.retain(|vm| &*vm.cloud_id == B && &*vm.id != "vm-15");
     let mut other = world.monthly.vms.clone();
@@ -86,7 +87,8 @@ fn a_total_is_explained_when_every_clouds_row_is() {
         vm.cloud_id = A.into();
     }
     world.monthly.vms.extend(other);
-    // Three times five minutes in each of two clouds: an hour each, half an hour in all.
+    // Each of two clouds has three VMs of five minutes. The provider rounds each cloud up to one hour,
+    // although the sum is half an hour.
     world.monthly.clouds.iter_mut().for_each(|cloud| cloud.usage.vm_hours = 1);
     let summary = dry_run(&world.inputs()).unwrap();
     let theirs = summary.total.provider.unwrap();

@@ -217,7 +217,7 @@ async fn a_failed_page_fails_the_list() {
     }
 }
 
-/// A page that is full on the wire is not the last one, even if a row of it cannot be read.
+/// A page with the full number of rows is not the last page, even if one of its rows is unreadable.
 #[tokio::test]
 async fn unreadable_rows_count_as_rows_of_the_page() {
     let mut list = List::new(|row: &Text| row);

@@ -11,16 +11,17 @@ use crate::api::retry::{LONGEST_ASKED, MAX_RETRY_AFTER, Retries};
 use crate::api::transport::{Answer, Failure, Range, Request, Transport};
 use crate::api::{Code, Endpoint, Error, Reason, ResponseTime, token};
 
-/// What is requested, and until when.
+/// The URL of a request, its range and its deadline.
 pub(super) struct Target {
     pub url: Url,
-    /// The rows of a list.
+    /// The requested rows, if the URL is a list.
     pub range: Option<Range>,
     pub deadline: Instant,
 }
 
 impl Run {
-    /// Sends a request as often as the rules allow; the answer, and the token that it was given for.
+    /// Sends a request and retries it as [`Retries`] allows. Returns the response and the token with
+    /// which it was requested.
     pub(super) async fn fetch(
         &self,
         endpoint: Endpoint,
@@ -45,14 +46,15 @@ impl Run {
                 }
             }
             match retries.after(&failure) {
-                // What cannot end in time is not begun: the error at hand says more.
+                // A retry is not started if it cannot end before the deadline, because the current
+                // error is more useful than a timeout.
                 Some(wait) if Instant::now() + wait < target.deadline && self.budget.take() => {
                     tracing::debug!(
                         tenant = &*self.shared.tenant.name,
                         endpoint = endpoint.as_str(),
                         error = %failure.error,
                         wait_ms = wait.as_millis(),
-                        "a request is sent again"
+                        "retrying the request"
                     );
                     self.shared.observer.retry(endpoint);
                     sleep(wait).await;
@@ -68,7 +70,8 @@ impl Run {
     /// Waits until the server accepts requests again, if it has limited this run.
     ///
     /// # Errors
-    /// The server wants a longer wait than [`LONGEST_ASKED`] or than there is time.
+    /// The server requires a wait that is longer than [`LONGEST_ASKED`] or than the time until the
+    /// deadline.
     async fn wait_while_limited(&self, endpoint: Endpoint, deadline: Instant) -> Result<(), Error> {
         let Some(wait) = self.rate_limited() else { return Ok(()) };
         if wait > LONGEST_ASKED || Instant::now() + wait >= deadline {
@@ -79,7 +82,7 @@ impl Run {
         Ok(())
     }
 
-    /// Sends a request once, when its turn has come, within its deadline.
+    /// Waits for a permit and sends the request once. Returns an error after the deadline.
     async fn attempt(
         &self,
         endpoint: Endpoint,
@@ -116,7 +119,7 @@ impl Run {
                 (answer.time.date, None)
             }
             Err(failure) => {
-                // The lack of a Date in an error proves nothing.
+                // An error response without a Date does not prove that the API sends no Date.
                 if failure.date.is_some() {
                     let time = ResponseTime { date: failure.date, age: None };
                     self.shared.server_time.record(time, elapsed);
@@ -146,8 +149,8 @@ impl Run {
         answer
     }
 
-    /// The token to send. The first call reads it; so does one that brings a token that was
-    /// `refused`, unless another request has replaced it meanwhile.
+    /// Returns the token to send. Reads the token on the first call, and if the caller passes the token
+    /// that the API has `refused`, unless another request has already replaced it.
     pub(super) async fn token(
         &self,
         endpoint: Endpoint,
@@ -167,7 +170,7 @@ impl Run {
         let failed = Error::new(endpoint, Reason::Credentials);
         let token = match timeout_at(self.deadline, read).await {
             Ok(Ok(Ok(token))) => token,
-            Ok(Ok(Err(error))) => return Err(failed.message("there is no token to send").caused_by(error)),
+            Ok(Ok(Err(error))) => return Err(failed.message("cannot read the token").caused_by(error)),
             Ok(Err(error)) => return Err(failed.message("reading the token was abandoned").caused_by(error)),
             Err(_) => {
                 return Err(Error::new(endpoint, Reason::Deadline).message("reading the token took too long"));

@@ -1,7 +1,7 @@
 //! Capacity and the catalogue: what there is and what can be made of it.
 //!
-//! A figure of the capacity that is out of range or not readable is a defect of that figure: it is
-//! replaced or left out, and the rest is used.
+//! A capacity figure that is out of range or unreadable is a defect: the figure is replaced or omitted,
+//! and the rest of the response is used.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::value::{Count, Str};
 use super::{Context, Row};
 use crate::snapshot::{Capacity, CloudCapacity, Image, InstanceType, Resource, Text};
 
-/// Maximum number of MiB or GiB: larger sizes have no number of bytes in 64 bits.
+/// Maximum number of MiB or GiB. The number of bytes of a larger size does not fit into 64 bits.
 pub(super) const MAX_SIZE: u64 = u64::MAX >> 30;
 
 row! {
@@ -73,8 +73,8 @@ fn capacity(
     }
 }
 
-/// Nodes by type. A type that comes in two rows would be two series of one name: it is added up. A type
-/// with a number that cannot be read is left out.
+/// Returns the number of nodes by type. Rows of the same type are summed, because a type has only one
+/// series. A type with an unreadable number is omitted.
 fn groups(of: &str, rows: &List<Object<NodeGroup<'_>>>, context: &mut Context<'_>) -> Vec<(Text, u64)> {
     let rows = rows.get("node_groups").unwrap_or_else(|what| {
         context.defect("node_groups", format_args!("{of}: {what}"));
@@ -99,7 +99,7 @@ fn groups(of: &str, rows: &List<Object<NodeGroup<'_>>>, context: &mut Context<'_
     groups.into_iter().filter_map(|(node_type, sum)| Some((node_type, sum?))).collect()
 }
 
-/// Devices by class. Sets `has_unknown` if a row has no class that can be read, and leaves the row out.
+/// Returns the devices by class. A row without a readable class is omitted and sets `has_unknown`.
 fn devices_by_class(
     of: &str,
     resources: &Resources<'_>,
@@ -149,9 +149,10 @@ fn resource(
     }
 }
 
-/// Reads total, in use and available. More can be in use than there is, after a node was lost: nothing
-/// is available then, and some versions of the API report a negative number. More available than there
-/// is contradicts the total, so it is left out.
+/// Reads the total, used and available amounts of a resource. After a node is lost, the used amount can
+/// exceed the total. Then nothing is available, and some versions of the API report a negative
+/// available amount. An available amount that exceeds the total contradicts the total, so it is
+/// omitted.
 fn amounts(
     of: &str,
     fields: [&'static str; 3],
@@ -174,7 +175,8 @@ fn amounts(
     Resource { total, in_use, available: available.filter(|_| excess.is_none()) }
 }
 
-/// A figure; `None`, with a defect, if it is absent, not a whole number of 0 or more, or too large.
+/// Returns a figure. If the figure is absent, not a whole number of 0 or more, or too large, counts a
+/// defect and returns `None`.
 fn figure(of: &str, field: &'static str, count: &Count, context: &mut Context<'_>) -> Option<u64> {
     match count.at_most(MAX_SIZE, field) {
         Ok(number) => Some(number),
@@ -276,7 +278,7 @@ row! {
 }
 
 impl<'a> Row<'a, ()> for InstanceTypeRow<'a> {
-    /// `None` for a size with a figure that cannot be read: a size that is known in part is not known.
+    /// `None` if any figure of the size cannot be read, because a partly known size cannot be used.
     type Domain = Option<InstanceType>;
 
     const KIND: &'static str = "instance type";

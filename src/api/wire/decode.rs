@@ -9,9 +9,9 @@
 //! - Otherwise a mark follows that names the unit: `a�(uD800)`, `a�(xFF)`. The mark begins with
 //!   more `(` than follow any U+FFFD of the body itself, so no other text of the body reads alike.
 //!
-//! Which of both applies depends on the body. Texts of two bodies can therefore read alike
-//! although their units differ, and one text can read differently in two bodies. [`decode_marked`]
-//! is for comparisons of two bodies: it marks each unit and each U+FFFD of the body itself.
+//! Which rule applies depends on the body. Therefore, different texts of two bodies can be read as
+//! equal, and the same text of two bodies can be read as different. [`decode_marked`] is for
+//! comparisons of two bodies: it marks each unit and each U+FFFD of the body itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -59,8 +59,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Decoded<'_>, serde_json::Error> {
 }
 
 /// Returns a body as text in which a mark follows each U+FFFD: `(uD800)` or `(xFF)` if it replaces an
-/// unreadable unit, `(FFFD)` if the body has the U+FFFD itself. Texts of two bodies read alike if, and
-/// only if, they are the same. `None` if there is nothing to mark.
+/// unreadable unit, `(FFFD)` if the body itself contains the U+FFFD. Texts of two bodies are read as
+/// equal if and only if the API sent equal texts. `None` if the body contains nothing to mark.
 pub(super) fn decode_marked(body: &[u8]) -> Option<String> {
     let found = Found::of(body);
     if found.units == 0 && !found.ambiguous {

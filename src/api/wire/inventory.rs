@@ -1,7 +1,8 @@
 //! Clouds, nodes and VMs.
 //!
-//! Ids identify, and the status decides about use: a row without them is an error. Any other value that
-//! cannot be read is a defect of that value: it is left out, and the row is used.
+//! A row without a readable id or status is an error, because the id identifies the object and the
+//! status determines its use. Any other value that cannot be read is a defect: the value is omitted,
+//! and the row is used.
 
 use std::fmt;
 use std::sync::Arc;
@@ -160,7 +161,7 @@ impl<'a> Row<'a, (Text, Option<VmStatus>)> for VmRow<'a> {
 }
 
 impl VmRow<'_> {
-    /// The id of the node that hosts the VM; `None` if there is none.
+    /// Returns the id of the node that hosts the VM; `None` if no node hosts it.
     fn node_id(&self) -> Result<Option<&str>, String> {
         let Some(node) = self.node.0.get("node")? else { return Ok(None) };
         let id = valid(node.id.get("id in node")?, "id in node")?;
@@ -168,8 +169,8 @@ impl VmRow<'_> {
     }
 }
 
-/// The addresses of a VM, without empty ones. One that cannot be read, or of which it is not known
-/// whether it is public, is left out.
+/// Returns the addresses of a VM, without empty ones. An address is omitted if it cannot be read, or if
+/// it is unknown whether the address is public.
 fn addresses<C: FromIterator<IpAddress>>(
     of: fmt::Arguments<'_>,
     ips: &List<Object<Ip<'_>>>,
@@ -185,7 +186,7 @@ fn addresses<C: FromIterator<IpAddress>>(
     ips.iter().filter_map(|ip| context.optional(of, address(ip), "ips")).collect()
 }
 
-/// The tags of a VM. One that cannot be read is left out.
+/// Returns the tags of a VM. A tag that cannot be read is omitted.
 fn tags(of: fmt::Arguments<'_>, tags: &List<Str<'_>>, context: &mut Context<'_>) -> Arc<[Text]> {
     let tags = context.optional(of, tags.get("tags").map(Some), "tags").unwrap_or_default();
     let mut readable = Vec::with_capacity(tags.len());

@@ -132,7 +132,7 @@ fn times_in_every_spelling() {
         json!("yesterday"),
         json!("2026-06-01"),
         json!("0000-00-00 00:00:00"),
-        // The name of a zone without an offset.
+        // A time zone name without an offset.
         json!("2026-06-01T12:45:14[Europe/Berlin]"),
         json!(1_780_000_000),
         json!({"a": [1]}),

@@ -47,7 +47,7 @@ impl Time {
         let zoneless = || {
             let time: DateTime = text.parse().ok()?;
             let has_time = text.get(10..11).is_some_and(|mark| matches!(mark, "T" | "t" | " "));
-            // The name of a zone is no offset.
+            // A time zone name is not an offset.
             let has_zone = text.contains('[');
             (has_time && !has_zone).then(|| TimeZone::UTC.to_timestamp(time).ok())?
         };

@@ -157,15 +157,15 @@ pub(super) enum Count {
     #[default]
     Absent,
     Number(u64),
-    /// A number whose digits were sent as text.
+    /// A number that the API sent as text.
     Text(u64),
-    /// A number below zero, as it was sent.
+    /// A negative number, as sent.
     Negative(Box<str>),
     Wrong(Box<str>),
 }
 
 impl Count {
-    /// The number; an error that names `field` if there is none, or if it was sent as text.
+    /// Returns the number. The error names `field`: the value is not a number, or it was sent as text.
     pub fn get(&self, field: &str) -> Result<u64, String> {
         match self {
             Self::Number(number) => Ok(*number),
@@ -177,8 +177,8 @@ impl Count {
         }
     }
 
-    /// The number, also if it was sent as text; an error that names `field` if there is none, or if it
-    /// is larger than `max`.
+    /// Returns the number, also if it was sent as text. The error names `field`: the value is not a
+    /// number, or it is larger than `max`.
     pub fn at_most(&self, max: u64, field: &str) -> Result<u64, String> {
         let number = if let Self::Text(number) = self { *number } else { self.get(field)? };
         if number <= max { Ok(number) } else { Err(format!("{field}: {number} is too large")) }
@@ -201,7 +201,7 @@ impl Value<'_> for Count {
     fn signed(value: i64) -> Self {
         u64::try_from(value).map_or_else(|_| Self::Negative(value.to_string().into()), Self::Number)
     }
-    /// Digits denote a number. Any other text is wrong.
+    /// Text that consists of digits is a number. Any other text is invalid.
     fn text(text: Cow<'_, str>) -> Self {
         let (digits, is_negative) = text.strip_prefix('-').map_or((&*text, false), |rest| (rest, true));
         let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -140,7 +140,7 @@ fn another_difference_needs_two_readings() {
 }
 
 #[test]
-fn servers_that_respond_in_turn_open_a_difference() {
+fn servers_that_respond_alternately_open_a_difference() {
     let it = Differences::new();
     assert_eq!((it.compare(24, "A"), it.compare(48, "B")), (READ, READ));
     let compared = |at: i64, fingerprint: &str| {
@@ -181,7 +181,7 @@ fn waiver_covers_the_difference_that_exists_now() {
     assert!(it.waive(1, 205, Some("D")));
     assert_eq!(it.compare(228, "D"), WAIVED);
     assert_eq!(it.latest().unwrap().first_read, None);
-    // What the current report shows is waived, and not an older difference.
+    // The difference in the current report is waived, and an older difference is not.
     assert_eq!((it.compare(252, "E"), it.compare(258, "E")), (READ, OPENS));
     assert!(it.waive(1, 259, Some("F")));
     let states: Vec<_> = it.rows().into_iter().rev().take(2).map(|row| (row.0, row.1)).collect();

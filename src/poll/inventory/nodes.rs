@@ -1,4 +1,4 @@
-//! Nodes that left the list of their cloud.
+//! Nodes that the list of their cloud no longer contains.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::snapshot::{InventoryData, Node, Text};
 /// The status of a node that no longer exists.
 const DELETED: &str = "deleted";
 
-/// Requests each node of `before` by id that is in no list of `data`, whose clouds are complete. A node
-/// stays unless it is confirmed as deleted. Puts the nodes into the order of their ids.
+/// Requests each node of `before` by id that no list of `data` contains. A node is kept unless its
+/// deletion is confirmed. Sorts the nodes by id. The clouds of `data` must be complete.
 pub(super) async fn confirm(
     run: &Run,
     before: Option<&InventoryData>,
@@ -64,7 +64,8 @@ fn missing(before: Option<&InventoryData>, data: &InventoryData) -> Vec<Arc<Node
     nodes.filter(|node| !listed.contains(&(&node.cloud_id, &node.id))).cloned().collect()
 }
 
-/// Whether the failure of the request by id, or the time since the first one, confirms the deletion.
+/// Whether the deletion is confirmed, either by this error of the request by id or by the time since
+/// the first such error.
 fn is_confirmed(error: &Error, node: &Node, absences: &mut Absences, now: Duration) -> bool {
     let absent = || Absent::Node(node.cloud_id.clone(), node.id.clone());
     is_deleted(error) || error.reason() == Reason::NotFound && absences.is_confirmed(absent(), now)

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::snapshot::Vm;
 
-/// Brings VMs into the order of their ids, each once: as it was read last.
+/// Sorts VMs by id and removes duplicates. Of several VMs with one id, the VM that was read last is
+/// kept.
 pub(super) fn sort(vms: &mut Vec<Arc<Vm>>) {
-    // Stable: of one id, the order of reading is kept. Two ids mostly differ in their first bytes,
-    // which lie side by side here, while each id is somewhere else.
+    // The sort is stable, so VMs with one id keep the order in which they were read. Most ids differ in
+    // their first bytes. The first bytes are contiguous in memory here, but the ids are not.
     let mut by_id: Vec<(u128, Arc<Vm>)> = vms.drain(..).map(|vm| (first_bytes(&vm.id), vm)).collect();
     by_id.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.id.cmp(&other.id)));
     vms.extend(by_id.into_iter().map(|(_, vm)| vm));
@@ -20,7 +21,7 @@ pub(super) fn sort(vms: &mut Vec<Arc<Vm>>) {
     });
 }
 
-/// The first bytes of a text as a number that orders as they do.
+/// Returns the first bytes of a text as a number with the same order.
 fn first_bytes(text: &str) -> u128 {
     let mut first = [0; size_of::<u128>()];
     first.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
@@ -53,8 +54,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever pages bring VMs in whatever order, they are the same VMs in the order of ids. One
-        /// that was met twice is as it was met last.
+        /// The order of pages and rows does not affect the sorted VMs. Of a VM that was read twice, the
+        /// last reading is kept.
         #[test]
         fn the_order_of_pages_changes_nothing(
             ids in prop::collection::btree_set("[a-c]{1,20}", 0..30),

@@ -1,4 +1,4 @@
-//! VMs that are in no list of their cloud.
+//! VMs that no list of their cloud contains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,17 @@ use crate::poll::absences::{Absences, Absent};
 use crate::poll::clouds::is_deleted;
 use crate::snapshot::{Cloud, InventoryData, Text, Vm, VmStatus};
 
-/// A VM that is in no list.
+/// A VM that no list contains.
 struct Missing {
     cloud_id: Text,
     id: Text,
-    /// As it was in the previous inventory, if that contained it.
+    /// The VM in the previous inventory; `None` if that inventory did not contain it.
     vm: Option<Arc<Vm>>,
 }
 
-/// Fills `data.vms` from `data.lists` and from requests by id: of the VMs of `before` and of `memory`,
-/// which keeps those that are still to be requested. The clouds of `data` are complete.
+/// Fills `data.vms` from `data.lists` and from requests by id. The VMs of `before` and `memory` that no
+/// list contains are requested; `memory` keeps the VMs that later polls must request. The clouds of
+/// `data` must be complete.
 pub(super) async fn confirm(
     run: &Run,
     before: Option<&InventoryData>,
@@ -60,7 +61,8 @@ pub(super) async fn confirm(
     data.vms = vms.into();
 }
 
-/// The VMs of `before` and of `recorded` that are in no list now. With a cloud, all its VMs are deleted.
+/// Returns the VMs of `before` and of `recorded` that no list contains now. VMs of deleted clouds are
+/// not returned, because they are deleted together with their cloud.
 fn missing(
     before: Option<&InventoryData>,
     recorded: &[Recorded],
@@ -69,7 +71,7 @@ fn missing(
 ) -> Vec<Missing> {
     let exists = |id: &Text| clouds.binary_search_by(|cloud| cloud.id.cmp(id)).is_ok();
     let mut missing: Vec<Missing> = Vec::new();
-    // Both are in the order of ids, so one walk over both finds what is not there any more.
+    // Both are sorted by id, so one pass over both finds the VMs that are missing now.
     let mut walk = now.iter().peekable();
     for vm in before.iter().flat_map(|before| before.vms.iter()).filter(|vm| exists(&vm.cloud_id)) {
         while walk.next_if(|other| other.id < vm.id).is_some() {}
@@ -89,7 +91,8 @@ fn missing(
     missing
 }
 
-/// Whether the failure of the request by id, or the time since the first one, confirms the deletion.
+/// Whether the deletion is confirmed, either by this error of the request by id or by the time since
+/// the first such error.
 fn is_confirmed(error: &Error, id: &Text, absences: &mut Absences, now: Duration) -> bool {
     is_deleted(error)
         || error.reason() == Reason::NotFound && absences.is_confirmed(Absent::Vm(id.clone()), now)

@@ -63,7 +63,7 @@ fn tenant(out: &mut String, of: &Tenant) {
     out.push_str("</section>");
 }
 
-/// What is wrong with the clock; nothing if it agrees with the API's.
+/// Writes a warning about the local clock, or nothing if it agrees with the API's clock.
 fn clock(out: &mut String, clock: &Clock) {
     match (clock.state, clock.ahead_seconds) {
         (_, Some(seconds)) => {

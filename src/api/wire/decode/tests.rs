@@ -108,7 +108,7 @@ fn tag() -> impl Strategy<Value = (String, Vec<u8>)> {
     })
 }
 
-/// The body that is a list of these tags.
+/// Returns a body that is a list of these tags.
 fn body_of(tags: &[(String, Vec<u8>)]) -> Vec<u8> {
     let written: Vec<_> = tags.iter().map(|(_, written)| [b"\"", &**written, b"\""].concat()).collect();
     [b"[", &*written.join(&b","[..]), b"]"].concat()
@@ -120,7 +120,7 @@ fn read_marked(body: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn text_for_comparisons_has_marks_regardless_of_the_rest_of_the_body() {
+fn text_for_comparisons_is_marked_in_every_body() {
     for body in [&br#"["a\ud800"]"#[..], br#"["a\uD800", "\udc01"]"#, b"[\"a\\ud800\", \"\xff\"]"] {
         assert_eq!(read_marked(body)[0], "a\u{fffd}(uD800)", "{}", body.escape_ascii());
     }
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn texts_of_two_bodies_read_alike_for_comparisons_if_and_only_if_they_are_the_same(
+    fn comparison_texts_are_equal_only_if_sent_texts_are_equal(
         one in prop::collection::vec(tag(), 1..5),
         other in prop::collection::vec(tag(), 1..5),
     ) {

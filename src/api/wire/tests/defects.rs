@@ -1,14 +1,14 @@
-//! Values that are out of range or not readable: a defect of that value, and the rest is used. Ids of
-//! another spelling.
+//! Tests for values that are out of range or unreadable (such a value is a defect, and the rest is
+//! used), and for ids in another spelling.
 
 use super::*;
 
-/// The fields with defects, each with their number.
+/// Returns the fields with defects, each with the number of its defects.
 fn fields(defects: &Defects) -> Vec<(&'static str, u64)> {
     defects.iter().map(|(field, defect)| (field, defect.count)).collect()
 }
 
-/// The vCPUs of a capacity whose figures `change` has changed, and the fields with defects.
+/// Reads a capacity with these figures of vCPUs. Returns its vCPUs and the fields with defects.
 fn vcpus(figures: Value) -> (Resource, Vec<(&'static str, u64)>) {
     let body = with(capacity_json(), |it| it["resources"]["vcpu"] = figures);
     let parsed = capacity(&bytes(&body), &texts()).unwrap();
@@ -18,13 +18,13 @@ fn vcpus(figures: Value) -> (Resource, Vec<(&'static str, u64)>) {
 }
 
 #[test]
-fn capacity_figures_out_of_range_are_replaced_or_left_out() {
+fn capacity_figures_out_of_range_are_replaced_or_omitted() {
     const TOTAL: (&str, u64) = ("resources.vcpu.total", 1);
     const IN_USE: (&str, u64) = ("resources.vcpu.in_use", 1);
     const AVAILABLE: (&str, u64) = ("resources.vcpu.available", 1);
     let of = |total, in_use, available| Resource { total, in_use, available };
     for (sent, expected, defects) in [
-        // More is in use than there is, because a node was lost.
+        // The used amount exceeds the total, because a node was lost.
         (
             json!({"total": 16, "in_use": 20, "available": -4}),
             of(Some(16), Some(20), Some(0)),
@@ -41,7 +41,7 @@ fn capacity_figures_out_of_range_are_replaced_or_left_out() {
             vec![AVAILABLE],
         ),
         (json!({"total": 16, "in_use": 20, "available": 0}), of(Some(16), Some(20), Some(0)), vec![]),
-        // Nothing right can be shown for these.
+        // No correct value is known for these figures.
         (json!({"total": 16, "in_use": -1, "available": 16}), of(Some(16), None, Some(16)), vec![IN_USE]),
         (json!({"total": -16, "in_use": 1, "available": 15}), of(None, Some(1), Some(15)), vec![TOTAL]),
         (json!({"total": 16, "in_use": 1, "available": 17}), of(Some(16), Some(1), None), vec![AVAILABLE]),
@@ -51,7 +51,7 @@ fn capacity_figures_out_of_range_are_replaced_or_left_out() {
         (json!({"total": 16, "in_use": null}), of(Some(16), None, None), vec![AVAILABLE, IN_USE]),
         (json!("full"), Resource::default(), vec![("resources.vcpu", 1)]),
         (json!(null), Resource::default(), vec![("resources.vcpu", 1)]),
-        // Read as they are meant.
+        // These figures are valid numbers in another notation.
         (json!({"total": "16", "in_use": "01", "available": 15.0}), of(Some(16), Some(1), Some(15)), vec![]),
     ] {
         assert_eq!(vcpus(sent.clone()), (expected, defects), "{sent}");
@@ -66,7 +66,7 @@ fn capacity_figures_out_of_range_are_replaced_or_left_out() {
 }
 
 #[test]
-fn groups_and_devices_that_cannot_be_read_are_left_out() {
+fn unreadable_groups_and_devices_are_omitted() {
     let body = with(capacity_json(), |it| {
         it["node_groups"] = json!([{"instance_type": "a", "quantity": 1}, {"instance_type": "a", "quantity": -1},
             {"instance_type": "b", "quantity": 2}, {"instance_type": 7, "quantity": 1}]);
@@ -91,7 +91,7 @@ fn groups_and_devices_that_cannot_be_read_are_left_out() {
 }
 
 #[test]
-fn headroom_is_known_only_if_every_need_is_known() {
+fn headroom_is_unknown_if_a_needed_figure_is_unknown() {
     let size = |devices: &[&str]| InstanceType {
         name: "t".into(),
         vcpus: 2,
@@ -121,7 +121,7 @@ fn headroom_is_known_only_if_every_need_is_known() {
 }
 
 #[test]
-fn one_cloud_with_defects_leaves_the_others_complete() {
+fn defects_of_one_cloud_do_not_affect_other_clouds() {
     let row = |id: &str, change: fn(&mut Value)| {
         let mut row = with(cloud_json(), |cloud| cloud["id"] = json!(id));
         row.as_object_mut().unwrap().extend(with(capacity_json(), change).as_object().unwrap().clone());
@@ -141,7 +141,7 @@ fn one_cloud_with_defects_leaves_the_others_complete() {
 }
 
 #[test]
-fn descriptive_values_that_cannot_be_read_are_left_out() {
+fn unreadable_descriptive_values_are_omitted() {
     let body = json!([
         vm_json(),
         with(vm_json(), |vm| {
@@ -172,7 +172,7 @@ fn descriptive_values_that_cannot_be_read_are_left_out() {
     ];
     assert_eq!(fields(&parsed.defects), expected);
     assert!(parsed.defects.iter().all(|(_, defect)| defect.example.starts_with("VM v-2: ")));
-    // By id there is no list that says the status.
+    // A request by id does not determine the status, as a list of one status does.
     let error = read_vm(&body[1]).unwrap_err();
     assert!(error.starts_with("VM v-2: no status"), "{error}");
 
@@ -188,7 +188,7 @@ fn descriptive_values_that_cannot_be_read_are_left_out() {
 }
 
 #[test]
-fn a_size_that_is_known_in_part_is_left_out() {
+fn partly_readable_size_is_omitted() {
     let size = |name: &str, vcpu: Value| json!({"name": name, "vcpu": vcpu, "memory": "8192", "disk": 1});
     let body = json!([size("a", json!("4")), size("b", json!(-4)), size("c", json!(4))]);
     let Parsed { value, defects, .. } = instance_types(&bytes(&body), &texts()).unwrap();
@@ -199,7 +199,7 @@ fn a_size_that_is_known_in_part_is_left_out() {
 }
 
 #[test]
-fn zero_times_are_times_that_are_not_set() {
+fn zero_time_counts_as_not_set() {
     for zero in ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00", "0001-01-01T00:00:00.000+00:00"] {
         let parsed = read_vm(&with(vm_json(), |vm| {
             vm["created_at"] = json!(zero);
@@ -208,7 +208,8 @@ fn zero_times_are_times_that_are_not_set() {
         .unwrap();
         assert_eq!((parsed.value.created_at, parsed.value.deleted_at), (None, None), "{zero}");
         assert!(parsed.defects.is_empty());
-        // In the report, a VM that was not released; but a VM without a creation has no life.
+        // In the monthly report, a zero release time means that the VM was not released. A zero
+        // creation time is an error, because every VM was created.
         let report = with(monthly_json(), |report| report["vms"][0]["released_at"] = json!(zero));
         assert_eq!(read_monthly(&report).unwrap().value.vms[0].released_at, None);
         let report = with(monthly_json(), |report| report["vms"][0]["created_at"] = json!(zero));
@@ -259,12 +260,12 @@ fn uuids_are_read_in_lower_case_everywhere() {
     }));
     let report = monthly(&body, &texts()).unwrap().value;
     [&report.clouds[0].id, &report.vms[0].id, &report.vms[0].cloud_id].into_iter().for_each(same);
-    // What an older version closed is made again with the same spelling.
+    // For months that an older version closed, ids keep their spelling.
     let report = monthly_verbatim(&body, &texts()).unwrap().value;
     for id in [&report.clouds[0].id, &report.vms[0].id, &report.vms[0].cloud_id] {
         assert_eq!(**id, *upper);
     }
-    // Text that is no UUID is no id of that kind.
+    // An id that is not a UUID is unchanged.
     let parsed = read_vm(&with(vm_json(), |vm| vm["id"] = json!("VM-1"))).unwrap();
     assert_eq!((&*parsed.value.id, parsed.spellings), ("VM-1", vec![]));
 }
