@@ -177,7 +177,7 @@ impl Poller {
             }
             Err(error) => {
                 let (reason, text) = (error.reason(), describe(&error));
-                tracing::warn!(%tenant, collector = collector.as_str(), reason = reason.as_str(), error = text, "poll failed; the last good data stays");
+                tracing::warn!(%tenant, collector = collector.as_str(), reason = reason.as_str(), error = text, "poll failed; the data of the latest successful poll stays until metrics.stale_after");
                 self.store.failed(tenant, collector, at, duration, reason, text);
                 self.self_metrics.collector_failed(tenant, collector, duration, reason);
                 let (failures, pause) = (self.limits.failures(), run.retry_after());

@@ -3,6 +3,7 @@
 //! `api`, `poll` and `schedule` report here; `web` renders them fresh on each scrape. The methods
 //! take typed values, so that labels come from closed sets.
 
+mod clocks;
 mod defects;
 mod ledger;
 mod open_metrics;
@@ -66,8 +67,7 @@ pub struct SelfMetrics {
     ledger_new_beside_reports: IntGaugeVec,
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
-    /// Without labels. Absent until a clock has been compared.
-    clock_trusted: IntGaugeVec,
+    clocks: clocks::Clocks,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
@@ -81,8 +81,6 @@ struct State {
     woken: bool,
     /// The months whose comparison has series, of each tenant.
     compared: BTreeMap<String, BTreeSet<Month>>,
-    /// The latest comparison of the local clock with each tenant's API.
-    clocks: BTreeMap<String, ClockState>,
 }
 
 impl SelfMetrics {
@@ -200,11 +198,7 @@ impl SelfMetrics {
                 "Closed months that differ from the ledger record or could not be verified, by reason; counted at each verification.",
                 &["tenant", "reason"],
             )?,
-            clock_trusted: made.int_gauges(
-                "clock_trusted",
-                "Whether the local clock agrees with the Date of the APIs' responses: 1 if all APIs that send a Date agree, 0 if at least one differs. The tolerance is 120 s plus the duration of the request. Absent if no API sends a Date. While an API differs, polls of its tenant are not recorded and its months are not closed.",
-                &[],
-            )?,
+            clocks: clocks::Clocks::new(&made)?,
             reload_successful: made.int_gauge(
                 "config_last_reload_successful",
                 "Whether the newest reading of the configuration succeeded.",
@@ -247,31 +241,14 @@ impl SelfMetrics {
     /// Takes every series of a tenant away.
     pub fn remove_tenant(&self, tenant: &str) {
         self.defects.remove_tenant(tenant);
-        let mut state = self.state();
-        state.tenants.remove(tenant);
-        state.clocks.remove(tenant);
-        self.show_clocks(&state);
+        self.clocks.remove_tenant(tenant);
+        self.state().tenants.remove(tenant);
     }
 
     /// Records a comparison of the local clock with the API of `tenant`. Returns the previous result if
     /// it differs.
     pub fn clock_compared(&self, tenant: &str, clock: ClockState) -> Option<ClockState> {
-        let mut state = self.state();
-        let before = state.clocks.insert(tenant.to_owned(), clock).unwrap_or_default();
-        self.show_clocks(&state);
-        (!before.is_like(clock)).then_some(before)
-    }
-
-    fn show_clocks(&self, state: &State) {
-        let is_wrong = |clock: &ClockState| matches!(clock, ClockState::Differs { .. });
-        if state.clocks.values().any(is_wrong) {
-            self.clock_trusted.with_label_values::<&str>(&[]).set(0);
-        } else if state.clocks.values().any(|clock| *clock == ClockState::Agrees) {
-            self.clock_trusted.with_label_values::<&str>(&[]).set(1);
-        } else {
-            // The series may not exist.
-            let _ = self.clock_trusted.remove_label_values::<&str>(&[]);
-        }
+        self.clocks.compared(tenant, clock)
     }
 
     /// Takes the series of a collector that is switched off away.

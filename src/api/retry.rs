@@ -14,9 +14,9 @@ const FIRST: Duration = Duration::from_millis(200);
 /// Longest wait of our own.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Longest time that one request waits because of `Retry-After`. If a 503 sets a longer time, the
-/// request is retried after this time. If a 429 sets a longer time, the run sends no further request.
-pub(super) const LONGEST_ASKED: Duration = Duration::from_mins(1);
+/// Longest time that a request waits because of `Retry-After`. If the server sets a longer time, the
+/// request fails: a run that only waits would look successful, and a reload would shorten its wait.
+pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(10);
 
 /// Longest time that `Retry-After` delays the next run after a failed run. A longer value counts as
 /// this time, because a mistake of the server must not stop the polls of a tenant for days.
@@ -67,10 +67,9 @@ impl Retries {
             _ => return None,
         }
         let asked = failure.retry_after.unwrap_or_default();
-        if failure.error.reason == Reason::RateLimited && asked > LONGEST_ASKED {
+        if asked > LONGEST_ASKED {
             return None;
         }
-        let asked = asked.min(LONGEST_ASKED);
         // The jittered wait is added, lest all that were told the same second come back at once.
         self.waits.next().map(|wait| asked + wait)
     }
@@ -103,14 +102,16 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_with_jitter_and_heed_the_server_within_reason() {
+    fn waits_grow_with_jitter_and_never_shorten_retry_after() {
         let mut retries = Retries::new(3);
         let mut wait = |asked| retries.after(&failure(Reason::Server, asked)).unwrap();
         assert!((200..=400).contains(&wait(None).as_millis()));
         assert!((5_400..=5_800).contains(&wait(Some(Duration::from_secs(5))).as_millis()));
-        assert!((60_800..=61_600).contains(&wait(Some(Duration::MAX)).as_millis()));
-        let limited = failure(Reason::RateLimited, Some(Duration::from_secs(61)));
-        assert_eq!(Retries::new(3).after(&limited), None, "the limit is for all requests");
+        assert!((10_800..=11_600).contains(&wait(Some(LONGEST_ASKED)).as_millis()));
+        for reason in [Reason::Server, Reason::RateLimited] {
+            let asked = failure(reason, Some(LONGEST_ASKED + Duration::from_secs(1)));
+            assert_eq!(Retries::new(3).after(&asked), None, "{reason:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod send;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -195,9 +196,10 @@ impl Run {
 
     /// Counts a value of this run that is out of range, unreadable or unavailable, and that the caller
     /// replaces or omits. `field` is the name of the value within `endpoint`.
-    pub fn defect(&self, endpoint: Endpoint, field: &'static str) {
+    /// `example` is shown in the log.
+    pub fn defect(&self, endpoint: Endpoint, field: &'static str, example: &dyn fmt::Display) {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.defects.entry(endpoint).or_default().add(field, 1, String::new);
+        met.defects.entry(endpoint).or_default().add(field, 1, || example.to_string());
     }
 
     /// Returns the values that this run has replaced or omitted so far, by endpoint and field.

@@ -73,6 +73,9 @@ pub fn read_token_from(tenant: &str, source: &TokenSource) -> Result<Secret, Tok
     if token.is_empty() {
         return Err(error("is empty", None));
     }
+    if token.len() > 1 && token.starts_with(['"', '\'']) && token.ends_with(['"', '\'']) {
+        return Err(error("is in quotes: remove them", None));
+    }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(error("holds more than one word of visible ASCII", None));
     }

@@ -21,6 +21,10 @@ use super::error::Source;
 /// changes.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
+/// The error for such a server whose certificate is not in `api.ca_file`.
+const NOT_IN_CA_FILE: &str =
+    "the server presents the certificate of an authority (CA:TRUE) that is not in api.ca_file";
+
 /// Returns the TLS configuration for the API. It trusts the machine's root certificates and
 /// `certificates`, accepts a server that presents one of `certificates`, and offers HTTP/2 and
 /// HTTP/1.1.
@@ -65,6 +69,7 @@ impl ServerCertVerifier for NamedCertificates {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
+            Err(error) if is_authority(&error) => Err(rustls::Error::General(NOT_IN_CA_FILE.to_owned())),
             verified => verified,
         }
     }

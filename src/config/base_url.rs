@@ -24,6 +24,9 @@ pub enum BaseUrlError {
     /// `?…` or `#…`.
     #[error("must end with a path, without ? or #")]
     Query,
+    /// The path of the API itself, which is added to each request.
+    #[error("must be the address of the API without /v3/flexVM, which the exporter adds")]
+    ApiPath,
 }
 
 /// Whether `url` may be the root of the API: https, or http when the host is loopback or
@@ -42,6 +45,9 @@ pub fn check(url: &Url, allow_http: bool) -> Result<(), BaseUrlError> {
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(BaseUrlError::Query);
+    }
+    if url.path().trim_end_matches('/').to_ascii_lowercase().ends_with("/v3/flexvm") {
+        return Err(BaseUrlError::ApiPath);
     }
     Ok(())
 }
@@ -121,6 +127,10 @@ mod tests {
         assert_eq!(check(&url("https://:p@api.i3d.net"), true), Err(BaseUrlError::Credentials));
         assert_eq!(check(&url("https://api.i3d.net?a"), true), Err(BaseUrlError::Query));
         assert_eq!(check(&url("https://api.i3d.net#a"), true), Err(BaseUrlError::Query));
+        for path in ["/v3/flexVM", "/x/v3/flexvm/"] {
+            let url = url(&format!("https://api.i3d.net{path}"));
+            assert_eq!(check(&url, false), Err(BaseUrlError::ApiPath), "{path}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ async fn exists(run: &Run, row: &CloudCapacity, inventory: Option<&InventoryData
     }
     match run.cloud(id).await {
         Ok(_) => {
-            run.defect(Endpoint::CloudCapacity, "id");
+            run.defect(Endpoint::CloudCapacity, "id", id);
             true
         }
         Err(error) => !clouds::is_deleted(&error),

@@ -62,13 +62,16 @@ pub async fn read<T>(
     let by_id = if candidate.is_listed { None } else { Some(run.cloud(&candidate.cloud.id).await) };
     let by_id = match by_id {
         Some(Ok(found)) => {
-            run.defect(Endpoint::Clouds, "id");
+            run.defect(Endpoint::Clouds, "id", &candidate.cloud.id);
             // The known id is kept, because VMs and nodes refer to it.
             candidate.cloud = Cloud { id: candidate.cloud.id.clone(), ..found };
             Some(Ok(()))
         }
         Some(Err(error)) if is_deleted(&error) => return Ok(Contents::Deleted),
-        Some(Err(error)) => Some(Err(error.reason())),
+        Some(Err(error)) => {
+            run.defect(Endpoint::Cloud, "id", &format_args!("{}: {error}", candidate.cloud.id));
+            Some(Err(error.reason()))
+        }
         None => None,
     };
     let error = match contents.await {

@@ -91,12 +91,14 @@ impl Previous {
                 None
             }
             Err(error) => {
-                run.defect(Endpoint::Monthly, "previous_month");
                 let error = describe(&error);
+                run.defect(Endpoint::Monthly, "previous_month", &format_args!("{month}: {error}"));
                 if std::mem::replace(&mut self.is_failing, true) {
                     tracing::debug!(%tenant, %month, error, "still cannot read the previous month");
+                } else if is_known {
+                    tracing::warn!(%tenant, %month, error, "cannot read the previous month; keeping its last known figures and serving the current month");
                 } else {
-                    tracing::warn!(%tenant, %month, is_known, error, "cannot read the previous month; keeping its last known figures and serving the current month");
+                    tracing::warn!(%tenant, %month, error, "cannot read the previous month; it has no series until it can be read, and the current month is served");
                 }
                 return Ok(());
             }

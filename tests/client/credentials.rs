@@ -99,6 +99,7 @@ async fn a_token_that_cannot_be_sent_is_told_with_tenant_and_place() {
         ("sec\nret", "holds more than one word of visible ASCII"),
         ("sécret", "holds more than one word of visible ASCII"),
         ("sec\0ret", "holds more than one word of visible ASCII"),
+        ("\"secret\"\n", "is in quotes: remove them"),
     ] {
         write(&path, content);
         assert_eq!(failure(), format!("{place} {problem}"), "{content:?}");

@@ -36,11 +36,12 @@ pub(super) async fn confirm(
         match response {
             Ok(found) if &*found.status == DELETED => {}
             Ok(found) => {
-                run.defect(Endpoint::Nodes, "id");
+                run.defect(Endpoint::Nodes, "id", &node.id);
                 data.nodes.push(Arc::new(found));
             }
             Err(error) if is_confirmed(&error, &node, absences, now) => {}
-            Err(_) => {
+            Err(error) => {
+                run.defect(Endpoint::Node, "id", &format_args!("{}: {error}", node.id));
                 unresolved.insert((node.cloud_id.clone(), node.id.clone()));
                 data.nodes.push(node);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::{LOOKUPS_AT_ONCE, Memory, bounded, sort};
-use crate::api::{Error, Reason, Run};
+use crate::api::{Endpoint, Error, Reason, Run};
 use crate::ledger::Recorded;
 use crate::poll::absences::{Absences, Absent};
 use crate::poll::clouds::is_deleted;
@@ -47,7 +47,10 @@ pub(super) async fn confirm(
                 vms.push(Arc::new(found));
             }
             Err(error) if is_confirmed(&error, &missing.id, &mut memory.absences, now) => {}
-            Err(_) => unresolved.push(missing),
+            Err(error) => {
+                run.defect(Endpoint::Vm, "id", &format_args!("{}: {error}", missing.id));
+                unresolved.push(missing);
+            }
         }
     }
     for Missing { id, vm, .. } in unresolved {
