@@ -114,7 +114,7 @@ async fn other_self_signed_certificates_are_refused() {
     let elsewhere = authority(&["elsewhere.example"]);
     let expired = expired_authority(&["localhost"]);
     for (presented, trusted, host, why) in [
-        (&local, &other, "localhost", "CaUsedAsEndEntity"),
+        (&local, &other, "localhost", "(CA:TRUE) that is not in api.ca_file"),
         (&local, &local, "127.0.0.1", "not valid for name \"127.0.0.1\""),
         (&elsewhere, &elsewhere, "localhost", "not valid for name \"localhost\""),
         (&expired, &expired, "localhost", "expired"),
