@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use flexvm_exporter::clock::Clock;
@@ -24,6 +26,9 @@ const KILLS: u32 = 200;
 /// Kills of a daemon across a month's end.
 const DAEMON_KILLS: u32 = 60;
 
+/// Polls that must be recorded before the month ends.
+const POLLS: usize = 5;
+
 /// Shown when a test fails, so that its moments can be had again.
 fn seed() -> u64 {
     let seed = fastrand::u64(..);
@@ -31,15 +36,61 @@ fn seed() -> u64 {
     seed
 }
 
-/// SIGKILL after `moment`, unless it ends before; whether it ended well.
-fn killed_after(mut child: Child, moment: Duration) -> bool {
+/// Kills `child` with SIGKILL after `moment`. Returns true if the child ended before, with success.
+fn killed_within(mut child: Child, moment: Duration) -> bool {
     let started = Instant::now();
     while started.elapsed() < moment {
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "it failed by itself: {status}");
+            assert!(status.success(), "the child failed by itself: {status}");
             return true;
         }
         std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    false
+}
+
+/// What the parent sees of a month that a child closes, in the order in which it appears.
+///
+/// A kill waits for one of these signs, not for a time: a fixed time is too short on a busy machine.
+#[derive(Clone, Copy)]
+enum Sign {
+    /// The child made its ledger.
+    Ledger,
+    /// The child writes the files, still out of sight.
+    Files,
+    /// The directory of the revision is in place.
+    Revision,
+}
+
+const SIGNS: [Option<Sign>; 4] = [None, Some(Sign::Ledger), Some(Sign::Files), Some(Sign::Revision)];
+
+impl Sign {
+    fn is_there(self, folder: &Path) -> bool {
+        let tenant = folder.join("reports").join(TENANT);
+        match self {
+            Self::Ledger => folder.join("ledger.db").exists(),
+            Self::Files => fs::read_dir(&tenant).is_ok_and(|mut entries| entries.next().is_some()),
+            Self::Revision => tenant.join(MONTH).join("r01").exists(),
+        }
+    }
+}
+
+/// Kills `child` with SIGKILL once `sign` is there and a part of the time that it took has passed
+/// again. Returns true if the child ended before, with success.
+fn killed_after(mut child: Child, folder: &Path, sign: Sign, part: f64) -> bool {
+    let started = Instant::now();
+    let mut moment = None;
+    while moment.is_none_or(|moment| started.elapsed() < moment) {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "the child failed by itself: {status}");
+            return true;
+        }
+        if moment.is_none() && sign.is_there(folder) {
+            moment = Some(started.elapsed().mul_f64(1.0 + part));
+        }
+        std::thread::yield_now();
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -57,12 +108,19 @@ async fn killed_at_any_moment_it_leaves_nothing_or_the_bytes_of_an_uninterrupted
     let mut random = fastrand::Rng::with_seed(seed());
     // How often a kill left nothing, a month that was only recorded, a month whole.
     let (mut kills, mut nothing, mut recorded, mut published) = (0, 0, 0, 0);
-    while kills < KILLS {
+    while kills < KILLS || recorded == 0 || published == 0 {
+        assert!(
+            kills < 20 * KILLS,
+            "{nothing} kills left nothing, {recorded} a recorded month, {published} a whole one"
+        );
         let folder = tempfile::tempdir().unwrap();
         loop {
             let mut command = close_command(&stage.url, folder.path());
             let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let done = killed_after(child, takes.mul_f64(random.f64() * 1.1));
+            let done = match SIGNS[random.usize(..SIGNS.len())] {
+                None => killed_within(child, takes.mul_f64(random.f64())),
+                Some(sign) => killed_after(child, folder.path(), sign, random.f64() * 0.2),
+            };
             let ledger = folder.path().join("ledger.db");
             let row = ledger.exists().then(|| Ledger::read_only(&ledger).revision(TENANT, month(MONTH)));
             // Killed while the ledger is made, there is none yet.
@@ -91,7 +149,7 @@ async fn killed_at_any_moment_it_leaves_nothing_or_the_bytes_of_an_uninterrupted
         }
     }
     eprintln!("{kills} kills: {nothing} left nothing, {recorded} a recorded month, {published} a whole one");
-    assert!(nothing > 0 && kills > nothing, "the moments did not reach far enough");
+    assert!(nothing > 0, "no kill came before the month was recorded");
 }
 
 fn in_r01(path: &Path) -> bool {
@@ -99,9 +157,10 @@ fn in_r01(path: &Path) -> bool {
 }
 
 /// Time that runs on over all lives of the daemon: the machine's, moved by this many seconds.
-fn moved_by(seconds: i64) -> Clock {
+fn moved_by(seconds: Arc<AtomicI64>) -> Clock {
     let system = Clock::system();
-    Clock::new(move || Timestamp::from_second(system.now().as_second() + seconds).unwrap())
+    let now = move || system.now().as_second() + seconds.load(Ordering::Relaxed);
+    Clock::new(move || Timestamp::from_second(now()).unwrap())
 }
 
 /// The daemon, as a process of its own, until it is killed.
@@ -111,7 +170,8 @@ fn moved_by(seconds: i64) -> Clock {
 async fn daemon_child() {
     let Ok(url) = std::env::var("CHILD_URL") else { return };
     let folder = PathBuf::from(std::env::var("CHILD_FOLDER").unwrap());
-    let clock = moved_by(std::env::var("CHILD_CLOCK").unwrap().parse().unwrap());
+    let seconds: i64 = std::env::var("CHILD_CLOCK").unwrap().parse().unwrap();
+    let clock = moved_by(Arc::new(seconds.into()));
     let mut config = configuration(&url, &folder);
     config.report.settle = Duration::ZERO;
     config.poll.inventory = Duration::from_millis(100);
@@ -124,10 +184,10 @@ async fn daemon_child() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_killed_across_a_months_end_closes_it_once() {
-    // The month ends 8 s after the beginning; the world changes all the time.
+    // Time does not reach the month's end before the polls that the test needs were recorded.
     let end: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-    let offset = end.as_second() - 8 - Clock::system().now().as_second();
-    let clock = moved_by(offset);
+    let offset = Arc::new(AtomicI64::new(end.as_second() - 3600 - Clock::system().now().as_second()));
+    let clock = moved_by(offset.clone());
     let options = Options { vms: 60, clouds: 2, months: 1, churn: true, ..Options::default() };
     let simulator = Simulator::new(options, clock.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -139,18 +199,34 @@ async fn a_daemon_killed_across_a_months_end_closes_it_once() {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "killed::daemon_child", "--ignored"]);
         command.env("CHILD_URL", &url).env("CHILD_FOLDER", folder.path());
-        command.env("CHILD_CLOCK", offset.to_string());
+        command.env("CHILD_CLOCK", offset.load(Ordering::Relaxed).to_string());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let mut random = fastrand::Rng::with_seed(seed());
     let mut kills = 0;
     let in_place = || folder.path().join("reports").join(TENANT).join("2026-10").join("r01").exists();
-    // Until long past the month's end, and until one life was long enough to close it.
-    while kills < DAEMON_KILLS || clock.now() < end + Duration::from_secs(4) || !in_place() {
-        assert!(kills < 20 * DAEMON_KILLS, "the month is never closed");
-        let life = Duration::from_millis(random.u64(20..700));
-        assert!(!killed_after(start(), life), "a daemon does not end by itself");
+    let polls = || {
+        let ledger = Ledger::read_only(&folder.path().join("ledger.db"));
+        let observed = ledger.observations(TENANT, month("2026-10").period(), Timestamp::MAX);
+        observed.map_or(0, |observed| observed.polls.len())
+    };
+    // A life is at most this long. On a busy machine it grows until lives reach what they must.
+    let mut longest = Duration::from_millis(700);
+    let mut kill_once = |random: &mut fastrand::Rng| {
+        let life = longest.mul_f64(random.f64());
+        assert!(!killed_within(start(), life), "a daemon does not end by itself");
         kills += 1;
+        assert!(kills < 20 * DAEMON_KILLS, "the daemon is too slow: {} polls", polls());
+        longest += Duration::from_millis(5);
+    };
+    while polls() <= POLLS {
+        kill_once(&mut random);
+    }
+    offset.fetch_add(end.duration_since(clock.now()).as_secs() - 3, Ordering::Relaxed);
+    let mut lives = 0;
+    while lives < DAEMON_KILLS || clock.now() < end + Duration::from_secs(4) || !in_place() {
+        kill_once(&mut random);
+        lives += 1;
     }
     let config = configuration(&url, folder.path());
     let path = config.ledger.path.clone();
@@ -172,7 +248,7 @@ async fn a_daemon_killed_across_a_months_end_closes_it_once() {
     assert_eq!(reports(folder.path()), before);
     // Polls went on through it all, and what they recorded is sound.
     let observed = ledger.observations(TENANT, month("2026-10").period(), Timestamp::MAX).unwrap();
-    assert!(observed.polls.len() > 5, "{} polls", observed.polls.len());
+    assert!(observed.polls.len() > POLLS, "{} polls", observed.polls.len());
     drop((ledger, closer));
     let database = rusqlite::Connection::open(&path).unwrap();
     let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
