@@ -10,6 +10,7 @@ mod error;
 mod identity;
 mod observations;
 mod open;
+mod readers;
 mod retention;
 mod revisions;
 mod statistics;
@@ -36,6 +37,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use self::identity::{Fate, Identity};
+use self::readers::Readers;
 use crate::observe::{Known, NotLater, Observations, State};
 use crate::period::{Month, Period};
 use crate::snapshot::{Cloud, InstanceType, InventoryData, Text};
@@ -54,6 +56,7 @@ pub struct Ledger(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    readers: Readers,
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     statistics: Arc<Statistics>,
@@ -132,7 +135,8 @@ impl Ledger {
     #[must_use]
     pub fn read_only(path: &Path) -> Self {
         let statistics = Arc::new(Statistics::new(path));
-        Self(Arc::new(Shared { path: path.to_owned(), jobs: None, thread: None, statistics, _lock: None }))
+        let (path, readers) = (path.to_owned(), Readers::new(path.to_owned()));
+        Self(Arc::new(Shared { path, readers, jobs: None, thread: None, statistics, _lock: None }))
     }
 
     fn start(path: &Path, lock: Option<File>) -> Result<Self, LedgerError> {
@@ -156,7 +160,8 @@ impl Ledger {
             .spawn(move || work(writer, waiting))
             .map_err(|source| LedgerError::File { path: path.to_owned(), source })?;
         let (path, jobs, thread) = (path.to_owned(), Some(jobs), Some(thread));
-        Ok(Self(Arc::new(Shared { path, jobs, thread, statistics, _lock: lock })))
+        let readers = Readers::new(path.clone());
+        Ok(Self(Arc::new(Shared { path, readers, jobs, thread, statistics, _lock: lock })))
     }
 
     /// Looks at the ledger's files every few seconds until `shutdown` turns true: a scrape that looked
@@ -237,7 +242,7 @@ impl Ledger {
         period: Period,
         until: Timestamp,
     ) -> Result<Observations, LedgerError> {
-        open::read(&self.0.path, |connection| {
+        self.0.readers.read(|connection| {
             // One transaction: polls and events of one moment.
             let transaction = connection.transaction()?;
             match observations::known_tenant(&transaction, tenant)? {
@@ -270,7 +275,7 @@ impl Ledger {
 
     /// Names and sizes as they were observed in `period`. Blocks.
     pub fn names_and_sizes(&self, tenant: &str, period: Period) -> Result<NamesAndSizes, LedgerError> {
-        open::read(&self.0.path, |connection| {
+        self.0.readers.read(|connection| {
             let transaction = connection.transaction()?;
             match observations::known_tenant(&transaction, tenant)? {
                 Some(tenant) => validity::names_and_sizes(&transaction, tenant, period),
@@ -281,7 +286,7 @@ impl Ledger {
 
     /// When the tenant's recorded months begin; `None` before the first start. Blocks.
     pub fn beginning(&self, tenant: &str) -> Result<Option<Beginning>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => revisions::beginning(connection, tenant),
             None => Ok(None),
         })
@@ -289,7 +294,7 @@ impl Ledger {
 
     /// The months in which polls were recorded, each with the time of its latest poll. Blocks.
     pub fn polled_months(&self, tenant: &str) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => observations::polled_months(connection, tenant),
             None => Ok(BTreeMap::new()),
         })
@@ -330,7 +335,7 @@ impl Ledger {
 
     /// The newest revision of a month. Blocks.
     pub fn revision(&self, tenant: &str, month: Month) -> Result<Option<RevisionRow>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => revisions::newest(connection, tenant, month),
             None => Ok(None),
         })
@@ -357,7 +362,7 @@ impl Ledger {
         month: Month,
         revision: u32,
     ) -> Result<Option<RevisionRow>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => revisions::at(connection, tenant, month, revision),
             None => Ok(None),
         })
@@ -365,7 +370,7 @@ impl Ledger {
 
     /// When each month of the tenant got its newest revision, if it is published. Blocks.
     pub fn closed_at(&self, tenant: &str) -> Result<BTreeMap<Month, Timestamp>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => revisions::closed_at(connection, tenant),
             None => Ok(BTreeMap::new()),
         })
@@ -421,7 +426,7 @@ impl Ledger {
 
     /// The open difference of each closed month that has one. Blocks.
     pub fn open_differences(&self, tenant: &str) -> Result<BTreeMap<Month, ChangedSeconds>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => differences::open(connection, tenant),
             None => Ok(BTreeMap::new()),
         })
@@ -429,7 +434,7 @@ impl Ledger {
 
     /// The latest comparison of each closed month's current revision. Blocks.
     pub fn comparisons(&self, tenant: &str) -> Result<BTreeMap<Month, Comparison>, LedgerError> {
-        open::read(&self.0.path, |connection| match observations::known_tenant(connection, tenant)? {
+        self.0.readers.read(|connection| match observations::known_tenant(connection, tenant)? {
             Some(tenant) => differences::latest(connection, tenant),
             None => Ok(BTreeMap::new()),
         })
@@ -494,6 +499,8 @@ impl Ledger {
 impl Drop for Shared {
     /// What was handed over is written before the lock goes.
     fn drop(&mut self) {
+        // The last connection that closes moves the log into the file: it must be the writer's.
+        self.readers.close();
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

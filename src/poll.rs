@@ -205,34 +205,37 @@ impl Poller {
                     stale_after(&self.config.metrics, &self.config.poll, collector),
                 )
                 .await?;
+                let data = shared(before.map(|section| Arc::clone(&section.data)), data);
                 Ok(put(data, |snapshot| &mut snapshot.capacity))
             }
             Collector::Inventory => {
                 let shown = self.inventory();
-                let before = shown.or_else(|| state.last_inventory.clone());
+                let before = shown.clone().or_else(|| state.last_inventory.clone());
                 let is_ledger_read = self.read_ledger(state).await;
                 let now = self.clock.monotonic();
                 let data = inventory::fetch(run, before.as_deref(), &mut state.inventory, now).await?;
-                let data = Arc::new(self.record(data, state, is_ledger_read).await);
+                let data = self.record(data, state, is_ledger_read).await;
+                let data = shared(shown, data);
                 state.last_inventory = Some(Arc::clone(&data));
-                Ok(Box::new(move |snapshot, at| snapshot.inventory = Some(Section { at, data })))
+                Ok(put(data, |snapshot| &mut snapshot.inventory))
             }
             Collector::DeletedVms => {
                 let (inventory, now) = (self.inventory(), self.clock.monotonic());
                 let clouds = inventory.as_ref().map(|inventory| &*inventory.clouds);
                 let data = deleted_vms::fetch(run, clouds, &mut state.deleted_vms, now).await?;
-                Ok(put(data, |snapshot| &mut snapshot.deleted_vms))
+                Ok(put(Arc::new(data), |snapshot| &mut snapshot.deleted_vms))
             }
             Collector::Usage => {
                 let data = usage::fetch(self, run, &mut state.previous_month).await?;
-                Ok(put(data, |snapshot| &mut snapshot.usage))
+                Ok(put(Arc::new(data), |snapshot| &mut snapshot.usage))
             }
             Collector::Catalogue => {
                 let (mut instance_types, mut images) = tokio::try_join!(run.instance_types(), run.images())?;
                 instance_types.sort_by(|a, b| a.name.cmp(&b.name));
                 images.sort_by(|a, b| a.name.cmp(&b.name));
                 self.record_catalogue(&instance_types).await;
-                Ok(put(CatalogueData { instance_types, images }, |snapshot| &mut snapshot.catalogue))
+                let data = Arc::new(CatalogueData { instance_types, images });
+                Ok(put(data, |snapshot| &mut snapshot.catalogue))
             }
         }
     }
@@ -389,14 +392,20 @@ pub struct State {
     previous_month: usage::Previous,
 }
 
+/// Returns what is `shown` if the new data is equal, so that its text is not made again. Most polls find
+/// no change. VMs that the page memo shares are equal by address, so this costs little.
+fn shared<T: PartialEq>(shown: Option<Arc<T>>, data: T) -> Arc<T> {
+    shown.filter(|shown| **shown == data).unwrap_or_else(|| Arc::new(data))
+}
+
 /// Puts what was fetched into a snapshot.
 type Put = Box<dyn FnOnce(&mut Snapshot, Timestamp) + Send>;
 
 fn put<T: Send + Sync + 'static>(
-    data: T,
+    data: Arc<T>,
     section: impl FnOnce(&mut Snapshot) -> &mut Option<Section<T>> + Send + 'static,
 ) -> Put {
-    Box::new(move |snapshot, at| *section(snapshot) = Some(Section { at, data: Arc::new(data) }))
+    Box::new(move |snapshot, at| *section(snapshot) = Some(Section { at, data }))
 }
 
 /// An error with its sources, in one line.

@@ -9,6 +9,7 @@ mod ledger;
 mod open_metrics;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct SelfMetrics {
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
+    /// Length in bytes of the latest text that was written.
+    text_length: AtomicUsize,
 }
 
 /// What has to be remembered to take series away again.
@@ -209,6 +212,7 @@ impl SelfMetrics {
             )?,
             last_wake,
             state: Mutex::default(),
+            text_length: AtomicUsize::default(),
             registry: registry.clone(),
         };
         this.reload_successful.set(1);
@@ -399,10 +403,13 @@ impl SelfMetrics {
     /// All families in text format 0.0.4.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        let mut text = Vec::new();
+        // Nearly as long as the latest text: growing a buffer of megabytes copies it again and again.
+        let likely = self.text_length.load(Ordering::Relaxed);
+        let mut text = Vec::with_capacity(likely + likely / 16);
         if let Err(error) = TextEncoder::new().encode(&self.families(), &mut text) {
             tracing::error!(%error, "self-metrics cannot be written");
         }
+        self.text_length.store(text.len(), Ordering::Relaxed);
         text
     }
 

@@ -23,7 +23,7 @@ use crate::api::{ClockState, Reason};
 use crate::config::{Metrics, Poll, Tenant};
 use crate::exposition::{Exposition, Part, Parts};
 use crate::report::Listing;
-use crate::snapshot::{ClosedMonth, Collector, Snapshot};
+use crate::snapshot::{ClosedMonth, Collector, Section, Snapshot};
 
 /// A collector's series outlive this many intervals without a success, if that is longer than
 /// `metrics.stale_after`.
@@ -200,8 +200,11 @@ impl Store {
         duration: Duration,
         store: impl FnOnce(&mut Snapshot),
     ) {
-        self.change(tenant, parts_of(collector), |state| {
+        self.change(tenant, |state| {
+            let before = Arc::clone(&state.snapshot);
             store(Arc::make_mut(&mut state.snapshot));
+            let parts =
+                if is_same(&before, &state.snapshot, collector) { status() } else { parts_of(collector) };
             let state = state.collectors.entry(collector).or_default();
             *state = CollectorState {
                 last_run: Some(at),
@@ -210,6 +213,7 @@ impl Store {
                 duration,
                 error: None,
             };
+            parts
         });
     }
 
@@ -223,11 +227,12 @@ impl Store {
         reason: Reason,
         error: String,
     ) {
-        self.change(tenant, status(), |state| {
+        self.change(tenant, |state| {
             let state = state.collectors.entry(collector).or_default();
             state.last_run = Some(at);
             state.duration = duration;
             state.error = Some((reason, error));
+            status()
         });
     }
 
@@ -239,7 +244,7 @@ impl Store {
             .filter(|report| report.current)
             .map(|report| (report.published.month, report.published.closed_month()))
             .collect();
-        self.change(tenant, status(), |state| {
+        self.change(tenant, |state| {
             if !listing.problems.is_empty() {
                 for before in state.closed.iter() {
                     closed.entry(before.month).or_insert_with(|| before.clone());
@@ -247,6 +252,7 @@ impl Store {
             }
             state.closed = closed.into_values().rev().collect();
             state.reports = Some(Arc::new(listing));
+            status()
         });
     }
 
@@ -255,13 +261,19 @@ impl Store {
         let known = self.tenant(tenant).and_then(|state| state.outlook.clone());
         // Most looks find what the one before did.
         if known.is_none_or(|known| *known != outlook) {
-            self.change(tenant, Parts::default(), |state| state.outlook = Some(Arc::new(outlook)));
+            self.change(tenant, |state| {
+                state.outlook = Some(Arc::new(outlook));
+                Parts::default()
+            });
         }
     }
 
     /// Shows the latest comparison of the local clock with the API's clock.
     pub fn clock(&self, tenant: &str, clock: ClockState) {
-        self.change(tenant, Parts::default(), |state| state.clock = clock);
+        self.change(tenant, |state| {
+            state.clock = clock;
+            Parts::default()
+        });
     }
 
     /// Drops every section whose collector has not succeeded for too long.
@@ -276,31 +288,34 @@ impl Store {
                 let too_old = |at: Instant| at.elapsed() > limit;
                 if run.succeeded.is_some_and(too_old) {
                     tracing::warn!(%tenant, collector = collector.as_str(), "no success for {limit:?}: its series go");
-                    self.change(tenant, parts_of(*collector), |state| {
+                    self.change(tenant, |state| {
                         // A run may have succeeded since the look.
                         if !state
                             .collectors
                             .get(collector)
                             .is_some_and(|run| run.succeeded.is_some_and(too_old))
                         {
-                            return;
+                            return Parts::default();
                         }
                         forget(&mut state.snapshot, *collector);
                         if let Some(run) = state.collectors.get_mut(collector) {
                             run.succeeded = None;
                         }
+                        parts_of(*collector)
                     });
                 }
             }
         }
     }
 
-    fn change(&self, tenant: &str, parts: Parts, change: impl FnOnce(&mut TenantState)) {
+    /// Replaces the state of a tenant by what `change` makes of it; `change` returns the parts of the
+    /// text that this changes.
+    fn change(&self, tenant: &str, change: impl FnOnce(&mut TenantState) -> Parts) {
         let mut current = self.current();
         let Some((name, state)) = current.tenants.get_key_value(tenant) else { return };
         let (name, old) = (Arc::clone(name), Arc::clone(state));
         let mut new = TenantState::clone(&old);
-        change(&mut new);
+        let parts = change(&mut new);
         current.tenants.insert(Arc::clone(&name), Arc::new(new));
         let view = current.view.take();
         if !parts.is_empty() {
@@ -346,6 +361,21 @@ fn forget(snapshot: &mut Arc<Snapshot>, collector: Collector) {
     }
 }
 
+/// Whether both snapshots share the data of `collector`, so that its text is the same. Only the time of
+/// the section may differ, which is in the part of no collector.
+fn is_same(before: &Snapshot, after: &Snapshot, collector: Collector) -> bool {
+    fn shared<T>(before: Option<&Section<T>>, after: Option<&Section<T>>) -> bool {
+        before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(&before.data, &after.data))
+    }
+    match collector {
+        Collector::Capacity => shared(before.capacity.as_ref(), after.capacity.as_ref()),
+        Collector::Inventory => shared(before.inventory.as_ref(), after.inventory.as_ref()),
+        Collector::DeletedVms => shared(before.deleted_vms.as_ref(), after.deleted_vms.as_ref()),
+        Collector::Usage => shared(before.usage.as_ref(), after.usage.as_ref()),
+        Collector::Catalogue => shared(before.catalogue.as_ref(), after.catalogue.as_ref()),
+    }
+}
+
 /// The part that belongs to no collector.
 fn status() -> Parts {
     [Part::Status].into_iter().collect()
@@ -365,4 +395,27 @@ fn parts_of(collector: Collector) -> Parts {
         Collector::Capacity | Collector::DeletedVms => {}
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::simulated_tenant;
+    use crate::snapshot::InventoryData;
+
+    #[test]
+    fn poll_without_a_change_marks_only_the_status() {
+        let tenant = Arc::new(simulated_tenant("t1", "http://127.0.0.1:1".parse().unwrap(), "token"));
+        let store = Store::new(&[tenant], Metrics::default(), Poll::default());
+        let poll = |data: &Arc<InventoryData>| {
+            let (at, data) = (Timestamp::UNIX_EPOCH, Arc::clone(data));
+            let put = |snapshot: &mut Snapshot| snapshot.inventory = Some(Section { at, data });
+            store.succeeded("t1", Collector::Inventory, at, Duration::ZERO, put);
+            std::mem::take(&mut store.current().changed).remove("t1").unwrap()
+        };
+        let data = Arc::new(InventoryData::default());
+        assert_eq!(poll(&data), parts_of(Collector::Inventory), "the first poll");
+        assert_eq!(poll(&data), status(), "the same data");
+        assert_eq!(poll(&Arc::new(InventoryData::default())), parts_of(Collector::Inventory), "other data");
+    }
 }

@@ -138,14 +138,20 @@ impl TenantWorker {
         let is_wrong = matches!(clock, ClockState::Differs { .. });
         let scheduled = scheduled || self.is_behind_schedule;
         self.is_behind_schedule = !moment.is_trusted();
-        if moment.is_trusted() && self.close_due(&states, scheduled, moment.now, monotonic).await {
+        let closed = moment.is_trusted() && self.close_due(&states, scheduled, moment.now, monotonic).await;
+        if closed {
             self.show_reports().await;
         }
-        self.verification.run_if_due(&self.closer, now, moment.is_trusted(), &self.self_metrics).await;
-        self.show_reports().await;
+        let verified =
+            self.verification.run_if_due(&self.closer, now, moment.is_trusted(), &self.self_metrics).await;
+        if verified {
+            self.show_reports().await;
+        }
         // Verification imports months that the ledger does not know.
-        let Some(after) = self.month_states(moment).await else { return };
-        states = after;
+        if closed || verified {
+            let Some(after) = self.month_states(moment).await else { return };
+            states = after;
+        }
         if is_wrong {
             self.show(&states, moment.now);
             return;

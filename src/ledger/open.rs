@@ -98,7 +98,7 @@ pub(super) fn existing_writer(path: &Path) -> Result<Connection, LedgerError> {
     open().map_err(|error: LedgerError| error.at(path))
 }
 
-fn reader(path: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn reader(path: &Path) -> Result<Connection, LedgerError> {
     if !path.exists() {
         return Err(LedgerError::Missing(path.to_owned()));
     }

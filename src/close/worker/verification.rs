@@ -24,17 +24,18 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Verifies the closed months if it is time, and once the clock is trusted.
+    /// Verifies the closed months if it is time, and once the clock is trusted. Returns whether it did:
+    /// then months may have been imported.
     pub async fn run_if_due(
         &mut self,
         closer: &Closer,
         now: Timestamp,
         is_trusted: bool,
         self_metrics: &SelfMetrics,
-    ) {
+    ) -> bool {
         let imports = is_trusted && !self.has_imported;
         if !imports && self.last.is_some_and(|(at, pause)| now.duration_since(at).abs() < pause) {
-            return;
+            return false;
         }
         let tenant = closer.tenant();
         let pause = match closer.audit().await {
@@ -62,5 +63,6 @@ impl Verification {
         };
         self.last = Some((now, pause));
         self.has_imported = is_trusted;
+        true
     }
 }
