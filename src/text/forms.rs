@@ -46,7 +46,7 @@ pub fn visible_form(text: &str) -> Cow<'_, str> {
     Cow::Owned(form)
 }
 
-/// Whether Unicode says that programs show nothing for a character that they do not support.
+/// Returns whether Unicode recommends that programs without support for the character do not show it.
 fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }

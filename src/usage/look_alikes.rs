@@ -25,9 +25,9 @@ const MAX_CHARS: usize = 80;
 /// Tags that look alike but are different groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookAlikes {
-    /// Sets of tags, as they are or as the rules make them. Each tag of a set forms other groups.
+    /// Sets of tags, verbatim or after the rules. Each tag of a set forms other groups.
     pub tags: BTreeSet<Vec<String>>,
-    /// Keys of tags and the key of `group_by` that they look like, but are not.
+    /// Keys of tags, each with the key of `group_by` that looks alike.
     pub keys: BTreeSet<(String, String)>,
 }
 
@@ -38,7 +38,7 @@ impl LookAlikes {
         Self { tags: sets(grouping, tags), keys: keys(grouping, tags) }
     }
 
-    /// Returns the sets of tags as one text; `None` if there are none.
+    /// Returns the sets of tags as one text; `None` if the set is empty.
     #[must_use]
     pub fn tags_in_words(&self) -> Option<String> {
         in_words(self.tags.iter().map(|set| {
@@ -50,14 +50,14 @@ impl LookAlikes {
         }))
     }
 
-    /// Returns the keys as one text; `None` if there are none.
+    /// Returns the keys as one text; `None` if the set is empty.
     #[must_use]
     pub fn keys_in_words(&self) -> Option<String> {
         in_words(self.keys.iter().map(|(key, wanted)| format!("{} and {}", quoted(key), quoted(wanted))))
     }
 }
 
-/// A text of the comparison: a tag as it is, or as the rules make it.
+/// A text that is compared: a tag verbatim, or after the rules.
 struct Entry {
     /// Digest of the form in which look-alikes are equal. The forms of all tags of a large month would
     /// need too much memory.
@@ -72,7 +72,8 @@ fn sets(grouping: &Grouping<'_>, tags: &[&str]) -> BTreeSet<Vec<String>> {
     for (index, tag) in tags.iter().enumerate() {
         let digest = digest(tag);
         entries.push(Entry { digest, tag: index, is_after_rules: false });
-        if !grouping.tag_rules.is_empty() {
+        // With keys, a tag with an empty value is the key alone.
+        if !grouping.tag_rules.is_empty() || (tag.ends_with(':') && !grouping.group_by.is_empty()) {
             let after = self::digest(&grouping.contribution(tag).0);
             if after != digest {
                 entries.push(Entry { digest: after, tag: index, is_after_rules: true });
@@ -97,7 +98,7 @@ fn sets(grouping: &Grouping<'_>, tags: &[&str]) -> BTreeSet<Vec<String>> {
     same_form.filter(|entries| entries.len() > 1).map(set).filter(|names| names.len() > 1).collect()
 }
 
-/// Keys of tags, after the rules, that no key of `group_by` equals but one looks like.
+/// Finds keys of tags, after the rules, that look like a key of `group_by` but differ from it.
 fn keys(grouping: &Grouping<'_>, tags: &[&str]) -> BTreeSet<(String, String)> {
     let by_form: BTreeMap<Cow<'_, str>, &String> =
         grouping.group_by.iter().map(|key| (form(key), key)).collect();
@@ -147,8 +148,11 @@ fn in_words(sets: impl ExactSizeIterator<Item = String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::TagRule;
+    use crate::snapshot::Text;
 
     fn found(group_by: &[&str], rules: &[TagRule], tags: &[&str]) -> [Option<String>; 2] {
         let group_by: Vec<String> = group_by.iter().map(ToString::to_string).collect();
@@ -231,5 +235,28 @@ mod tests {
         assert!(tags(&[], &[], &spaces).unwrap().ends_with("\"k:a    \" and 2 more"));
         let long = ["k:".to_owned() + &"a".repeat(200), "k:".to_owned() + &"A".repeat(200)];
         assert!(tags(&[], &[], &[&long[0], &long[1]]).unwrap().len() < 200);
+    }
+
+    proptest! {
+        #[test]
+        fn two_tags_are_listed_if_they_look_alike_and_form_other_groups(
+            one in "(k|K|o)(:[aA \u{200b}\u{ff21}bé]{0,3})?",
+            other in "(k|K|o)(:[aA \u{200b}\u{ff21}be\u{301}]{0,3})?",
+            ignore_case in any::<bool>(),
+            by_key in any::<bool>(),
+        ) {
+            prop_assume!(one != other);
+            let group_by = if by_key { vec!["k".to_owned()] } else { Vec::new() };
+            let rules = [TagRule { key: "k".into(), ignore_case, lowercase: true, ..TagRule::default() }];
+            let grouping = Grouping { group_by: &group_by, tag_rules: &rules };
+            let group = |tag: &str| grouping.group(&[Text::from(tag)]);
+            let found = LookAlikes::of(&grouping, &[&one, &other]);
+            let forms = |tag: &str| {
+                let after = grouping.contribution(tag).0;
+                BTreeSet::from([form(tag).into_owned(), form(&after).into_owned()])
+            };
+            let expected = !forms(&one).is_disjoint(&forms(&other)) && group(&one) != group(&other);
+            prop_assert_eq!(!found.tags.is_empty(), expected, "{:?}", found);
+        }
     }
 }

@@ -89,11 +89,12 @@ fn look_alike_tags_are_named_until_a_rule_joins_them() {
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "60"]);
     let last = Month::of(Clock::system().now()).previous().to_string();
+    let configured = |out: &str, group_by: &str, rules: &str| {
+        let report = format!("{{directory: {out}, settle: 0s, group_by: [{group_by}], tag_rules: {rules}}}");
+        config(&api, &format!("report: {report}\n"))
+    };
     let seen = |out: &str, rules: &str| {
-        let text = config(
-            &api,
-            &format!("report: {{directory: {out}, settle: 0s, group_by: [env], tag_rules: {rules}}}\n"),
-        );
+        let text = configured(out, "env", rules);
         let checked = place.run_with(&text, &["check", "--online", "--output", "json"]);
         assert_eq!(checked.code, Some(0), "{}", checked.stderr);
         let checked: Value = serde_json::from_str(&checked.stdout).unwrap();
@@ -122,4 +123,12 @@ fn look_alike_tags_are_named_until_a_rule_joins_them() {
     let expected = json!([{"key": "env", "ignore_case": true, "rename": null, "lowercase": true, "trim": false,
         "normalize": "nfc", "values": {}}]);
     assert_eq!(recorded, expected);
+    // A key that only a rule creates is not missing.
+    let rule = "[{key: ENV, ignore_case: true, rename: stage}]";
+    for (group_by, is_missing) in [("stage", false), ("env", true)] {
+        let text = configured("renamed", group_by, rule);
+        let checked = place.run_with(&text, &["check", "--online"]).stdout;
+        assert_eq!(checked.contains("with this key of report.group_by: env"), is_missing, "{checked}");
+        assert!(!checked.contains("report.group_by: stage"), "{checked}");
+    }
 }
