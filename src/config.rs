@@ -8,6 +8,7 @@ pub mod load;
 mod prices;
 pub mod problem;
 pub mod schedule;
+mod tag_rule;
 pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 use rust_decimal::Decimal;
+
+pub use self::tag_rule::{Normalize, TagRule};
 
 use self::schedule::Schedule;
 use crate::period::Month;
@@ -284,22 +287,6 @@ impl Default for Report {
             excel_bom: false,
         }
     }
-}
-
-/// How tags with one key are normalised before they are grouped: trim, lower-case, values, then
-/// rename, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct TagRule {
-    /// The raw key that the rule is for.
-    pub key: String,
-    /// New name of the key.
-    pub rename: Option<String>,
-    /// Lower-case the value.
-    pub lowercase: bool,
-    /// Trim white space around the value.
-    pub trim: bool,
-    /// Replacements of whole values, after trim and lowercase.
-    pub values: BTreeMap<String, String>,
 }
 
 /// `prices`: rates by instance type.

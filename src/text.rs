@@ -1,4 +1,9 @@
-//! Text for people (one line, bounded, without invisible characters) and the normal form of ids. Pure.
+//! Text for people (one line, bounded, without invisible characters), the normal form of ids, and forms in
+//! which different spellings are equal. Pure.
+
+mod forms;
+
+pub use forms::{case_folded, nfc, visible_form};
 
 use std::borrow::Cow;
 

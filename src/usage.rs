@@ -5,11 +5,13 @@
 
 mod groups;
 mod lines;
+mod look_alikes;
 mod rows;
 mod sums;
 
 pub use groups::{CELLS, Group, GroupKind, Grouping, NO_VALUE, cell_text};
 pub use lines::{CheckError, Flag, Flags, HOUR_NANOSECONDS, Line, NoWitness, Witness, check, life, lines};
+pub use look_alikes::LookAlikes;
 pub use rows::{Conflict, Counted, by_id};
 pub use sums::{STOPPED_COST_DECIMALS, add_cost};
 

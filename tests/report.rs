@@ -14,8 +14,11 @@ mod folder;
 mod memory;
 #[path = "report/month.rs"]
 mod month;
+#[path = "report/opening.rs"]
+mod opening;
 #[path = "report/precision.rs"]
 mod precision;
+mod program;
 #[path = "report/repeats.rs"]
 mod repeats;
 #[path = "report/verdict.rs"]

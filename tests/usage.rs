@@ -298,6 +298,7 @@ proptest! {
             lowercase: true,
             trim: true,
             values: BTreeMap::new(),
+            ..TagRule::default()
         }];
         let (grouping, prices) = (Grouping { group_by: &group_by, tag_rules: &tag_rules }, prices());
         let report = report(october().period(), vms);

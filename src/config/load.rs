@@ -1,6 +1,7 @@
 //! From a YAML file or the environment to a [`Config`], or to every problem at once.
 
 mod sections;
+mod tag_rules;
 mod tenants;
 
 pub use sections::label_of;
@@ -320,6 +321,15 @@ mod tests {
             ("metrics: {tag_keys: ['a:b']}\n", "metrics.tag_keys (line 4): "),
             ("report: {tag_rules: [{key: 'a:b'}]}\n", "report.tag_rules[0].key (line 4): "),
             ("report: {tag_rules: [{key: a, rename: 'x:y'}]}\n", "report.tag_rules[0].rename (line 4): "),
+            ("report: {tag_rules: [{key: a, normalize: nfd}]}\n", "report.tag_rules[0].normalize (line 4): "),
+            (
+                "report: {tag_rules: [{key: a}, {key: a}]}\n",
+                "report.tag_rules[1].key (line 4): \"a\" has a rule",
+            ),
+            (
+                "report: {tag_rules: [{key: A}, {key: b}, {key: a, ignore_case: true}]}\n",
+                "report.tag_rules[2].key (line 4): \"a\" has a rule already, report.tag_rules[0]",
+            ),
         ] {
             let found = problems(&format!("{TENANT}{text}"));
             assert!(found[0].starts_with(problem), "{text}: {found:?}");

@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 
 /// Decimals of a share.
-const SHARE_DECIMALS: u32 = 6;
+pub const SHARE_DECIMALS: u32 = 6;
 
 /// Returns the share of each weight in the sum of the weights, with six decimals. The shares sum to
 /// 1.000000; `None` if all weights are 0.

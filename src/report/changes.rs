@@ -31,6 +31,9 @@ const NUMBERS: [&str; 12] = [
     "allocated_node_cost",
 ];
 
+/// A column that version 0.1.0 rounded by another method.
+const SHARE: &str = "share_of_seconds";
+
 /// A column that the files of version 0.1.0 lack.
 const UNSIZED: &str = "unsized_vm_seconds";
 
@@ -67,15 +70,21 @@ pub fn write<W: Write>(
     for scope in [&VMS, &GROUPS] {
         let file = |of: (&Path, &str)| File::read(&of.0.join(format!("{}{}", of.1, scope.file)), scope);
         let (mut old, new) = (file(before)?, file(after)?);
-        if !old.has(UNSIZED) && new.has(UNSIZED) && scope.name == GROUPS.name {
+        let is_old_layout = !old.has(UNSIZED) && new.has(UNSIZED) && scope.name == GROUPS.name;
+        if is_old_layout {
             old.modernise(&new);
         }
-        compare(&mut table, scope, &old, &new)?;
+        compare(&mut table, scope, [&old, &new], is_old_layout)?;
     }
     table.finish()
 }
 
-fn compare<W: Write>(table: &mut Table<W>, scope: &Scope, old: &File, new: &File) -> io::Result<()> {
+fn compare<W: Write>(
+    table: &mut Table<W>,
+    scope: &Scope,
+    [old, new]: [&File; 2],
+    is_old_layout: bool,
+) -> io::Result<()> {
     let shared: Vec<(&str, usize, usize)> = new
         .columns
         .iter()
@@ -106,7 +115,12 @@ fn compare<W: Write>(table: &mut Table<W>, scope: &Scope, old: &File, new: &File
                 row.and_then(|row| row.get(at)).unwrap_or_default().to_owned()
             };
             let (old, new) = (cell(old, *in_old), cell(new, *in_new));
-            if old == new || (*column == "cloud_id" && normal_id(&old) == normal_id(&new)) {
+            let is_other_spelling = match *column {
+                "cloud_id" => normal_id(&old) == normal_id(&new),
+                SHARE => is_old_layout && old_layout::is_same_share(&old, &new),
+                _ => false,
+            };
+            if old == new || is_other_spelling {
                 continue;
             }
             table.begin();

@@ -1,9 +1,12 @@
-//! The group cells of version 0.1.0, for comparing its files with current ones. Pure.
+//! The cells of by-group.csv of version 0.1.0, for comparing its files with current ones. Pure.
 //!
 //! That version joined values by `;`, wrote `;` and `\` as `\;` and `\\` only where it joined, and did
 //! not separate the value `(no value)` from a tag without a value. Some of its cells therefore have
 //! several readings.
 
+use rust_decimal::Decimal;
+
+use super::apportion::SHARE_DECIMALS;
 use super::columns::guarded;
 use crate::usage::{NO_VALUE, cell_text};
 
@@ -31,6 +34,17 @@ pub fn readings(kind: &str, cells: &[&str], is_tag_set: bool) -> Vec<Vec<String>
             .collect();
     }
     rows
+}
+
+/// Returns whether a share that version 0.1.0 wrote can be the same share as a current one. That version
+/// rounded each share half up, and wrote a share of nothing as 0.
+pub fn is_same_share(old: &str, new: &str) -> bool {
+    let share = |cell: &str| Decimal::from_str_exact(cell).ok();
+    match (share(old), share(new)) {
+        (Some(old), Some(new)) => (old - new).abs() <= Decimal::new(1, SHARE_DECIMALS),
+        (Some(old), None) => old.is_zero() && new.is_empty(),
+        _ => false,
+    }
 }
 
 fn tag_set(cell: &str) -> String {
@@ -116,6 +130,20 @@ mod tests {
         let set = |cell| readings("value", &[cell], true);
         assert_eq!(set("a:1\\;2;b"), [["a:1;2 | b"]]);
         assert_eq!(set(""), [[""]]);
+    }
+
+    #[test]
+    fn shares_of_another_rounding_are_the_same() {
+        for (old, new, same) in [
+            ("0.333333", "0.333334", true),
+            ("0.333334", "0.333333", true),
+            ("0.333333", "0.333335", false),
+            ("0.000000", "", true),
+            ("0.000001", "", false),
+            ("", "0.000000", false),
+        ] {
+            assert_eq!(is_same_share(old, new), same, "{old} {new}");
+        }
     }
 
     #[test]

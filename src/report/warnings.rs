@@ -7,7 +7,7 @@ use super::tally::Tally;
 use super::{Account, Inputs};
 use crate::period::rfc3339;
 use crate::snapshot::Text;
-use crate::usage::Flag;
+use crate::usage::{Flag, Grouping, LookAlikes};
 
 /// Most names that one sentence spells out.
 const MOST_NAMES: usize = 10;
@@ -115,11 +115,29 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
             short.vms_created, short.vms_released
         )
     });
+    look_alikes(inputs, tally, &mut warnings);
     if let Some(account) = inputs.account {
         observed(account, inputs, &mut warnings);
     }
     warnings.extend(inputs.terms.notes.iter().cloned());
     warnings
+}
+
+/// Tags that a reader cannot distinguish, although they form different groups.
+fn look_alikes(inputs: &Inputs<'_>, tally: &Tally<'_>, warnings: &mut Vec<String>) {
+    let grouping = Grouping { group_by: inputs.group_by, tag_rules: inputs.tag_rules };
+    let tags: Vec<&str> = tally.tags.keys().copied().collect();
+    let found = LookAlikes::of(&grouping, &tags);
+    if let Some(tags) = found.tags_in_words() {
+        warnings.push(format!(
+            "Tags look alike but are different groups: {tags}. Correct the tags, or add rules to report.tag_rules."
+        ));
+    }
+    if let Some(keys) = found.keys_in_words() {
+        warnings.push(format!(
+            "Tag keys look alike, but groups use only the second of each two: {keys}. Correct the tags, or add rules to report.tag_rules."
+        ));
+    }
 }
 
 /// Where polls and the provider disagree.

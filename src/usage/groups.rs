@@ -82,7 +82,7 @@ impl Grouping<'_> {
 
     /// A tag in an exact set: as it is, unless a rule is for it.
     fn whole(&self, tag: &str) -> String {
-        if !self.tag_rules.iter().any(|rule| rule.key == split_tag(tag).0) {
+        if self.rule(split_tag(tag).0).is_none() {
             return tag.to_owned();
         }
         match self.normalise(tag) {
@@ -91,22 +91,54 @@ impl Grouping<'_> {
         }
     }
 
-    /// A tag as key and value, after the rule for its key: trim, lower-case, values, rename.
+    /// A tag as key and value, after the rule for its key.
     fn normalise(&self, tag: &str) -> (String, Option<String>) {
         let (key, value) = split_tag(tag);
-        let mut value = value.map(str::to_owned);
-        let Some(rule) = self.tag_rules.iter().find(|rule| rule.key == key) else {
-            return (key.to_owned(), value);
+        let Some(rule) = self.rule(key) else {
+            return (key.to_owned(), value.map(str::to_owned));
         };
-        if rule.trim {
-            value = value.map(|value| value.trim().to_owned());
-        }
-        if rule.lowercase {
-            value = value.map(|value| value.to_lowercase());
-        }
-        value = value.map(|value| rule.values.get(&value).cloned().unwrap_or(value));
-        (rule.rename.clone().unwrap_or_else(|| key.to_owned()), value.filter(|value| !value.is_empty()))
+        let value = value.map(|value| rule.value(value)).filter(|value| !value.is_empty());
+        (rule.new_key().to_owned(), value)
     }
+
+    /// The rule for tags with this key. There is at most one: the configuration refuses others.
+    fn rule(&self, key: &str) -> Option<&TagRule> {
+        self.tag_rules.iter().find(|rule| rule.matches(key))
+    }
+
+    /// Returns the key of tags with this key after the rules.
+    #[must_use]
+    pub fn new_key<'k>(&'k self, key: &'k str) -> &'k str {
+        self.rule(key).map_or(key, TagRule::new_key)
+    }
+
+    /// Returns what a tag is after the rules, as one text, and what it contributes to the group of a
+    /// VM: two tags form the same groups if, and only if, they contribute the same.
+    pub(super) fn contribution(&self, tag: &str) -> (String, Contribution) {
+        if self.group_by.is_empty() {
+            let whole = self.whole(tag);
+            return (whole.clone(), Contribution::Tag(whole));
+        }
+        let (key, value) = self.normalise(tag);
+        let text = value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}:{value}"));
+        let contribution = if self.group_by.contains(&key) {
+            Contribution::Value(key, value)
+        } else {
+            Contribution::Nothing
+        };
+        (text, contribution)
+    }
+}
+
+/// What a tag contributes to the group of a VM.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Contribution {
+    /// Groups are the exact sets of tags, after the rules.
+    Tag(String),
+    /// A value, or none, of a key of `group_by`.
+    Value(String, Option<String>),
+    /// Its key is not in `group_by`.
+    Nothing,
 }
 
 impl Group {
@@ -154,16 +186,27 @@ pub fn cell_text<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Normalize;
 
     fn group(group_by: &[&str], tags: &[&str]) -> (Vec<String>, &'static str) {
         let group_by: Vec<String> = group_by.iter().map(ToString::to_string).collect();
-        let rules = [TagRule {
-            key: "Team".into(),
-            rename: Some("team".into()),
-            lowercase: true,
-            trim: true,
-            values: [("ops".to_owned(), "operations".to_owned()), ("none".to_owned(), String::new())].into(),
-        }];
+        let rules = [
+            TagRule {
+                key: "Team".into(),
+                rename: Some("team".into()),
+                lowercase: true,
+                trim: true,
+                values: [("ops".to_owned(), "operations".to_owned()), ("none".to_owned(), String::new())]
+                    .into(),
+                ..TagRule::default()
+            },
+            TagRule {
+                key: "Café".into(),
+                ignore_case: true,
+                normalize: Some(Normalize::Nfc),
+                ..TagRule::default()
+            },
+        ];
         let tags: Vec<Text> = tags.iter().map(|tag| Text::from(*tag)).collect();
         let group = Grouping { group_by: &group_by, tag_rules: &rules }.group(&tags);
         (group.cells, group.kind.as_str())
@@ -210,5 +253,14 @@ mod tests {
         assert_eq!(group(&["team"], &["Team:NONE"]).1, "valueless");
         assert_eq!(group(&["team"], &["team: Ops "]).0, [" Ops "], "another key, another rule");
         assert_eq!(group(&["team"], &["Team:A", "team:a"]).1, "value", "the same after the rule");
+    }
+
+    #[test]
+    fn rules_may_ignore_case_of_keys_and_normalise() {
+        assert_eq!(group(&["Café"], &["CAFE\u{301}:e\u{301}"]).0, ["é"]);
+        assert_eq!(group(&["Café"], &["CAFÉ:É", "Café:É"]), (vec!["É".to_owned()], "value"));
+        assert_eq!(group(&["café"], &["café:1"]).1, "absent", "the key is spelt as in the rule");
+        assert_eq!(group(&[], &["cafe\u{301}:1", "café:1"]).0, ["Café:1"]);
+        assert_eq!(group(&["Café"], &["café"]).1, "valueless");
     }
 }

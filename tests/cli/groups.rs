@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
+use serde_json::{Value, json};
+
 use crate::place::{Place, config, get, until};
 
 /// Exact seconds by the labels `group` and `group_kind`.
@@ -78,4 +80,55 @@ fn files_and_gauges_name_the_same_groups() {
     let (one, two) = (in_the_gauges(&text, "k1"), in_the_gauges(&text, "k2"));
     assert!(two.len() > one.len(), "a key more makes more groups: {one:?} {two:?}");
     assert_eq!(one.values().sum::<u64>(), two.values().sum::<u64>());
+}
+
+/// The simulator has a VM with the tags `env:build` and `Env:Build`.
+#[test]
+fn look_alike_tags_are_named_until_a_rule_joins_them() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    let (_simulator, api) = place.simulator(&["--vms", "60"]);
+    let last = Month::of(Clock::system().now()).previous().to_string();
+    let configured = |out: &str, group_by: &str, rules: &str| {
+        let report = format!("{{directory: {out}, settle: 0s, group_by: [{group_by}], tag_rules: {rules}}}");
+        config(&api, &format!("report: {report}\n"))
+    };
+    let seen = |out: &str, rules: &str| {
+        let text = configured(out, "env", rules);
+        let checked = place.run_with(&text, &["check", "--online", "--output", "json"]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let checked: Value = serde_json::from_str(&checked.stdout).unwrap();
+        let missing = checked["tenants"][0]["missing"].as_array().unwrap().clone();
+        let dry_run = place.run_with(&text, &["report", "--month", &last, "--dry-run"]).stdout;
+        let report = place.run_with(&text, &["report", "--month", &last, "--out", out]).stdout;
+        let manifest = report.lines().find(|line| line.ends_with("_manifest.json")).unwrap().trim();
+        let manifest = place.path(manifest);
+        let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+        let warnings = manifest["warnings"].as_array().unwrap().iter();
+        let warnings = warnings.map(|it| it.as_str().unwrap()).collect::<Vec<_>>().join("\n");
+        let missing = missing.iter().filter(|it| it["what"] == "tags");
+        let missing = missing.map(|it| it["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n");
+        ([missing, dry_run, report, warnings], manifest["tag_rules"].clone())
+    };
+    let (texts, _) = seen("plain", "[]");
+    for text in texts {
+        assert!(text.contains("look alike but are different groups: \"Env:Build\", \"env:build\""), "{text}");
+        assert!(text.contains("groups use only the second of each two: \"Env\" and \"env\""), "{text}");
+    }
+    let rule = "[{key: env, ignore_case: true, lowercase: true, normalize: nfc}]";
+    let (texts, recorded) = seen("joined", rule);
+    for text in texts {
+        assert!(!text.contains("look alike"), "{text}");
+    }
+    let expected = json!([{"key": "env", "ignore_case": true, "rename": null, "lowercase": true, "trim": false,
+        "normalize": "nfc", "values": {}}]);
+    assert_eq!(recorded, expected);
+    // A key that only a rule creates is not missing.
+    let rule = "[{key: ENV, ignore_case: true, rename: stage}]";
+    for (group_by, is_missing) in [("stage", false), ("env", true)] {
+        let text = configured("renamed", group_by, rule);
+        let checked = place.run_with(&text, &["check", "--online"]).stdout;
+        assert_eq!(checked.contains("with this key of report.group_by: env"), is_missing, "{checked}");
+        assert!(!checked.contains("report.group_by: stage"), "{checked}");
+    }
 }

@@ -251,6 +251,7 @@ pub fn odd() -> World {
             lowercase: true,
             trim: true,
             values: BTreeMap::new(),
+            ..TagRule::default()
         }],
         excel_bom: false,
         fetched_at: at("2026-11-01T00:45:10.5Z"),

@@ -10,7 +10,7 @@ use crate::config::{TagRule, Tenant, TokenSource};
 use crate::period::Month;
 use crate::report::Coverage;
 use crate::snapshot::{InstanceType, MonthlyReport};
-use crate::usage;
+use crate::usage::{self, Grouping, LookAlikes};
 
 /// Most names in one sentence.
 const MOST_NAMES: usize = 5;
@@ -34,6 +34,7 @@ pub enum What {
     Endpoint,
     Clouds,
     GroupBy,
+    Tags,
     Prices,
     InstanceTypes,
     Clock,
@@ -59,6 +60,12 @@ pub struct Facts<'a> {
     pub clock_ahead_seconds: Option<i64>,
 }
 
+impl Facts<'_> {
+    fn grouping(&self) -> Grouping<'_> {
+        Grouping { group_by: &self.tenant.group_by, tag_rules: self.tag_rules }
+    }
+}
+
 pub fn of(facts: &Facts<'_>) -> Vec<Missing> {
     let mut missing = endpoints(facts);
     if facts.clouds == 0 && facts.results.get(&Endpoint::Clouds).is_some_and(Result::is_ok) {
@@ -66,6 +73,7 @@ pub fn of(facts: &Facts<'_>) -> Vec<Missing> {
         missing.push(Missing::new(What::Clouds, text.to_owned()));
     }
     missing.extend(group_by(facts));
+    missing.extend(look_alikes(facts));
     missing.extend(prices(facts));
     missing.extend(sizes(facts));
     if let Some(ahead) = facts.clock_ahead_seconds.filter(|ahead| ahead.unsigned_abs() > CLOCK) {
@@ -157,17 +165,34 @@ fn group_by(facts: &Facts<'_>) -> Option<Missing> {
         );
         return Some(Missing::new(What::GroupBy, text));
     }
-    let renamed = |key: &str| {
-        let mut rules = facts.tag_rules.iter().filter(|rule| rule.rename.as_deref() == Some(key));
-        rules.any(|rule| there.contains(&*rule.key))
-    };
-    let absent: Vec<&str> =
-        group_by.iter().map(String::as_str).filter(|key| !there.contains(key) && !renamed(key)).collect();
+    let grouping = facts.grouping();
+    let there: BTreeSet<&str> = there.into_iter().map(|key| grouping.new_key(key)).collect();
+    let absent: Vec<&str> = group_by.iter().map(String::as_str).filter(|key| !there.contains(key)).collect();
     (!absent.is_empty() && coverage.vms > 0).then(|| {
         let text =
             format!("no VM of the month has a tag with this key of report.group_by: {}", names(absent));
         Missing::new(What::GroupBy, text)
     })
+}
+
+/// Tags of the month that a reader cannot distinguish, although they form different groups.
+fn look_alikes(facts: &Facts<'_>) -> Vec<Missing> {
+    let Some((month, report)) = facts.month else { return Vec::new() };
+    let tags: BTreeSet<&str> = report.vms.iter().flat_map(|vm| vm.tags.iter().map(|tag| &**tag)).collect();
+    let found = LookAlikes::of(&facts.grouping(), &tags.into_iter().collect::<Vec<_>>());
+    let tags = found.tags_in_words().map(|tags| {
+        format!(
+            "tags of {month} look alike but are different groups: {tags}; correct the tags, or add rules to \
+             report.tag_rules"
+        )
+    });
+    let keys = found.keys_in_words().map(|keys| {
+        format!(
+            "tag keys of {month} look alike, but groups use only the second of each two: {keys}; correct the tags, or \
+             add rules to report.tag_rules"
+        )
+    });
+    tags.into_iter().chain(keys).map(|text| Missing::new(What::Tags, text)).collect()
 }
 
 /// Hours of the month by instance type, of types for which `holds`; most first.

@@ -7,10 +7,11 @@ use reqwest::Url;
 use rust_decimal::Decimal;
 
 use super::Look;
+use super::tag_rules::tag_rules;
 use crate::config::base_url::quoted;
 use crate::config::schedule::Schedule;
-use crate::config::yaml::{Found, Section, duration, scalar};
-use crate::config::{Api, Completeness, Ledger, Metrics, Poll, Report, Restate, TagRule, Web, WebReports};
+use crate::config::yaml::{Found, Section, duration};
+use crate::config::{Api, Completeness, Ledger, Metrics, Poll, Report, Restate, Web, WebReports};
 
 pub(super) fn api(section: &Section<'_>, default: Api, look: Look<'_>) -> Api {
     let positive = |key: &'static str, default| match section.duration(key) {
@@ -200,40 +201,9 @@ pub(super) fn group_by(section: &Section<'_>) -> Option<Vec<String>> {
 }
 
 /// No tag has such a key.
-fn without_colon(section: &Section<'_>, at: &'static str, key: &str) {
+pub(super) fn without_colon(section: &Section<'_>, at: &'static str, key: &str) {
     if key.contains(':') {
         let problem = format!("{key:?} is not a tag's key: the key is what stands before the first :");
         section.problem(at, problem);
     }
-}
-
-fn tag_rules(section: &Section<'_>, found: &Found) -> Vec<TagRule> {
-    let mut keys = BTreeSet::new();
-    let mut rules = Vec::new();
-    for (path, node) in section.list("tag_rules").unwrap_or_default() {
-        let section = Section::new(path, node, found);
-        let key = section.text("key");
-        if key.is_none() && section.node("key").is_none() {
-            section.problem("key", "is missing: the tag key that the rule is for");
-        }
-        let values = section.entries("values").into_iter().filter_map(|(path, name, node)| {
-            let value = scalar(&path, node, found, |scalar| Ok(scalar.as_str().to_owned()))?;
-            Some((name.to_owned(), value))
-        });
-        let rule = TagRule {
-            key: key.unwrap_or_default(),
-            values: values.collect(),
-            rename: section.text("rename"),
-            lowercase: section.boolean("lowercase").unwrap_or(false),
-            trim: section.boolean("trim").unwrap_or(false),
-        };
-        without_colon(&section, "key", &rule.key);
-        without_colon(&section, "rename", rule.rename.as_deref().unwrap_or_default());
-        if !rule.key.is_empty() && !keys.insert(rule.key.clone()) {
-            section.problem("key", format!("{:?} has a rule already: put both into one", rule.key));
-        }
-        section.finish();
-        rules.push(rule);
-    }
-    rules
 }

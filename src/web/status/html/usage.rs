@@ -66,7 +66,7 @@ fn rows(
         ("Not observed", Number),
         ("Internal cost", Number),
     ];
-    let cells = |row: &Row| {
+    let cells = |name: String, row: &Row| {
         let share = percent(row.vm_seconds, all);
         let rest = all.saturating_sub(row.vm_seconds);
         let cost = match (&row.internal_cost, currency) {
@@ -74,7 +74,7 @@ fn rows(
             _ => String::new(),
         };
         vec![
-            name(row),
+            name,
             thousands(row.vms),
             thousands(row.vm_hours),
             format!("<span class=share>{}{share}</span>", bar(row.vm_seconds, rest, all, &share)),
@@ -83,8 +83,11 @@ fn rows(
             cost,
         ]
     };
-    let body = rows.rows.iter().map(|row| ("", cells(row)));
-    let body = body.chain(last.map(|row| (if row.vm_seconds == all { "sum" } else { "" }, cells(row))));
+    let body = rows.rows.iter().map(|row| ("", cells(name(row), row)));
+    // A tag or group can have the same text as the last row. The style separates them.
+    let own = |row: &Row| format!("<span class=soft>{}</span>", escape(&row.name));
+    let body =
+        body.chain(last.map(|row| (if row.vm_seconds == all { "sum" } else { "" }, cells(own(row), row))));
     let _ = write!(out, "<h4>{heading}</h4>{}", table(caption, &COLUMNS, body));
     if rows.omitted > 0 {
         let _ = write!(
