@@ -250,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn names_that_windows_cannot_store_are_refused() {
+        let check =
+            |name: &str| from_yaml(&format!("tenants:\n- {{name: {name}, token_file: t}}\n"), "test.yml");
+        let reserved =
+            ["CON", "nul", "Aux", "prn", "com1", "COM9", "lpt3", "con.txt", "NUL.a.b", "k1.", "CON."];
+        for name in reserved {
+            let found = check(name).expect_err(name).to_string();
+            assert!(found.starts_with("tenants[0].name (line 2): "), "{name}: {found}");
+        }
+        for name in ["com", "com0", "com10", "console", "a.con", "nul-1", "k1.x"] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn prices_are_decimal_text_of_known_currencies_from_firsts_of_months() {
         let text = format!(
             "{TENANT}prices:\n  currency: EUR\n  vm_hour:\n    a: \"0.12\"\n    b: [{{from: 2026-10-01, price: \"0.21\"}}, \

@@ -7,6 +7,7 @@ use fail::fail_point;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::LedgerError;
+use crate::filesystem;
 
 /// Marks the file as ours, so that no other database is ever migrated: "FVMl".
 const APPLICATION_ID: i32 = 0x4656_4d6c;
@@ -68,6 +69,8 @@ fn create(path: &Path) -> Result<(), LedgerError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
+    // Created here and not by SQLite, which leaves a file of root to root.
+    filesystem::create_file(&temporary, 0o644).map_err(at)?;
     let mut connection = Connection::open(&temporary)?;
     connection.execute_batch("PRAGMA synchronous = FULL;")?;
     migrate(&mut connection, &temporary)?;
@@ -78,8 +81,7 @@ fn create(path: &Path) -> Result<(), LedgerError> {
     };
     std::fs::remove_file(&temporary).map_err(at)?;
     linked.map_err(at)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
+    filesystem::sync_directory(filesystem::parent_of(path)).map_err(at)
 }
 
 /// Opens the ledger for writing again, after its file was replaced. Nothing is created.
