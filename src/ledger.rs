@@ -15,7 +15,7 @@ mod revisions;
 mod statistics;
 mod validity;
 
-pub use copy::{Description, RevisionDescription, TenantDescription, backup, export, inspect};
+pub use copy::{Description, RevisionDescription, TenantDescription, backup, check, export, inspect};
 pub use differences::{CONFIRMED_AFTER, ChangedSeconds, Compared, Comparison, DifferenceState, Reading};
 pub use error::LedgerError;
 pub use retention::Dropped;

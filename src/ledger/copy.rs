@@ -126,6 +126,17 @@ fn copy(source: &Connection, to: &Path) -> Result<(), LedgerError> {
     target.close().map_err(|(_, error)| LedgerError::Sqlite(error))
 }
 
+/// Reads the ledger at `path`, also while a daemon is running. Creates, changes and migrates nothing.
+///
+/// # Errors
+/// There is no ledger, it cannot be read, or it is not a ledger that this version can use.
+pub fn check(path: &Path) -> Result<(), LedgerError> {
+    let read = |connection: Connection| {
+        connection.query_row("SELECT count(*) FROM tenant", [], |_| Ok(())).map_err(LedgerError::from)
+    };
+    open::observer(path).and_then(read).map_err(|error| error.at(path))
+}
+
 /// Describes the ledger at `path`.
 pub fn inspect(path: &Path) -> Result<Description, LedgerError> {
     open::read(path, |connection| describe(path, connection))
