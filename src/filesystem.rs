@@ -158,8 +158,8 @@ fn give_directory(path: &Path, owner: Owner) -> io::Result<()> {
 /// Creates `path` and all missing directories above it, durably.
 ///
 /// # Errors
-/// A directory cannot be created or synced, or a part of the path is a file.
-pub fn create_directories(path: &Path) -> io::Result<()> {
+/// A directory cannot be created or synced, or a part of the path is a file: this part, and the reason.
+pub fn create_directories(path: &Path) -> Result<(), (PathBuf, io::Error)> {
     if path.is_dir() {
         return Ok(());
     }
@@ -168,10 +168,10 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
         create_directories(parent)?;
     }
     match create_directory(path) {
-        Ok(()) => sync_directory(parent),
+        Ok(()) => sync_directory(parent).map_err(|error| (parent.to_owned(), error)),
         // Another process was faster.
         Err(_) if path.is_dir() => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => Err((path.to_owned(), error)),
     }
 }
 

@@ -17,6 +17,10 @@ mod groups;
 mod ledger;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/owners.rs"]
+mod owners;
+#[path = "cli/paths.rs"]
+mod paths;
 #[path = "cli/place.rs"]
 mod place;
 mod program;

@@ -16,6 +16,7 @@ use self::tenants::{General, tenants};
 use super::problem::{Problem, Problems};
 use super::yaml::{Found, Section};
 use super::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web, base_url, prices};
+use crate::filesystem::{absolute, parent_of};
 
 /// Where the API is unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.i3d.net";
@@ -42,9 +43,12 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// How what the configuration points to is looked at, so that what is missing is told with all the rest.
+/// How what the configuration points to is found and checked, so that what is missing is reported with all other
+/// problems.
 #[derive(Clone, Copy)]
 pub struct Look<'a> {
+    /// The directory that relative paths are relative to, absolute. `None`: paths stay as they are written.
+    pub directory: Option<&'a Path>,
     /// What is wrong with the token of the tenant of this name; never the token.
     pub token: &'a dyn Fn(&str, &TokenSource) -> Option<String>,
     /// What is wrong with the file of `api.ca_file`.
@@ -53,7 +57,36 @@ pub struct Look<'a> {
 
 impl Look<'static> {
     /// Nothing is looked at: for who asks nothing of the API.
-    pub const AT_NOTHING: Self = Self { token: &|_, _| None, ca_file: |_| None };
+    pub const AT_NOTHING: Self = Self { directory: None, token: &|_, _| None, ca_file: |_| None };
+}
+
+impl Look<'_> {
+    /// Returns the place of a path that is written in the file.
+    fn resolve(&self, written: PathBuf) -> PathBuf {
+        self.directory.map_or(written.clone(), |directory| absolute(&directory.join(written)))
+    }
+
+    /// Returns the place of the ledger, whose path is written in the file.
+    ///
+    /// # Errors
+    /// There is no ledger at this place, but one at the place that version 0.1.0 used. A new ledger would lose the
+    /// observations of the old one.
+    fn resolve_ledger(&self, written: PathBuf) -> Result<PathBuf, String> {
+        let previous = absolute(&written);
+        let is_relative = written.is_relative();
+        let path = self.resolve(written);
+        if self.directory.is_none() || !is_relative || path == previous || path.exists() || !previous.exists()
+        {
+            return Ok(path);
+        }
+        Err(format!(
+            "there is no ledger at {}, but one at {}, where version 0.1.0 stored it: relative paths in a file are \
+             relative to the directory of the file, no longer to the working directory; move the ledger (with the files \
+             beside it whose names end in -wal and -shm), or write its absolute path",
+            path.display(),
+            previous.display()
+        ))
+    }
 }
 
 /// A configuration with what should be said about it.
@@ -78,16 +111,36 @@ pub fn load(file: Option<&Path>, environment: Environment<'_>, look: Look<'_>) -
     let set = |name: &str| non_empty(environment, name);
     let named = file.map(Path::to_owned).or_else(|| set("FLEXVM_CONFIG_FILE").map(PathBuf::from));
     let Some(path) = named else { return from_environment(environment, look) };
+    let path = absolute(&path);
+    let look = Look { directory: Some(parent_of(&path)), ..look };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))])
     })?;
-    let warnings = VARIABLES
+    let mut warnings: Vec<_> = VARIABLES
         .iter()
         .filter(|name| set(name).is_some())
         .map(|name| format!("{name} is set but not used: the configuration file {} wins", path.display()))
         .collect();
-    let config = read_yaml(&text, &path.display().to_string(), look)?;
+    let mut config = read_yaml(&text, &path.display().to_string(), look)?;
+    // What the file does not name is relative to the working directory.
+    config.ledger.path = absolute(&config.ledger.path);
+    config.report.directory = absolute(&config.report.directory);
+    warnings.extend(moved_reports(&config, parent_of(&path)));
     Ok(Loaded { config, file: Some(path), warnings })
+}
+
+/// Returns a warning if `report.directory` does not exist, but a directory at the place that version 0.1.0 used.
+fn moved_reports(config: &Config, of_file: &Path) -> Option<String> {
+    let directory = &config.report.directory;
+    let previous = absolute(directory.strip_prefix(of_file).ok()?);
+    (previous != *directory && !directory.exists() && previous.is_dir()).then(|| {
+        format!(
+            "report.directory is {}, which does not exist, but {} exists, which version 0.1.0 would have used; move it, or \
+             write its absolute path",
+            directory.display(),
+            previous.display()
+        )
+    })
 }
 
 /// Reads a configuration file's text; `file` names it in problems. What it points to is not looked at.
@@ -113,7 +166,7 @@ fn from_environment(environment: Environment<'_>, look: Look<'_>) -> Result<Load
                 .push(Problem::new("FLEXVM_API_TOKEN_FILE", "FLEXVM_API_TOKEN is set too: keep one of them"));
             None
         }
-        (Some(path), _) => Some(TokenSource::File(path.into())),
+        (Some(path), _) => Some(TokenSource::File(absolute(Path::new(&path)))),
         (None, Some(_)) => Some(TokenSource::Env("FLEXVM_API_TOKEN".to_owned())),
         (None, None) => {
             problems.push(Problem::new(
@@ -146,6 +199,8 @@ fn from_environment(environment: Environment<'_>, look: Look<'_>) -> Result<Load
     if let Some(directory) = set("FLEXVM_REPORT_DIRECTORY") {
         report.directory = directory.into();
     }
+    ledger.path = absolute(&ledger.path);
+    report.directory = absolute(&report.directory);
     let (Some(token), Some(base_url), []) = (token, base_url, problems.as_slice()) else {
         return Err(Problems(problems));
     };
@@ -169,9 +224,9 @@ fn read(node: &Node, found: &Found, look: Look<'_>) -> Option<Config> {
     let poll = top.section("poll", poll).unwrap_or_default();
     let metrics = top.section("metrics", metrics).unwrap_or_default();
     let web = top.section("web", web).unwrap_or_default();
-    let ledger = top.section("ledger", ledger).unwrap_or_default();
+    let ledger = top.section("ledger", |section| ledger(section, look)).unwrap_or_default();
     let (report, group_by) = top
-        .section("report", |section| report(section, found))
+        .section("report", |section| report(section, found, look))
         .unwrap_or_else(|| (Report::default(), Vec::new()));
     let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by, look };
     let tenants = tenants(&top, &general, found);

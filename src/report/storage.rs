@@ -41,7 +41,7 @@ pub fn sync_folder(folder: &Path) -> Result<(), ReportError> {
 
 /// Creates `folder` and whatever is missing above it, durably.
 pub fn create_folder(folder: &Path) -> Result<(), ReportError> {
-    filesystem::create_directories(folder).map_err(ReportError::at(folder))
+    filesystem::create_directories(folder).map_err(|(path, error)| ReportError::storage(&path, error))
 }
 
 /// The names in `folder`; none if there is no such folder.

@@ -66,7 +66,7 @@ fn tenant(
         .value("base_url", |scalar| base_url::parse(scalar.as_str(), api.allow_http))
         .or_else(|| base_url::parse(DEFAULT_BASE_URL, api.allow_http).ok());
     let token = match (section.text("token_file"), section.text("token_env")) {
-        (Some(file), None) => Some(TokenSource::File(file.into())),
+        (Some(file), None) => Some(TokenSource::File(general.look.resolve(file.into()))),
         (None, Some(variable)) => Some(TokenSource::Env(variable)),
         (Some(_), Some(_)) => {
             section.problem("token_env", "token_file is set too: keep one of them");
