@@ -13,6 +13,7 @@ mod care;
 mod catalogue;
 mod fault;
 mod monthly;
+mod named_fault;
 mod operations;
 mod route;
 mod seed;
@@ -33,7 +34,8 @@ use crate::clock::Clock;
 use crate::period::Month;
 
 pub use answer::Answer;
-pub use fault::{Fault, FaultKind, Faults};
+pub use fault::{Asked, Fault, FaultKind, Faults};
+pub use named_fault::NamedFault;
 pub use route::Operation;
 
 use operations::Call;
@@ -159,6 +161,13 @@ impl Simulator {
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.0.faults.clone()
+    }
+
+    /// From now on, requests over HTTP are hit by a fault that users choose by its name.
+    pub fn inject(&self, fault: NamedFault) {
+        for part in fault.parts(&self.0.clock) {
+            self.0.faults.add(part);
+        }
     }
 
     /// Requests that came over HTTP so far, also those with a wrong token or a fault.

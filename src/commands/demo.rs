@@ -76,6 +76,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     let options = Options::default();
     let token = options.token.clone();
     let simulator = Simulator::new(options, clock.clone());
+    arguments.faults.iter().for_each(|fault| simulator.inject(*fault));
     let mut stop = shutdown.clone();
     let simulating = tokio::spawn(async move {
         let stop = async move {
@@ -94,7 +95,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        published = close_last_month(&config, &clock, &progress) => show(&published?)?,
+        published = close_last_month(&config, &clock, &progress) => match published {
+            Ok(published) => show(&published)?,
+            // With a fault this is what a user wants to see; the daemon tries again.
+            Err(error) if !arguments.faults.is_empty() => say!("  no report    {error:#}")?,
+            Err(error) => return Err(error.into()),
+        },
     }
     let waiting =
         tokio::spawn(first_poll(format!("http://{}/", health::local(&address.to_string())), progress));

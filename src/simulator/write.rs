@@ -116,7 +116,9 @@ impl World {
         match self.vm_status(vm) {
             VmStatus::Running | VmStatus::Stopped => {}
             VmStatus::Failed | VmStatus::Deleted => {
-                return Err(Problem::new(422, "The VM is in a final status", Vec::new()).with_code(VM_IS_FINAL));
+                return Err(
+                    Problem::new(422, "The VM is in a final status", Vec::new()).with_code(VM_IS_FINAL)
+                );
             }
             _ => {
                 let problem = Problem::new(422, "The VM is neither running nor stopped", Vec::new());
