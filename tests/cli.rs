@@ -11,6 +11,8 @@ mod check;
 mod configuration;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/faults.rs"]
+mod faults;
 #[path = "cli/groups.rs"]
 mod groups;
 #[path = "cli/ledger.rs"]
