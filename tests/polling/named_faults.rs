@@ -11,10 +11,10 @@ use crate::rig::{Rig, failures, lines, running_from, success, value, vm_ids};
 
 const COLLECTORS: [&str; 4] = ["capacity", "inventory", "usage", "catalogue"];
 
-fn defects(text: &str, endpoint: &str, field: &str) -> f64 {
+fn defects(text: &str, endpoint: &str, field: &str) -> Option<f64> {
     let series =
         format!("flexvm_exporter_api_defects{{endpoint=\"{endpoint}\",field=\"{field}\",tenant=\"one\"}}");
-    value(text, &series).unwrap_or_default()
+    value(text, &series)
 }
 
 /// Any defect, by the beginning of its labels.
@@ -75,18 +75,18 @@ async fn faults_of_values_and_lists_are_counted() {
         (Fault::UnknownFields, |text| {
             text.contains("field=\"tier\"") && text.contains("status=\"hibernating\"")
         }),
-        (Fault::UnreadableText, |text| defects(text, "vms", "(text)") > 0.0),
+        (Fault::UnreadableText, |text| defects(text, "vms", "(text)") > Some(0.0)),
         (Fault::UnreadableValues, |text| {
-            defects(text, "vms", "created_at") > 0.0 && any_defect(text, "endpoint=\"instance_types\"")
+            defects(text, "vms", "created_at") > Some(0.0) && any_defect(text, "endpoint=\"instance_types\"")
         }),
-        (Fault::EmptyClouds, |text| defects(text, "clouds", "id") == 2.0),
-        (Fault::MissingCloud, |text| defects(text, "clouds", "id") == 1.0),
-        (Fault::MissingCloudNotFound, |text| defects(text, "cloud", "id") == 1.0),
-        (Fault::MissingNode, |text| defects(text, "nodes", "id") > 0.0),
-        (Fault::StalledLookups, |text| defects(text, "vm", "id") > 0.0),
-        (Fault::NegativeCapacity, |text| defects(text, "capacity", "resources.vcpu.available") > 0.0),
+        (Fault::EmptyClouds, |text| defects(text, "clouds", "id") == Some(2.0)),
+        (Fault::MissingCloud, |text| defects(text, "clouds", "id") == Some(1.0)),
+        (Fault::MissingCloudNotFound, |text| defects(text, "cloud", "id") == Some(1.0)),
+        (Fault::MissingNode, |text| defects(text, "nodes", "id") > Some(0.0)),
+        (Fault::StalledLookups, |text| defects(text, "vm", "id") > Some(0.0)),
+        (Fault::NegativeCapacity, |text| defects(text, "capacity", "resources.vcpu.available") > Some(0.0)),
         (Fault::UnreadableCapacity, |text| any_defect(text, "endpoint=\"capacity\"")),
-        (Fault::PreviousMonthFails, |text| defects(text, "monthly", "previous_month") == 1.0),
+        (Fault::PreviousMonthFails, |text| defects(text, "monthly", "previous_month") == Some(1.0)),
         (Fault::MissingInstanceType, |text| {
             !text.contains("flexvm_instance_type_info{tenant=\"one\",instance_type=\"vm.2c.4g\"")
         }),

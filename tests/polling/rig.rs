@@ -56,7 +56,9 @@ impl Rig {
         let options =
             Options { vms: 60, clouds: 2, churn: false, page_cap: Some(25), months: 1, ..Options::default() };
         let simulator = Simulator::new(options, clock.clone());
-        fault.into_iter().for_each(|fault| simulator.inject(fault));
+        if let Some(fault) = fault {
+            simulator.inject(fault);
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
         let serving = simulator.clone();
