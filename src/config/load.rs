@@ -1,8 +1,10 @@
 //! From a YAML file or the environment to a [`Config`], or to every problem at once.
 
+mod paths;
 mod sections;
 mod tenants;
 
+pub use paths::Look;
 pub use sections::label_of;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use marked_yaml::Node;
 use reqwest::Url;
 
+use self::paths::moved_reports;
 use self::sections::{api, ledger, ledger_path, metrics, poll, report, web};
 use self::tenants::{General, tenants};
 use super::problem::{Problem, Problems};
@@ -41,52 +44,6 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub fn environment(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     std::env::var(name).ok()
-}
-
-/// How what the configuration points to is found and checked, so that what is missing is reported with all other
-/// problems.
-#[derive(Clone, Copy)]
-pub struct Look<'a> {
-    /// The directory that relative paths are relative to, absolute. `None`: paths stay as they are written.
-    pub directory: Option<&'a Path>,
-    /// What is wrong with the token of the tenant of this name; never the token.
-    pub token: &'a dyn Fn(&str, &TokenSource) -> Option<String>,
-    /// What is wrong with the file of `api.ca_file`.
-    pub ca_file: fn(&Path) -> Option<String>,
-}
-
-impl Look<'static> {
-    /// Nothing is looked at: for who asks nothing of the API.
-    pub const AT_NOTHING: Self = Self { directory: None, token: &|_, _| None, ca_file: |_| None };
-}
-
-impl Look<'_> {
-    /// Returns the place of a path that is written in the file.
-    fn resolve(&self, written: PathBuf) -> PathBuf {
-        self.directory.map_or(written.clone(), |directory| absolute(&directory.join(written)))
-    }
-
-    /// Returns the place of the ledger, whose path is written in the file.
-    ///
-    /// # Errors
-    /// There is no ledger at this place, but one at the place that version 0.1.0 used. A new ledger would lose the
-    /// observations of the old one.
-    fn resolve_ledger(&self, written: PathBuf) -> Result<PathBuf, String> {
-        let previous = absolute(&written);
-        let is_relative = written.is_relative();
-        let path = self.resolve(written);
-        if self.directory.is_none() || !is_relative || path == previous || path.exists() || !previous.exists()
-        {
-            return Ok(path);
-        }
-        Err(format!(
-            "there is no ledger at {}, but one at {}, where version 0.1.0 stored it: relative paths in a file are \
-             relative to the directory of the file, no longer to the working directory; move the ledger (with the files \
-             beside it whose names end in -wal and -shm), or write its absolute path",
-            path.display(),
-            previous.display()
-        ))
-    }
 }
 
 /// A configuration with what should be said about it.
@@ -127,20 +84,6 @@ pub fn load(file: Option<&Path>, environment: Environment<'_>, look: Look<'_>) -
     config.report.directory = absolute(&config.report.directory);
     warnings.extend(moved_reports(&config, parent_of(&path)));
     Ok(Loaded { config, file: Some(path), warnings })
-}
-
-/// Returns a warning if `report.directory` does not exist, but a directory at the place that version 0.1.0 used.
-fn moved_reports(config: &Config, of_file: &Path) -> Option<String> {
-    let directory = &config.report.directory;
-    let previous = absolute(directory.strip_prefix(of_file).ok()?);
-    (previous != *directory && !directory.exists() && previous.is_dir()).then(|| {
-        format!(
-            "report.directory is {}, which does not exist, but {} exists, which version 0.1.0 would have used; move it, or \
-             write its absolute path",
-            directory.display(),
-            previous.display()
-        )
-    })
 }
 
 /// Reads a configuration file's text; `file` names it in problems. What it points to is not looked at.

@@ -1,7 +1,7 @@
 //! The JSON of the simulated API, written from its documentation, and how the world becomes it.
 //!
-//! Deliberately apart from the client's types: the two must be able to disagree. What is absent is left
-//! out, because the vendor's OpenAPI file allows null nowhere; the fault `null-values` sends null instead.
+//! Deliberately apart from the client's types: the two must be able to disagree. Absent values are omitted,
+//! because the vendor's OpenAPI file allows null nowhere; the fault `null-values` sends null instead.
 
 use jiff::Timestamp;
 use serde::Serialize;
