@@ -192,6 +192,17 @@ impl Simulator {
         }
     }
 
+    /// Deletes VMs that failed or are being provisioned, as the provider could; the API refuses to delete them.
+    pub fn delete_unhealthy_vms(&self) {
+        let mut world = self.world();
+        let is_unhealthy = |status| matches!(status, VmStatus::Failed | VmStatus::Provisioning);
+        let vms: Vec<usize> = world.living_vms().filter(|vm| is_unhealthy(world.vm_status(*vm))).collect();
+        for vm in vms {
+            // A VM in these statuses is not being deleted already.
+            let _ = world.delete_vm(vm);
+        }
+    }
+
     /// The world in numbers.
     #[must_use]
     pub fn summary(&self) -> Summary {
