@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::simulator::NamedFault;
+
 /// Prometheus exporter and monthly usage reports for i3D.net FlexVM clouds.
 #[derive(Debug, Parser)]
 #[command(name = "flexvm-exporter", version, about, args_conflicts_with_subcommands = false)]
@@ -107,6 +109,9 @@ pub struct Demo {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10935")]
     pub listen: String,
+    /// Fault of the simulated API, again for more; docs/simulator.md describes each
+    #[arg(long = "fault", value_name = "NAME")]
+    pub faults: Vec<NamedFault>,
 }
 
 /// `report`
@@ -188,6 +193,9 @@ pub struct Simulate {
     /// Largest page, whatever is asked for
     #[arg(long, value_name = "N")]
     pub page_cap: Option<usize>,
+    /// Fault of the API, again for more; docs/simulator.md describes each
+    #[arg(long = "fault", value_name = "NAME")]
+    pub faults: Vec<NamedFault>,
 }
 
 /// `health`

@@ -46,7 +46,8 @@ pub struct Config {
 /// A FlexVM organisation.
 #[derive(Clone, Debug)]
 pub struct Tenant {
-    /// `[A-Za-z0-9][A-Za-z0-9.-]*` without `..`: safe as a folder's name.
+    /// `[A-Za-z0-9][A-Za-z0-9.-]*` without `..`, without a dot at the end, and not the name of a device of Windows: safe as
+    /// a folder's name.
     pub name: Arc<str>,
     /// Root of the API, without a trailing slash in its path.
     pub base_url: Url,

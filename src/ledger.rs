@@ -16,7 +16,7 @@ mod revisions;
 mod statistics;
 mod validity;
 
-pub use copy::{Description, RevisionDescription, TenantDescription, backup, export, inspect};
+pub use copy::{Description, RevisionDescription, TenantDescription, backup, check, export, inspect};
 pub use differences::{CONFIRMED_AFTER, ChangedSeconds, Compared, Comparison, DifferenceState, Reading};
 pub use error::LedgerError;
 pub use retention::Dropped;
@@ -25,7 +25,7 @@ pub use statistics::Statistics;
 pub use validity::NamesAndSizes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -38,6 +38,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::identity::{Fate, Identity};
 use self::readers::Readers;
+use crate::filesystem;
 use crate::observe::{Known, NotLater, Observations, State};
 use crate::period::{Month, Period};
 use crate::snapshot::{Cloud, InstanceType, InventoryData, Text};
@@ -104,8 +105,7 @@ impl Ledger {
         let lock = open::lock_path(path);
         refuse_emptied(path, [lock.as_path(), &identity::log_path(path)])?;
         let at_lock = |source| LedgerError::File { path: lock.clone(), source };
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(at_lock)?;
+        let file = filesystem::open_lock(&lock).map_err(at_lock)?;
         match file.try_lock() {
             Ok(()) => Self::start(path, Some(file)),
             Err(TryLockError::WouldBlock) => Err(LedgerError::Locked(path.to_owned())),

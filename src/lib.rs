@@ -3,6 +3,7 @@
 //! Modules stand in groups, in the order in which data flows; none uses a module of a group below.
 
 pub mod clock;
+pub mod filesystem;
 pub mod period;
 pub mod text;
 

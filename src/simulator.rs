@@ -13,6 +13,7 @@ mod care;
 mod catalogue;
 mod fault;
 mod monthly;
+mod named_fault;
 mod operations;
 mod route;
 mod seed;
@@ -33,7 +34,8 @@ use crate::clock::Clock;
 use crate::period::Month;
 
 pub use answer::Answer;
-pub use fault::{Fault, FaultKind, Faults};
+pub use fault::{Asked, Fault, FaultKind, Faults};
+pub use named_fault::NamedFault;
 pub use route::Operation;
 
 use operations::Call;
@@ -161,6 +163,13 @@ impl Simulator {
         self.0.faults.clone()
     }
 
+    /// From now on, requests over HTTP are hit by a fault that users choose by its name.
+    pub fn inject(&self, fault: NamedFault) {
+        for part in fault.parts(&self.0.clock) {
+            self.0.faults.add(part);
+        }
+    }
+
     /// Requests that came over HTTP so far, also those with a wrong token or a fault.
     #[must_use]
     pub fn requests(&self) -> BTreeMap<Operation, u64> {
@@ -180,6 +189,17 @@ impl Simulator {
                 let body = body.as_bytes();
                 self.answer(&Call { operation, ids, query, range, whole_list: false, shift: 0, body })
             }
+        }
+    }
+
+    /// Deletes VMs that failed or are being provisioned, as the provider could; the API refuses to delete them.
+    pub fn delete_unhealthy_vms(&self) {
+        let mut world = self.world();
+        let is_unhealthy = |status| matches!(status, VmStatus::Failed | VmStatus::Provisioning);
+        let vms: Vec<usize> = world.living_vms().filter(|vm| is_unhealthy(world.vm_status(*vm))).collect();
+        for vm in vms {
+            // A VM in these statuses is not being deleted already.
+            let _ = world.delete_vm(vm);
         }
     }
 

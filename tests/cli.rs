@@ -11,12 +11,18 @@ mod check;
 mod configuration;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/faults.rs"]
+mod faults;
 #[path = "cli/groups.rs"]
 mod groups;
 #[path = "cli/ledger.rs"]
 mod ledger;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/owners.rs"]
+mod owners;
+#[path = "cli/paths.rs"]
+mod paths;
 #[path = "cli/place.rs"]
 mod place;
 mod program;

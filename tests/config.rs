@@ -1,6 +1,8 @@
 //! The example configuration says what it says: it is read without a problem, and its values are
 //! the defaults wherever it does not show an example.
 
+use std::path::Path;
+
 use flexvm_exporter::config::{Api, Ledger, Metrics, Poll, Report, Web, load};
 
 #[test]
@@ -13,8 +15,12 @@ fn the_example_is_valid_and_shows_the_defaults() {
     assert_eq!(config.poll, Poll::default());
     assert_eq!(config.metrics, Metrics::default());
     assert_eq!(config.web, Web::default());
-    assert_eq!(config.ledger, Ledger::default());
-    assert_eq!(config.report, Report { tag_rules: config.report.tag_rules.clone(), ..Report::default() });
+    // Absolute, because the file is copied to directories where no daemon may write.
+    let state = |default: &Path| Path::new("/var/lib/flexvm-exporter").join(default);
+    let path = state(&Ledger::default().path);
+    assert_eq!(config.ledger, Ledger { path, ..Ledger::default() });
+    let (directory, tag_rules) = (state(&Report::default().directory), config.report.tag_rules.clone());
+    assert_eq!(config.report, Report { directory, tag_rules, ..Report::default() });
     assert_eq!(config.report.tag_rules.len(), 1);
     assert_eq!(config.tenants[0].prices.as_ref().unwrap().vm_hour.len(), 2);
 }

@@ -184,7 +184,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__demo)
-            opts="-h --dir --listen --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --dir --listen --fault --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -196,6 +196,10 @@ _flexvm__exporter() {
                     ;;
                 --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fault)
+                    COMPREPLY=($(compgen -W "null-values unknown-fields unreadable-text unreadable-values odd-text long-text upper-case-ids empty-clouds missing-cloud missing-cloud-not-found missing-node missing-vms stalled-lookups ignored-paging shifting-pages negative-capacity unreadable-capacity missing-instance-type empty-catalogue empty-month incomplete-month late-change late-totals duplicate-rows conflicting-rows wrong-period previous-month-fails no-date wrong-date cached-responses rate-limit server-errors forbidden stalled slow dropped-connections truncated-responses" -- "${cur}"))
                     return 0
                     ;;
                 --config.file)
@@ -758,7 +762,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__simulate)
-            opts="-h --listen --seed --vms --clouds --months --token --page-cap --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --listen --seed --vms --clouds --months --token --page-cap --fault --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -790,6 +794,10 @@ _flexvm__exporter() {
                     ;;
                 --page-cap)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fault)
+                    COMPREPLY=($(compgen -W "null-values unknown-fields unreadable-text unreadable-values odd-text long-text upper-case-ids empty-clouds missing-cloud missing-cloud-not-found missing-node missing-vms stalled-lookups ignored-paging shifting-pages negative-capacity unreadable-capacity missing-instance-type empty-catalogue empty-month incomplete-month late-change late-totals duplicate-rows conflicting-rows wrong-period previous-month-fails no-date wrong-date cached-responses rate-limit server-errors forbidden stalled slow dropped-connections truncated-responses" -- "${cur}"))
                     return 0
                     ;;
                 --config.file)

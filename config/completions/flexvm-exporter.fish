@@ -57,6 +57,43 @@ json\t''"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l dir -d 'Folder for reports and ledger [default: a new temporary one]' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l listen -d 'Address to listen on' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l fault -d 'Fault of the simulated API, again for more; docs/simulator.md describes each' -r -f -a "null-values\t'Absent values are null, also the node of a VM that is being provisioned'
+unknown-fields\t'Responses have fields, VM statuses and sites that are not documented'
+unreadable-text\t'Names and tags of some VMs are not valid Unicode'
+unreadable-values\t'Times of some VMs and figures of some instance types cannot be read'
+odd-text\t'Names and tags contain separators, quotes, formulas and reserved texts'
+long-text\t'Names of VMs have 2,000 characters'
+upper-case-ids\t'Ids are written in upper case'
+empty-clouds\t'The list of clouds is empty, but each cloud is returned by its id'
+missing-cloud\t'The list of clouds lacks a cloud, but the cloud is returned by its id'
+missing-cloud-not-found\t'The list of clouds lacks a cloud, and the request by its id returns 404 of a gateway'
+missing-node\t'Lists of nodes lack a node, but the node is returned by its id'
+missing-vms\t'Lists of VMs lack some VMs, but each VM is returned by its id'
+stalled-lookups\t'Lists of VMs lack some VMs, and requests by id do not respond'
+ignored-paging\t'The server ignores the paging header and returns whole lists'
+shifting-pages\t'Rows of VM lists move between two pages'
+negative-capacity\t'More is in use than exists, so the available amount is negative'
+unreadable-capacity\t'Figures of the capacity are absent, negative or fractions'
+missing-instance-type\t'The catalogue lacks instance types that VMs use'
+empty-catalogue\t'The catalogue is empty'
+empty-month\t'Reports of ended months are empty'
+incomplete-month\t'Reports of ended months lack some VMs'
+late-change\t'From 2 minutes after the start on, ended months have a VM with more hours'
+late-totals\t'From 2 minutes after the start on, ended months have other totals for the same VMs'
+duplicate-rows\t'Reports of ended months contain every VM twice'
+conflicting-rows\t'Reports of ended months contain a cloud twice, with different totals'
+wrong-period\t'Reports of ended months are for another period'
+previous-month-fails\t'Requests for reports of ended months return 500'
+no-date\t'Responses have no Date'
+wrong-date\t'The Date of responses is one day ahead'
+cached-responses\t'Responses come from a cache: they have an Age, and a Date of one hour ago'
+rate-limit\t'In every second minute, requests are refused with 429 and Retry-After'
+server-errors\t'In every second minute, a gateway responds with 502 and an HTML page'
+forbidden\t'In every second minute, requests are refused with 403'
+stalled\t'In every second minute, requests are not responded to'
+slow\t'Responses take 3 s'
+dropped-connections\t'Every tenth connection is closed without a response'
+truncated-responses\t'Every tenth response ends in the middle'"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l config.file -d 'Configuration file (YAML); without it FLEXVM_CONFIG_FILE, then the other FLEXVM_ variables' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
@@ -67,7 +104,7 @@ warn\t''
 error\t''"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l log.format -d 'Format of the log, which goes to standard error' -r -f -a "logfmt\t''
 json\t''"
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l month -d 'The month, or the first and last of several: 2026-10 or 2026-08..2026-10' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l tenant -d 'Only this tenant' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l out -d 'Write a copy into this folder and close nothing' -r -F
@@ -164,6 +201,43 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l months -d 'Months of history before the running one' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l token -d 'The token that is accepted' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l page-cap -d 'Largest page, whatever is asked for' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l fault -d 'Fault of the API, again for more; docs/simulator.md describes each' -r -f -a "null-values\t'Absent values are null, also the node of a VM that is being provisioned'
+unknown-fields\t'Responses have fields, VM statuses and sites that are not documented'
+unreadable-text\t'Names and tags of some VMs are not valid Unicode'
+unreadable-values\t'Times of some VMs and figures of some instance types cannot be read'
+odd-text\t'Names and tags contain separators, quotes, formulas and reserved texts'
+long-text\t'Names of VMs have 2,000 characters'
+upper-case-ids\t'Ids are written in upper case'
+empty-clouds\t'The list of clouds is empty, but each cloud is returned by its id'
+missing-cloud\t'The list of clouds lacks a cloud, but the cloud is returned by its id'
+missing-cloud-not-found\t'The list of clouds lacks a cloud, and the request by its id returns 404 of a gateway'
+missing-node\t'Lists of nodes lack a node, but the node is returned by its id'
+missing-vms\t'Lists of VMs lack some VMs, but each VM is returned by its id'
+stalled-lookups\t'Lists of VMs lack some VMs, and requests by id do not respond'
+ignored-paging\t'The server ignores the paging header and returns whole lists'
+shifting-pages\t'Rows of VM lists move between two pages'
+negative-capacity\t'More is in use than exists, so the available amount is negative'
+unreadable-capacity\t'Figures of the capacity are absent, negative or fractions'
+missing-instance-type\t'The catalogue lacks instance types that VMs use'
+empty-catalogue\t'The catalogue is empty'
+empty-month\t'Reports of ended months are empty'
+incomplete-month\t'Reports of ended months lack some VMs'
+late-change\t'From 2 minutes after the start on, ended months have a VM with more hours'
+late-totals\t'From 2 minutes after the start on, ended months have other totals for the same VMs'
+duplicate-rows\t'Reports of ended months contain every VM twice'
+conflicting-rows\t'Reports of ended months contain a cloud twice, with different totals'
+wrong-period\t'Reports of ended months are for another period'
+previous-month-fails\t'Requests for reports of ended months return 500'
+no-date\t'Responses have no Date'
+wrong-date\t'The Date of responses is one day ahead'
+cached-responses\t'Responses come from a cache: they have an Age, and a Date of one hour ago'
+rate-limit\t'In every second minute, requests are refused with 429 and Retry-After'
+server-errors\t'In every second minute, a gateway responds with 502 and an HTML page'
+forbidden\t'In every second minute, requests are refused with 403'
+stalled\t'In every second minute, requests are not responded to'
+slow\t'Responses take 3 s'
+dropped-connections\t'Every tenth connection is closed without a response'
+truncated-responses\t'Every tenth response ends in the middle'"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l config.file -d 'Configuration file (YAML); without it FLEXVM_CONFIG_FILE, then the other FLEXVM_ variables' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
@@ -174,7 +248,7 @@ warn\t''
 error\t''"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l log.format -d 'Format of the log, which goes to standard error' -r -f -a "logfmt\t''
 json\t''"
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -s h -l help -d 'Print help'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l config.file -d 'Configuration file (YAML); without it FLEXVM_CONFIG_FILE, then the other FLEXVM_ variables' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F

@@ -1,9 +1,9 @@
 //! `check`: reads the configuration and prints every problem; with `--online` also calls each read
-//! endpoint once per tenant and tells what it saw and what is missing for full use.
+//! endpoint once per tenant, tries the report directory, reads the ledger, and shows what is missing for full use.
 
-mod local;
 mod look;
 mod missing;
+mod storage;
 mod table;
 
 use serde::Serialize;
@@ -17,11 +17,14 @@ use crate::progress::Progress;
 
 use self::look::TenantSeen;
 use self::missing::Missing;
+use self::storage::Tried;
 
 /// Everything that `check --online` saw: its JSON.
 #[derive(Debug, Serialize)]
 struct Checked {
     tenants: Vec<TenantSeen>,
+    /// The report directory, those of tenants in it, and the ledger.
+    storage: Vec<Tried>,
     /// What is missing on this machine, for all tenants.
     missing: Vec<Missing>,
 }
@@ -59,7 +62,9 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
 
 async fn online(config: &Config, output: Output) -> Result<(), Failure> {
     let (clock, progress) = (Clock::system(), Progress::new());
-    let mut checked = Checked { tenants: Vec::new(), missing: local::missing(config) };
+    let storage = storage::tried(config);
+    let missing = storage.iter().filter_map(Tried::missing).collect();
+    let mut checked = Checked { tenants: Vec::new(), storage, missing };
     for tenant in &config.tenants {
         checked.tenants.push(look::at(config, tenant, &clock, &progress).await);
     }
@@ -70,12 +75,17 @@ async fn online(config: &Config, output: Output) -> Result<(), Failure> {
     let endpoints = || checked.tenants.iter().flat_map(|tenant| &tenant.endpoints);
     let failed = endpoints().filter(|row| row.result == "failed").count();
     let unable = checked.tenants.iter().filter(|tenant| tenant.error.is_some()).count();
-    if failed == 0 && unable == 0 {
+    let unusable: Vec<_> = checked.storage.iter().filter(|tried| tried.has_failed()).collect();
+    if failed == 0 && unable == 0 && unusable.is_empty() {
         return Ok(());
     }
-    let mut sentence = format!("{failed} of {} endpoints failed", endpoints().count());
-    if unable > 0 {
-        sentence = format!("{sentence}; {unable} of {} tenants could not be asked", checked.tenants.len());
+    let mut parts = Vec::new();
+    if failed > 0 || unable > 0 {
+        parts.push(format!("{failed} of {} endpoints failed", endpoints().count()));
     }
-    Err(Failure::Failed(anyhow::anyhow!("{sentence}")))
+    if unable > 0 {
+        parts.push(format!("{unable} of {} tenants could not be asked", checked.tenants.len()));
+    }
+    parts.extend(unusable.into_iter().map(|tried| format!("{} cannot be used", tried.path.display())));
+    Err(Failure::Failed(anyhow::anyhow!("{}", parts.join("; "))))
 }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::close::{CloseOptions, Closer};
 use crate::config::load::simulated_tenant;
 use crate::config::{Config, Ledger, Metrics, Poll, Prices, Report, Web};
+use crate::filesystem::{absolute, create_directories};
 use crate::period::Month;
 use crate::progress::Progress;
 use crate::report::Published;
@@ -61,11 +62,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     let clock = Clock::system();
     let shutdown = shutdown_on_signals()?;
     let directory = match &arguments.dir {
-        Some(directory) => directory.clone(),
+        Some(directory) => absolute(directory),
         None => temporary_folder(&clock)?,
     };
-    std::fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make the folder {}", directory.display()))?;
+    create_directories(&directory).map_err(|(path, error)| {
+        anyhow::Error::new(error).context(format!("cannot make the folder {}", path.display()))
+    })?;
     let listener = listen(&arguments.listen).await?;
     let address = listener.local_addr().context("no address")?;
     let simulator_listener =
@@ -74,6 +76,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     let options = Options::default();
     let token = options.token.clone();
     let simulator = Simulator::new(options, clock.clone());
+    arguments.faults.iter().for_each(|fault| simulator.inject(*fault));
     let mut stop = shutdown.clone();
     let simulating = tokio::spawn(async move {
         let stop = async move {
@@ -92,7 +95,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        published = close_last_month(&config, &clock, &progress) => show(&published?)?,
+        published = close_last_month(&config, &clock, &progress) => match published {
+            Ok(published) => show(&published)?,
+            // With a fault this is what a user wants to see; the daemon tries again.
+            Err(error) if !arguments.faults.is_empty() => say!("  no report    {error:#}")?,
+            Err(error) => return Err(error.into()),
+        },
     }
     let waiting =
         tokio::spawn(first_poll(format!("http://{}/", health::local(&address.to_string())), progress));

@@ -7,6 +7,7 @@ use super::Failure;
 use super::output::say;
 use crate::cli::{Flags, Ledger, Output};
 use crate::config::load::{Look, environment, load};
+use crate::filesystem::absolute;
 use crate::ledger::{self, Description, LedgerError};
 
 pub fn run(flags: &Flags, command: &Ledger) -> Result<(), Failure> {
@@ -24,6 +25,7 @@ pub fn run(flags: &Flags, command: &Ledger) -> Result<(), Failure> {
 }
 
 fn backup(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let to = &absolute(to);
     ledger::backup(from, to)?;
     say!("{} is a copy of {}", to.display(), from.display())?;
     say!("To restore it: stop the daemon, put the copy in the ledger's place, remove the files beside the")?;

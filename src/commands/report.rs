@@ -1,6 +1,7 @@
 //! `report`: closes months now, with the daemon's own code.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::output::say;
@@ -10,6 +11,7 @@ use crate::cli::{self, Flags};
 use crate::clock::Clock;
 use crate::close::{CloseError, CloseOptions, Closer, Standing, Waived};
 use crate::config::Config;
+use crate::filesystem::absolute;
 use crate::ledger::{Ledger, Reading};
 use crate::period::{Month, rfc3339};
 use crate::poll::describe;
@@ -26,7 +28,11 @@ const MOST_MONTHS: usize = 120;
 pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> {
     let months = months(&arguments.month)?;
     check_arguments(arguments, &months)?;
-    let config = Arc::new(serve::configuration(flags)?.0.config);
+    let (loaded, _) = serve::configuration(flags)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let config = Arc::new(loaded.config);
     check_tenant(arguments, &config)?;
     let clock = Clock::system();
     let ledger = OpenLedger::open(&config, arguments)?;
@@ -59,7 +65,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     let (mut failures, mut usage_errors) = (Vec::new(), 0);
     for closer in &closers {
         for month in &months {
-            if let Err(error) = one(closer, *month, arguments, &clock, &progress).await {
+            if let Err(error) = one(closer, *month, arguments, &config.ledger.path, &clock, &progress).await {
                 usage_errors += usize::from(is_usage_error(&error));
                 let text = format!("{} {month}: {error:#}", closer.tenant());
                 eprintln!("flexvm-exporter: {text}");
@@ -166,10 +172,9 @@ impl OpenLedger {
         let path = &config.ledger.path;
         let mut notes = Vec::new();
         if !path.exists() {
-            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             let note = format!(
                 "There was no ledger at {}: all time is unobserved, except what earlier revisions prove.",
-                absolute.display()
+                path.display()
             );
             eprintln!("warning: {note} Check ledger.url if a daemon records polls elsewhere.");
             notes.push(note);
@@ -192,6 +197,7 @@ async fn one(
     closer: &Closer,
     month: Month,
     arguments: &cli::Report,
+    ledger: &Path,
     clock: &Clock,
     progress: &Progress,
 ) -> anyhow::Result<()> {
@@ -202,10 +208,12 @@ async fn one(
     match made? {
         Made::Seen(text) => {
             say!("{tenant} {month}: a dry run, nothing is written")?;
+            say!("  ledger {}", ledger.display())?;
             say!("{text}")
         }
         Made::Files(published, what) => {
             say!("{tenant} {month}: {what}")?;
+            say!("  ledger {}", ledger.display())?;
             show(&published)
         }
     }
@@ -256,7 +264,7 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
     let (published, what) = if is_restatement {
         (closer.restate(month, &options).await?.published().clone(), "restated")
     } else if let Some(out) = &arguments.out {
-        (closer.copy(month, out.clone()).await?, "a copy; nothing is closed")
+        (closer.copy(month, absolute(out)).await?, "a copy; nothing is closed")
     } else if closer.standing(month, clock.now()) == Standing::Running {
         (closer.provisional(month).await?, "provisional: the month has not ended")
     } else {

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::load::{Loaded, Look, environment, load};
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, TokenSource, WebReports, ca_file};
+use crate::filesystem::absolute;
 use crate::web::Access;
 use crate::{api, daemon};
 
@@ -55,12 +56,12 @@ pub fn configuration(flags: &Flags) -> Result<(Loaded, Access), Problems> {
     {
         problems.push(Problem::new("--web.telemetry-path", "is taken by another page; /metrics is usual"));
     }
-    let access = Access::open(flags.web_config.as_deref());
+    let access = Access::open(flags.web_config.as_deref().map(absolute).as_deref());
     let access = access.map_err(|Problems(found)| problems.extend(found)).ok();
     let token = |tenant: &str, source: &TokenSource| {
         api::read_token_from(tenant, source).err().map(|error| crate::poll::describe(&error))
     };
-    let look = Look { token: &token, ca_file: ca_file::problem };
+    let look = Look { directory: None, token: &token, ca_file: ca_file::problem };
     match load(flags.config_file.as_deref(), &environment, look) {
         Ok(loaded) => match access {
             Some(access) if problems.is_empty() => Ok((loaded, access)),

@@ -27,6 +27,7 @@ pub async fn run(arguments: &cli::Simulate) -> Result<(), Failure> {
     let listener = listen(&arguments.listen).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     let simulator = Simulator::new(options, Clock::system());
+    arguments.faults.iter().for_each(|fault| simulator.inject(*fault));
     say!("listening on http://{address}")?;
     let stop = async move {
         let _ = shutdown.wait_for(|stop| *stop).await;

@@ -1,9 +1,11 @@
 //! From a YAML file or the environment to a [`Config`], or to every problem at once.
 
+mod paths;
 mod sections;
 mod tag_rules;
 mod tenants;
 
+pub use paths::Look;
 pub use sections::label_of;
 
 use std::path::{Path, PathBuf};
@@ -12,11 +14,13 @@ use std::sync::Arc;
 use marked_yaml::Node;
 use reqwest::Url;
 
+use self::paths::moved_reports;
 use self::sections::{api, ledger, ledger_path, metrics, poll, report, web};
 use self::tenants::{General, tenants};
 use super::problem::{Problem, Problems};
 use super::yaml::{Found, Section};
 use super::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web, base_url, prices};
+use crate::filesystem::{absolute, parent_of};
 
 /// Where the API is unless told otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.i3d.net";
@@ -43,20 +47,6 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// How what the configuration points to is looked at, so that what is missing is told with all the rest.
-#[derive(Clone, Copy)]
-pub struct Look<'a> {
-    /// What is wrong with the token of the tenant of this name; never the token.
-    pub token: &'a dyn Fn(&str, &TokenSource) -> Option<String>,
-    /// What is wrong with the file of `api.ca_file`.
-    pub ca_file: fn(&Path) -> Option<String>,
-}
-
-impl Look<'static> {
-    /// Nothing is looked at: for who asks nothing of the API.
-    pub const AT_NOTHING: Self = Self { token: &|_, _| None, ca_file: |_| None };
-}
-
 /// A configuration with what should be said about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -79,15 +69,21 @@ pub fn load(file: Option<&Path>, environment: Environment<'_>, look: Look<'_>) -
     let set = |name: &str| non_empty(environment, name);
     let named = file.map(Path::to_owned).or_else(|| set("FLEXVM_CONFIG_FILE").map(PathBuf::from));
     let Some(path) = named else { return from_environment(environment, look) };
+    let path = absolute(&path);
+    let look = Look { directory: Some(parent_of(&path)), ..look };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Problems(vec![Problem::new(path.display().to_string(), format!("cannot be read: {error}"))])
     })?;
-    let warnings = VARIABLES
+    let mut warnings: Vec<_> = VARIABLES
         .iter()
         .filter(|name| set(name).is_some())
         .map(|name| format!("{name} is set but not used: the configuration file {} wins", path.display()))
         .collect();
-    let config = read_yaml(&text, &path.display().to_string(), look)?;
+    let mut config = read_yaml(&text, &path.display().to_string(), look)?;
+    // What the file does not name is relative to the working directory.
+    config.ledger.path = absolute(&config.ledger.path);
+    config.report.directory = absolute(&config.report.directory);
+    warnings.extend(moved_reports(&config, parent_of(&path)));
     Ok(Loaded { config, file: Some(path), warnings })
 }
 
@@ -114,7 +110,7 @@ fn from_environment(environment: Environment<'_>, look: Look<'_>) -> Result<Load
                 .push(Problem::new("FLEXVM_API_TOKEN_FILE", "FLEXVM_API_TOKEN is set too: keep one of them"));
             None
         }
-        (Some(path), _) => Some(TokenSource::File(path.into())),
+        (Some(path), _) => Some(TokenSource::File(absolute(Path::new(&path)))),
         (None, Some(_)) => Some(TokenSource::Env("FLEXVM_API_TOKEN".to_owned())),
         (None, None) => {
             problems.push(Problem::new(
@@ -147,6 +143,8 @@ fn from_environment(environment: Environment<'_>, look: Look<'_>) -> Result<Load
     if let Some(directory) = set("FLEXVM_REPORT_DIRECTORY") {
         report.directory = directory.into();
     }
+    ledger.path = absolute(&ledger.path);
+    report.directory = absolute(&report.directory);
     let (Some(token), Some(base_url), []) = (token, base_url, problems.as_slice()) else {
         return Err(Problems(problems));
     };
@@ -170,9 +168,9 @@ fn read(node: &Node, found: &Found, look: Look<'_>) -> Option<Config> {
     let poll = top.section("poll", poll).unwrap_or_default();
     let metrics = top.section("metrics", metrics).unwrap_or_default();
     let web = top.section("web", web).unwrap_or_default();
-    let ledger = top.section("ledger", ledger).unwrap_or_default();
+    let ledger = top.section("ledger", |section| ledger(section, look)).unwrap_or_default();
     let (report, group_by) = top
-        .section("report", |section| report(section, found))
+        .section("report", |section| report(section, found, look))
         .unwrap_or_else(|| (Report::default(), Vec::new()));
     let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by, look };
     let tenants = tenants(&top, &general, found);
@@ -247,6 +245,21 @@ mod tests {
         for name in ["''", "-a", "a/b", "a b", "'a..b'", "ü"] {
             let text = format!("tenants:\n- {{name: {name}, token_file: t}}\n");
             assert!(problems(&text)[0].starts_with("tenants[0].name (line 2)"), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_windows_cannot_store_are_refused() {
+        let check =
+            |name: &str| from_yaml(&format!("tenants:\n- {{name: {name}, token_file: t}}\n"), "test.yml");
+        let reserved =
+            ["CON", "nul", "Aux", "prn", "com1", "COM9", "lpt3", "con.txt", "NUL.a.b", "k1.", "CON."];
+        for name in reserved {
+            let found = check(name).expect_err(name).to_string();
+            assert!(found.starts_with("tenants[0].name (line 2): "), "{name}: {found}");
+        }
+        for name in ["com", "com0", "com10", "console", "a.con", "nul-1", "k1.x"] {
+            assert!(check(name).is_ok(), "{name}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Copies, descriptions and lists of a ledger, beside a daemon that may be writing to it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::observations::time;
 use super::{LedgerError, Statistics, open};
+use crate::filesystem::{self, Owner, parent_of};
 use crate::period::rfc3339;
 
 /// What is known of a ledger.
@@ -70,10 +71,10 @@ pub struct RevisionDescription {
 /// Copies the ledger at `from` into a new file `to`: whole, as of one moment, durable, and only then
 /// under its name. An existing file is not replaced.
 pub fn backup(from: &Path, to: &Path) -> Result<(), LedgerError> {
-    open::read(from, |source| backup_of(source, to))
+    open::read(from, |source| backup_of(source, from, to))
 }
 
-fn backup_of(source: &Connection, to: &Path) -> Result<(), LedgerError> {
+fn backup_of(source: &Connection, from: &Path, to: &Path) -> Result<(), LedgerError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| LedgerError::File { path, source }
@@ -88,11 +89,17 @@ fn backup_of(source: &Connection, to: &Path) -> Result<(), LedgerError> {
         )));
     }
     // Made first, so that only its owner can read it.
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&temporary).map_err(at(&temporary))?;
+    let file = filesystem::create_file(&temporary, 0o600).map_err(at(&temporary))?;
+    // Outside the directories of the daemon's user, the copy belongs to the owner of the ledger: in the
+    // place of a lost ledger, the daemon must be able to open it.
+    let owner = Owner::other_than_root(parent_of(to)).and_then(|of_directory| match of_directory {
+        None => Owner::other_than_root(from),
+        Some(_) => Ok(None),
+    });
+    if let Some(owner) = owner.map_err(at(from))? {
+        owner.take(&file).map_err(at(&temporary))?;
+    }
+    drop(file);
     let copied = copy(source, &temporary)
         .and_then(|()| File::open(&temporary).and_then(|file| file.sync_all()).map_err(at(&temporary)))
         // Unlike a rename, a link never replaces a file that came meanwhile.
@@ -101,8 +108,8 @@ fn backup_of(source: &Connection, to: &Path) -> Result<(), LedgerError> {
     let removed = fs::remove_file(&temporary).map_err(at(&temporary));
     copied?;
     removed?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
+    let directory = parent_of(to);
+    filesystem::sync_directory(directory).map_err(at(directory))
 }
 
 fn copy(source: &Connection, to: &Path) -> Result<(), LedgerError> {
@@ -117,6 +124,17 @@ fn copy(source: &Connection, to: &Path) -> Result<(), LedgerError> {
     // A copy that lies beside no log of changes needs none to be read.
     target.pragma_update(None, "journal_mode", "DELETE")?;
     target.close().map_err(|(_, error)| LedgerError::Sqlite(error))
+}
+
+/// Reads the ledger at `path`, also while a daemon is running. Creates, changes and migrates nothing.
+///
+/// # Errors
+/// There is no ledger, it cannot be read, or it is not a ledger that this version can use.
+pub fn check(path: &Path) -> Result<(), LedgerError> {
+    let read = |connection: Connection| {
+        connection.query_row("SELECT count(*) FROM tenant", [], |_| Ok(())).map_err(LedgerError::from)
+    };
+    open::observer(path).and_then(read).map_err(|error| error.at(path))
 }
 
 /// Describes the ledger at `path`.

@@ -1,12 +1,17 @@
 //! Opening the file: what it is, which schema it has, and how `SQLite` is to treat it.
 
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fail::fail_point;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::LedgerError;
+use super::identity::log_path;
+use crate::filesystem;
 
 /// Marks the file as ours, so that no other database is ever migrated: "FVMl".
 const APPLICATION_ID: i32 = 0x4656_4d6c;
@@ -68,6 +73,8 @@ fn create(path: &Path) -> Result<(), LedgerError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
+    // Created here and not by SQLite, which leaves a file of root to root.
+    filesystem::create_file(&temporary, 0o644).map_err(at)?;
     let mut connection = Connection::open(&temporary)?;
     connection.execute_batch("PRAGMA synchronous = FULL;")?;
     migrate(&mut connection, &temporary)?;
@@ -78,8 +85,7 @@ fn create(path: &Path) -> Result<(), LedgerError> {
     };
     std::fs::remove_file(&temporary).map_err(at)?;
     linked.map_err(at)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(at)
+    filesystem::sync_directory(filesystem::parent_of(path)).map_err(at)
 }
 
 /// Opens the ledger for writing again, after its file was replaced. Nothing is created.
@@ -112,6 +118,52 @@ pub(super) fn reader(path: &Path) -> Result<Connection, LedgerError> {
         return Err(LedgerError::NotALedger(path.to_owned()));
     }
     Ok(connection)
+}
+
+/// Opens an existing ledger so that not even a file of SQLite's own is created or removed beside it.
+pub(super) fn observer(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.exists() {
+        return Err(LedgerError::Missing(path.to_owned()));
+    }
+    let shared = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let is_open = [log_path(path), shared_memory_path(path)].iter().all(|path| path.exists());
+    let connection = if is_open {
+        // A daemon is running, or has crashed: its log is left for it.
+        let connection = Connection::open_with_flags(path, shared)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection
+    } else {
+        // Without the log that SQLite would create. The schema is never in the log alone.
+        Connection::open_with_flags(immutable_uri(path), shared | OpenFlags::SQLITE_OPEN_URI)?
+    };
+    connection.busy_timeout(TURN)?;
+    if version(&connection, path)? == 0 {
+        return Err(LedgerError::NotALedger(path.to_owned()));
+    }
+    Ok(connection)
+}
+
+/// The URI by which SQLite opens a file that nothing changes meanwhile.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            other => {
+                let _ = write!(uri, "%{other:02X}");
+            }
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// The path of the memory that connections to the ledger share.
+fn shared_memory_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-shm");
+    name.into()
 }
 
 /// The schema's version; 0 for a new, empty file.

@@ -5,7 +5,7 @@
 //! still never replaces a report.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use super::files::write_all;
 use super::storage::{self, NewFolder, TEMPORARY};
 use super::tally::Tally;
 use super::{Inputs, Published, ReportError, Revision, index, published};
+use crate::filesystem;
 use crate::period::Month;
 
 /// Name of the file whose lock a writer holds.
@@ -287,8 +288,7 @@ impl Folder {
 
     fn lock_file(&self) -> Result<(PathBuf, File), ReportError> {
         let path = self.path.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(ReportError::at(&path))?;
+        let file = filesystem::open_lock(&path).map_err(ReportError::at(&path))?;
         Ok((path, file))
     }
 

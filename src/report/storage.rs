@@ -1,22 +1,20 @@
 //! Files and folders that appear whole and stay: write, fsync, rename, fsync the folder.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
 use super::ReportError;
+use crate::filesystem::{self, parent_of};
 
-/// How the name of everything unfinished begins.
-pub const TEMPORARY: &str = ".tmp-";
+pub use crate::filesystem::{TEMPORARY, temporary};
 
 /// Writes `bytes` to `path` so that a reader finds the old file or the new one, never a part, and
 /// that it stays after a loss of power. An existing file is replaced.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let folder = folder_of(path);
+    let folder = parent_of(path);
     let temporary = temporary(folder, path.file_name().unwrap_or_default());
     let written = create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
@@ -31,52 +29,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     sync_folder(folder)
 }
 
-/// A name in `folder` that no other process or thread uses.
-pub fn temporary(folder: &Path, name: &OsStr) -> PathBuf {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let mut unique = std::ffi::OsString::from(TEMPORARY);
-    unique.push(name);
-    unique.push(format!("-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
-    folder.join(unique)
-}
-
-/// The folder that `path` is in.
-pub fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 /// Creates a file that does not exist yet, for its owner to write and all (that the umask lets) to read.
 fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
-    options.open(path)
+    filesystem::create_file(path, 0o644)
 }
 
 /// Makes the names in `folder` durable.
 pub fn sync_folder(folder: &Path) -> Result<(), ReportError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(ReportError::at(folder))
+    filesystem::sync_directory(folder).map_err(ReportError::at(folder))
 }
 
 /// Creates `folder` and whatever is missing above it, durably.
 pub fn create_folder(folder: &Path) -> Result<(), ReportError> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder_of(folder);
-    if parent != folder {
-        create_folder(parent)?;
-    }
-    match fs::create_dir(folder) {
-        Ok(()) => sync_folder(parent),
-        // Another process was quicker.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        Err(error) => Err(ReportError::storage(folder, error)),
-    }
+    filesystem::create_directories(folder).map_err(|(path, error)| ReportError::storage(&path, error))
 }
 
 /// The names in `folder`; none if there is no such folder.
@@ -107,7 +72,7 @@ pub struct NewFolder {
 impl NewFolder {
     pub fn create(parent: &Path, name: &str) -> Result<Self, ReportError> {
         let path = temporary(parent, name.as_ref());
-        fs::create_dir(&path).map_err(ReportError::at(&path))?;
+        filesystem::create_directory(&path).map_err(ReportError::at(&path))?;
         Ok(Self { path, kept: false })
     }
 

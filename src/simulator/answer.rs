@@ -28,6 +28,8 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Problem {
     status: u16,
+    /// The API's number, if it is not the usual one of the status.
+    code: Option<u32>,
     message: &'static str,
     details: Vec<Detail>,
 }
@@ -47,7 +49,7 @@ impl Detail {
 #[derive(Serialize)]
 struct ErrorOut<'a> {
     #[serde(rename = "errorCode")]
-    code: u16,
+    code: u32,
     #[serde(rename = "errorMessage")]
     message: &'a str,
     errors: &'a [Detail],
@@ -55,7 +57,12 @@ struct ErrorOut<'a> {
 
 impl Problem {
     pub fn new(status: u16, message: &'static str, details: Vec<Detail>) -> Self {
-        Self { status, message, details }
+        Self { status, code: None, message, details }
+    }
+
+    /// The same with another number.
+    pub fn with_code(self, code: u32) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// 404: the API has no such object.
@@ -70,12 +77,12 @@ impl Problem {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        let code = match problem.status {
+        let code = problem.code.unwrap_or(match problem.status {
             404 => 10_001,
             400 => 10_002,
             409 => 10_009,
             _ => 10_022,
-        };
+        });
         let error = ErrorOut { code, message: problem.message, errors: &problem.details };
         Self::json(problem.status, &error)
     }

@@ -154,7 +154,7 @@ impl World {
     }
 
     /// VMs that are not gone, in an order that does not depend on who asks.
-    fn living_vms(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn living_vms(&self) -> impl Iterator<Item = usize> {
         self.clouds.iter().flat_map(|cloud| cloud.living.iter().map(|(_, vm)| *vm))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::route::Operation;
@@ -44,9 +45,27 @@ pub enum FaultKind {
     Shift(i64),
     /// A header of the response has these values instead of its own; without values it is absent.
     Header(&'static str, Vec<String>),
+    /// The `Date` differs from the simulator's clock by so many seconds.
+    ShiftDate(i64),
     /// The answer's JSON is changed on its way.
     Edit(Arc<dyn Fn(&mut Value) + Send + Sync>),
+    /// One text in the bytes of the answer is replaced by another, such as by an escape that is not valid Unicode.
+    Replace(&'static str, &'static str),
 }
+
+/// A request, as far as a fault chooses by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The operation.
+    pub operation: Operation,
+    /// The query, without `?`.
+    pub query: &'a str,
+    /// The time of the simulator's clock.
+    pub at: Timestamp,
+}
+
+/// Whether a request is hit.
+type Condition = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 
 impl fmt::Debug for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +82,9 @@ impl fmt::Debug for FaultKind {
             Self::IgnoreRange => f.write_str("IgnoreRange"),
             Self::Shift(rows) => write!(f, "Shift({rows})"),
             Self::Header(name, values) => write!(f, "Header({name}: {values:?})"),
+            Self::ShiftDate(seconds) => write!(f, "ShiftDate({seconds})"),
             Self::Edit(_) => f.write_str("Edit"),
+            Self::Replace(from, to) => write!(f, "Replace({from:?}, {to:?})"),
         }
     }
 }
@@ -76,25 +97,45 @@ impl fmt::Debug for FaultKind {
 /// let fault = Fault::status(503).with_header("retry-after", "2").on(Operation::Vms).after(2).times(1);
 /// # let _ = fault;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fault {
     kind: FaultKind,
     operation: Option<Operation>,
+    condition: Option<Condition>,
     after: usize,
     times: usize,
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fault")
+            .field("kind", &self.kind)
+            .field("operation", &self.operation)
+            .field("has_condition", &self.condition.is_some())
+            .field("after", &self.after)
+            .field("times", &self.times)
+            .finish()
+    }
 }
 
 impl Fault {
     /// A fault of any kind.
     #[must_use]
     pub fn new(kind: FaultKind) -> Self {
-        Self { kind, operation: None, after: 0, times: usize::MAX }
+        Self { kind, operation: None, condition: None, after: 0, times: usize::MAX }
     }
 
     /// Only requests of this operation count and are hit.
     #[must_use]
     pub fn on(mut self, operation: Operation) -> Self {
         self.operation = Some(operation);
+        self
+    }
+
+    /// Only requests that meet this condition count and are hit.
+    #[must_use]
+    pub fn when(mut self, condition: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.condition = Some(Arc::new(condition));
         self
     }
 
@@ -203,11 +244,13 @@ impl Faults {
         self.locked().clear();
     }
 
-    /// What hits the request of `operation` that has just come.
-    pub(super) fn hit(&self, operation: Operation) -> Vec<FaultKind> {
+    /// What hits the request that has just come.
+    pub(super) fn hit(&self, asked: &Asked<'_>) -> Vec<FaultKind> {
         let mut hits = Vec::new();
         for armed in self.locked().iter_mut() {
-            if armed.fault.operation.is_some_and(|wanted| wanted != operation) {
+            if armed.fault.operation.is_some_and(|wanted| wanted != asked.operation)
+                || armed.fault.condition.as_ref().is_some_and(|holds| !holds(asked))
+            {
                 continue;
             }
             if armed.seen >= armed.fault.after && armed.seen - armed.fault.after < armed.fault.times {
@@ -237,7 +280,8 @@ mod tests {
     fn a_fault_hits_the_requests_it_describes() {
         let faults = Faults::default();
         faults.add(Fault::status(500).on(Operation::Vms).after(1).times(2));
-        let hit = |operation| !faults.hit(operation).is_empty();
+        let at = Timestamp::UNIX_EPOCH;
+        let hit = |operation| !faults.hit(&Asked { operation, query: "", at }).is_empty();
         assert!(!hit(Operation::Clouds));
         let hits: Vec<bool> = (0..5).map(|_| hit(Operation::Vms)).collect();
         assert_eq!(hits, [false, true, true, false, false]);
@@ -245,5 +289,8 @@ mod tests {
         assert!(hit(Operation::Clouds));
         faults.clear();
         assert!(!hit(Operation::Clouds));
+        faults.add(Fault::status(500).when(|asked| asked.query == "status=running").times(1));
+        let asked = |query| !faults.hit(&Asked { operation: Operation::Vms, query, at }).is_empty();
+        assert_eq!([asked(""), asked("status=running"), asked("status=running")], [false, true, false]);
     }
 }

@@ -85,6 +85,7 @@ struct VmUsage<'a> {
     site: &'a str,
     tags: &'a [String],
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     released_at: Option<String>,
     vm_hours: u64,
 }

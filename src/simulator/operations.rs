@@ -138,10 +138,7 @@ impl World {
             }
             Operation::DeleteNode => self.delete_node(self.node(call)?)?,
             Operation::CreateVm => self.post_vm(self.cloud(call)?, call.body)?,
-            Operation::DeleteVm => match self.delete_vm(self.vm(call)?) {
-                Ok(()) => Answer::empty(202),
-                Err(_) => return Err(Problem::new(409, "The VM is already being deleted", Vec::new())),
-            },
+            Operation::DeleteVm => self.delete_vm_by_request(self.vm(call)?)?,
             Operation::Command => self.command(self.vm(call)?, call.body)?,
         })
     }

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answer::Answer;
-use super::fault::FaultKind;
+use super::fault::{Asked, FaultKind};
 use super::operations::Call;
 use super::route::{Ids, Operation, Route, route};
 use super::{Simulator, TOKEN_HEADER};
@@ -72,12 +72,17 @@ pub(super) async fn serve(simulator: Simulator, listener: TcpListener, shutdown:
 #[derive(Clone)]
 struct ReplacedHeaders(Vec<(&'static str, Vec<String>)>);
 
+/// Seconds by which a fault shifts the `Date` of a response.
+#[derive(Clone, Copy)]
+struct ShiftedDate(i64);
+
 /// Answers one request with the `Date` of the simulator's own clock, unless a fault has another.
 async fn dated(simulator: Simulator, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let now = simulator.0.clock.now();
     let mut response = respond(simulator, request).await?;
     let replaced = response.extensions_mut().remove::<ReplacedHeaders>();
-    if let Ok(seconds) = now.as_second().try_into()
+    let shift = response.extensions_mut().remove::<ShiftedDate>().map_or(0, |shifted| shifted.0);
+    if let Ok(seconds) = now.as_second().saturating_add(shift).try_into()
         && let Ok(date) = HeaderValue::from_str(&fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds)))
     {
         response.headers_mut().entry(DATE).or_insert(date);
@@ -110,7 +115,8 @@ async fn respond(simulator: Simulator, request: Request<Incoming>) -> io::Result
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE));
     };
-    let faults = simulator.faults().hit(operation);
+    let query = head.uri.query().unwrap_or_default();
+    let faults = simulator.faults().hit(&Asked { operation, query, at: simulator.0.clock.now() });
     for fault in &faults {
         match fault {
             FaultKind::Drop => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -124,7 +130,7 @@ async fn respond(simulator: Simulator, request: Request<Incoming>) -> io::Result
         operation,
         cloud: ids.cloud.to_owned(),
         child: ids.child.to_owned(),
-        query: head.uri.query().unwrap_or_default().to_owned(),
+        query: query.to_owned(),
         range: head.headers.get("ranged-data").map(|range| String::from_utf8_lossy(range.as_bytes()).into()),
         whole_list: faults.iter().any(|fault| matches!(fault, FaultKind::IgnoreRange)),
         shift: faults.iter().map(|fault| if let FaultKind::Shift(rows) = fault { *rows } else { 0 }).sum(),
@@ -194,6 +200,9 @@ fn deliver(answer: Answer, faults: &[FaultKind]) -> Response<Body> {
     for fault in faults {
         match fault {
             FaultKind::Edit(change) => bytes = edited(&bytes, change.as_ref()),
+            FaultKind::Replace(from, to) => {
+                bytes = String::from_utf8_lossy(&bytes).replace(from, to).into();
+            }
             FaultKind::ObjectForList => {
                 bytes = edited(&bytes, |value| *value = json!({"data": value.take()}));
             }
@@ -210,6 +219,9 @@ fn deliver(answer: Answer, faults: &[FaultKind]) -> Response<Body> {
         _ => None,
     });
     response.extensions_mut().insert(ReplacedHeaders(replaced.collect()));
+    let shifts =
+        faults.iter().map(|fault| if let FaultKind::ShiftDate(seconds) = fault { *seconds } else { 0 });
+    response.extensions_mut().insert(ShiftedDate(shifts.sum()));
     let half = bytes.slice(..bytes.len() / 2);
     let promised = HeaderValue::from(bytes.len());
     let body = match faults.iter().find(|fault| shapes_body(fault)) {

@@ -1,6 +1,7 @@
 //! The JSON of the simulated API, written from its documentation, and how the world becomes it.
 //!
-//! Deliberately apart from the client's types: the two must be able to disagree.
+//! Deliberately apart from the client's types: the two must be able to disagree. Absent values are omitted,
+//! because the vendor's OpenAPI file allows null nowhere; the fault `null-values` sends null instead.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,7 +20,7 @@ pub(super) fn time(at: Second) -> String {
 pub(super) struct Cloud<'a> {
     id: Uuid,
     name: &'a str,
-    /// `null` without one; a VM without one leaves the field out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     site: &'a str,
     instance_type: &'a str,
@@ -76,8 +77,10 @@ pub(super) struct VmOut<'a> {
     status: &'a str,
     ips: Vec<Address>,
     cloud: Cloud<'a>,
-    node: Option<Node<'a>>,
+    /// The documentation requires it for every VM.
+    node: Node<'a>,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<String>,
     tags: &'a [String],
 }
@@ -171,8 +174,7 @@ impl World {
 
     pub(super) fn vm_out(&self, index: usize) -> VmOut<'_> {
         let (vm, status) = (&self.vms[index], self.vm_status(index));
-        // Nothing runs it yet, or nothing runs it any more.
-        let nowhere = matches!(status, VmStatus::Provisioning | VmStatus::Deleted);
+        let has_no_address = matches!(status, VmStatus::Provisioning | VmStatus::Deleted);
         VmOut {
             id: vm.id,
             name: &vm.name,
@@ -180,9 +182,9 @@ impl World {
             instance_type: vm.size().into(),
             image: vm.image().into(),
             status: status.word(),
-            ips: if nowhere { Vec::new() } else { addresses(index, vm) },
+            ips: if has_no_address { Vec::new() } else { addresses(index, vm) },
             cloud: self.cloud_out(vm.cloud),
-            node: (!nowhere).then(|| self.node_out(vm.node)),
+            node: self.node_out(vm.node),
             created_at: time(vm.created),
             deleted_at: vm.deleted.filter(|_| status == VmStatus::Deleted).map(time),
             tags: &vm.tags,

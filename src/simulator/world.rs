@@ -285,7 +285,7 @@ impl World {
         Some(node)
     }
 
-    /// Creates a VM on a node with room. Its node is chosen at once and shown once provisioned.
+    /// Creates a VM on a node with room.
     pub fn create_vm(&mut self, new: NewVm, node: usize) -> usize {
         let (id, index, now) = (self.new_id(), self.vms.len(), self.now);
         let order = scramble(self.options.seed, index);

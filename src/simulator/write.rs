@@ -14,6 +14,11 @@ use super::world::{NewVm, World};
 const LONGEST_TAG: usize = 128;
 const LONGEST_USER_DATA: usize = 64_000;
 
+/// `errorCode` of a DELETE of a VM that is neither running, stopped nor final.
+const VM_IS_CHANGING: u32 = 90_001;
+/// `errorCode` of a DELETE of a VM that has failed or is deleted.
+const VM_IS_FINAL: u32 = 90_002;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CloudBody {
@@ -104,6 +109,26 @@ impl World {
         }
         self.remove_node(node);
         Ok(Answer::empty(202))
+    }
+
+    /// Only a VM that is running or stopped can be deleted. The numbers are those that the vendor's own client knows.
+    pub(super) fn delete_vm_by_request(&mut self, vm: usize) -> Result<Answer, Problem> {
+        match self.vm_status(vm) {
+            VmStatus::Running | VmStatus::Stopped => {}
+            VmStatus::Failed | VmStatus::Deleted => {
+                return Err(
+                    Problem::new(422, "The VM is in a final status", Vec::new()).with_code(VM_IS_FINAL)
+                );
+            }
+            _ => {
+                let problem = Problem::new(422, "The VM is neither running nor stopped", Vec::new());
+                return Err(problem.with_code(VM_IS_CHANGING));
+            }
+        }
+        match self.delete_vm(vm) {
+            Ok(()) => Ok(Answer::empty(202)),
+            Err(_) => Err(Problem::new(422, "The VM is being deleted", Vec::new()).with_code(VM_IS_CHANGING)),
+        }
     }
 
     pub(super) fn post_vm(&mut self, cloud: usize, body: &[u8]) -> Result<Answer, Problem> {

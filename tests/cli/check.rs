@@ -174,8 +174,10 @@ fn a_wrong_token_is_said_once_with_the_way_out() {
     let ended = place.run_with(&config(&api, ""), &["check", "--online"]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert_eq!(ended.stdout.matches("credentials").count(), 1, "{}", ended.stdout);
-    let way = "the API refuses the token from the file token: it is wrong, has expired, or is limited";
-    assert_eq!(ended.stdout.matches(way).count(), 1, "{}", ended.stdout);
+    let token = place.path("token").display().to_string();
+    let way =
+        format!("the API refuses the token from the file {token}: it is wrong, has expired, or is limited");
+    assert_eq!(ended.stdout.matches(&way).count(), 1, "{}", ended.stdout);
     assert!(ended.stderr.contains("6 of 11 endpoints failed"), "{}", ended.stderr);
     let ended = place.run_with(&config(&api, ""), &[&["check", "--online"], &JSON[..]].concat());
     let checked = json_of(&ended);

@@ -78,9 +78,12 @@ fn a_closed_month_is_closed_once() {
     let names =
         ["by-tag.csv", "by-group.csv", "by-vm.csv", "control.csv", "provider-report.json", "manifest.json"];
     for name in names.iter().chain(&["SHA256SUMS"]) {
-        assert!(first.stdout.contains(&format!("{folder}{name}")), "{name}: {}", first.stdout);
+        let path = place.path(&format!("{folder}{name}"));
+        assert!(first.stdout.contains(&format!("\n  {}\n", path.display())), "{name}: {}", first.stdout);
         assert!(place.path(&format!("{folder}{name}")).exists());
     }
+    let ledger = format!("\n  ledger {}\n", place.path("l.db").display());
+    assert!(first.stdout.contains(&ledger), "{}", first.stdout);
     for word in ["VMs  ", "VM hours", "vCPU hours"] {
         assert!(first.stdout.contains(word), "{word}: {}", first.stdout);
     }
@@ -197,7 +200,8 @@ fn a_folder_that_cannot_be_written_is_a_failure_until_it_is_mended() {
     place.write("out", "a file where the folder should be");
     let ended = report();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("cannot use out: "), "{}", ended.stderr);
+    let out = place.path("out");
+    assert!(ended.stderr.contains(&format!("cannot use {}: ", out.display())), "{}", ended.stderr);
     assert_eq!(std::fs::read_to_string(place.path("out")).unwrap(), "a file where the folder should be");
     std::fs::remove_file(place.path("out")).unwrap();
     // And one level deeper, where the month belongs.

@@ -51,10 +51,13 @@ fn an_empty_variable_beside_a_token_file_is_no_second_token() {
 #[test]
 fn a_token_that_is_not_there_names_its_tenant_and_place() {
     let place = Place::new();
-    let text = config("https://api.example", "");
-    refused(&place.run_with(&text, &["check"]), &["tenant k1", "token file token", "No such file"]);
+    let (text, token) = (config("https://api.example", ""), place.path("token").display().to_string());
+    refused(
+        &place.run_with(&text, &["check"]),
+        &["tenant k1", &format!("token file {token}"), "No such file"],
+    );
     place.write("token", "");
-    refused(&place.run_with(&text, &["check"]), &["tenant k1", "token file token is empty"]);
+    refused(&place.run_with(&text, &["check"]), &["tenant k1", &format!("token file {token} is empty")]);
     let text = text.replace("token_file: token", "token_env: K1_TOKEN_FOR_A_TEST");
     let ended = place.run_with(&text, &["check"]);
     refused(&ended, &["tenant k1", "variable K1_TOKEN_FOR_A_TEST is not set"]);
@@ -79,7 +82,7 @@ fn a_token_that_cannot_be_sent_is_not_shown() {
     let place = Place::new();
     place.write("token", &format!("{SECRET} {SECRET}"));
     let ended = place.run_with(&config("https://api.example", ""), &["check"]);
-    refused(&ended, &["tenant k1", "token file token"]);
+    refused(&ended, &["tenant k1", &format!("token file {}", place.path("token").display())]);
     assert!(!ended.stderr.contains(SECRET) && !ended.stdout.contains(SECRET));
 }
 

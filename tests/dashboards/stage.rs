@@ -114,12 +114,8 @@ pub fn make_healthy(simulator: &Simulator) {
                 call("DELETE", &format!("clouds/{cloud}/nodes/{}", text(node, "id")), "");
             }
         }
-        for status in ["failed", "provisioning"] {
-            for vm in call("GET", &format!("clouds/{cloud}/vms?status={status}"), "").as_array().unwrap() {
-                call("DELETE", &format!("clouds/{cloud}/vms/{}", text(vm, "id")), "");
-            }
-        }
     }
+    simulator.delete_unhealthy_vms();
     let body = json!({"name": "young", "ssh_keys": ["ssh-ed25519 AAAA test"], "tags": ["project:odyssey"]});
     call("POST", &format!("clouds/{}/vms", text(&clouds[0], "id")), &body.to_string());
 }

@@ -72,15 +72,22 @@ fn the_debian_package_is_installed_started_and_removed() {
     let credential = "/run/credentials/flexvm-exporter.service/token";
     assert!(text.contains(credential), "{text}");
     let text = text.replace(credential, &token.display().to_string());
-    fs::write(&config, format!("{text}    base_url: {}\n", simulator.address)).unwrap();
+    // Ledger and reports would be in the state directory of the unit.
+    let state = folder.path().join("state");
+    let packaged = "/var/lib/flexvm-exporter/";
+    assert_eq!(text.matches(packaged).count(), 2, "{text}");
+    let text = text.replace(packaged, &format!("{}/", state.display()));
+    let token_line = format!("token_file: {}\n", token.display());
+    assert!(text.contains(&token_line), "{text}");
+    let text = text.replace(&token_line, &format!("{token_line}    base_url: {}\n", simulator.address));
+    fs::write(&config, text).unwrap();
     let unit = fs::read_to_string("/usr/lib/systemd/system/flexvm-exporter.service").unwrap();
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().unwrap());
     let address = format!("127.0.0.1:{}", free_port());
-    let state = folder.path().join("state");
     fs::create_dir(&state).unwrap();
-    command.args(words).args(["--web.listen-address", &address, "--log.level", "warn"]).current_dir(&state);
+    command.args(words).args(["--web.listen-address", &address, "--log.level", "warn"]);
     let mut daemon = Program::start(command, address.clone());
     until("the installed daemon is ready", || get(&address, "/-/ready").filter(|(status, _)| *status == 200));
     assert!(state.join("flexvm-exporter.db").exists());

@@ -2,6 +2,7 @@
 //! code has.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use flexvm_exporter::config::load::from_yaml;
 
@@ -9,6 +10,9 @@ use crate::{code, read, rows, section};
 
 /// What is given in the example only to show its form.
 const EXAMPLES: [&str; 3] = ["report.tag_rules", "prices.currency", "prices.vm_hour"];
+
+/// Absolute in the example, because it is copied to directories where no daemon may write; the default is the last part.
+const PATHS: [&str; 2] = ["ledger.url", "report.directory"];
 
 /// The scalars of the example file by `section.key`, as they are written.
 fn example() -> BTreeMap<String, String> {
@@ -59,6 +63,11 @@ fn every_key_is_there_with_its_default() {
         let default = documented.get(key).unwrap_or_else(|| panic!("{key} is not in the README"));
         if EXAMPLES.contains(&key.as_str()) {
             assert!(["", "[]"].contains(&default.as_str()), "{key}: {default}");
+        } else if PATHS.contains(&key.as_str()) {
+            let default = default.trim_start_matches("sqlite:");
+            let (scheme, path) = value.split_once('/').unwrap();
+            assert_eq!(scheme, if key == "ledger.url" { "sqlite:" } else { "" });
+            assert!(path.ends_with(&format!("/{default}")), "{key}: {value}");
         } else if !["tenants[].name", "tenants[].token_file"].contains(&key.as_str()) {
             assert_eq!(default, value, "{key}");
         }
@@ -79,8 +88,13 @@ fn the_example_file_holds_the_defaults_of_the_code() {
     assert_eq!(example.poll, default.poll);
     assert_eq!(example.metrics, default.metrics);
     assert_eq!(format!("{:?}", example.web), format!("{:?}", default.web));
-    assert_eq!(format!("{:?}", example.ledger), format!("{:?}", default.ledger));
-    let mut report = example.report.clone();
+    let (mut report, mut ledger) = (example.report.clone(), example.ledger.clone());
+    let state = Path::new("/var/lib/flexvm-exporter");
+    assert_eq!(ledger.path, state.join(&default.ledger.path));
+    assert_eq!(report.directory, state.join(&default.report.directory));
+    ledger.path.clone_from(&default.ledger.path);
+    report.directory.clone_from(&default.report.directory);
+    assert_eq!(format!("{ledger:?}"), format!("{:?}", default.ledger));
     report.tag_rules.clear();
     assert_eq!(format!("{report:?}"), format!("{:?}", default.report));
     let (example, default) = (&example.tenants[0], &default.tenants[0]);

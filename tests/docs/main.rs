@@ -14,6 +14,7 @@ mod metrics;
 mod modules;
 mod paths;
 mod report;
+mod simulator;
 
 use std::fs;
 use std::path::{Path, PathBuf};

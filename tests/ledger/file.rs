@@ -180,7 +180,7 @@ fn what_is_not_a_ledger_is_left_alone() {
 
     let nowhere = folder.path().join("no/such/folder/ledger.db");
     assert!(matches!(Ledger::open(&nowhere), Err(LedgerError::File { .. })));
-    assert!(matches!(Ledger::beside(&nowhere), Err(LedgerError::Sqlite(_))));
+    assert!(matches!(Ledger::beside(&nowhere), Err(LedgerError::File { .. })));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod absence;
 mod changes;
 mod faults;
 mod ledger;
+mod named_faults;
 mod paths;
 mod recorded;
 mod reloads;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web};
 use flexvm_exporter::daemon;
-use flexvm_exporter::simulator::{Options, Simulator};
+use flexvm_exporter::simulator::{NamedFault, Options, Simulator};
 use flexvm_exporter::web::Access;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,10 +43,22 @@ impl Rig {
     }
 
     pub async fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+        Self::faulty_at(clock, None, change).await
+    }
+
+    /// As [`Rig::new`], with an API that has a fault from the beginning.
+    pub async fn faulty(clock: Clock, fault: NamedFault) -> Self {
+        Self::faulty_at(clock, Some(fault), |_| ()).await
+    }
+
+    async fn faulty_at(clock: Clock, fault: Option<NamedFault>, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options =
             Options { vms: 60, clouds: 2, churn: false, page_cap: Some(25), months: 1, ..Options::default() };
         let simulator = Simulator::new(options, clock.clone());
+        if let Some(fault) = fault {
+            simulator.inject(fault);
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
         let serving = simulator.clone();

@@ -40,7 +40,8 @@ fn a_vm_goes_through_its_whole_life() {
     let (world, cloud) = one_cloud();
     let made = world.post(&format!("{cloud}/vms"), &gpu_vm("one"));
     assert_eq!(made["created_at"], "2026-05-14T10:01:00Z");
-    assert_eq!((&made["node"], &made["ips"]), (&Value::Null, &json!([])));
+    assert!(made["node"]["id"].is_string(), "a VM has its node from the beginning: {made}");
+    assert_eq!(made["ips"], json!([]));
     let vm = format!("{cloud}/vms/{}", text(&made["id"]));
     let commands = format!("{vm}/commands");
     let order = |word: &str| world.send("POST", &commands, &json!({ "command": word })).0;
@@ -49,7 +50,7 @@ fn a_vm_goes_through_its_whole_life() {
     assert_eq!(statuses(&world, &vm, 20), ["provisioning", "created", "starting", "running"]);
     let running = world.get(&vm);
     assert!(running["node"]["id"].is_string() && !running["ips"].as_array().unwrap().is_empty());
-    assert_eq!(running["deleted_at"], Value::Null);
+    assert_eq!(running.get("deleted_at"), None, "absent, not null");
 
     assert_eq!(order("start"), 422);
     assert_eq!(order("stop"), 202);
@@ -63,12 +64,12 @@ fn a_vm_goes_through_its_whole_life() {
     assert_eq!(statuses(&world, &vm, 20), ["starting", "running"]);
 
     assert_eq!(world.delete(&vm), 202);
-    assert_eq!(world.delete(&vm), 409);
+    assert_eq!(world.send("DELETE", &vm, &Value::Null).1["errorCode"], 90_001);
     assert_eq!(order("start"), 422);
     assert_eq!(statuses(&world, &vm, 20), ["deleting", "deleted"]);
     let gone = world.get(&vm);
-    assert!(gone["deleted_at"].is_string() && gone["node"].is_null());
-    assert_eq!(world.delete(&vm), 409);
+    assert!(gone["deleted_at"].is_string() && gone["node"]["id"].is_string());
+    assert_eq!(world.send("DELETE", &vm, &Value::Null).1["errorCode"], 90_002);
     let deleted = world.list(&format!("{cloud}/vms?status=deleted"));
     assert_eq!(deleted, [gone]);
 }
@@ -82,6 +83,7 @@ fn a_deleted_vm_can_be_forgotten() {
     let base = format!("/clouds/{}/vms", world.clouds()[0]);
     let made = world.post(&base, &gpu_vm("one"));
     let vm = format!("{base}/{}", text(&made["id"]));
+    world.hand.pass(60);
     assert_eq!(world.delete(&vm), 202);
     world.hand.pass(3500);
     assert_eq!(world.get(&vm)["status"], "deleted");
@@ -89,6 +91,37 @@ fn a_deleted_vm_can_be_forgotten() {
     assert_eq!(world.send("GET", &vm, &Value::Null).0, 404);
     assert_eq!(world.list(&format!("{base}?status=deleted")), Vec::<Value>::new());
     assert_eq!(world.get("/reports/monthly")["vms"][0]["vm_id"], made["id"], "the report remembers");
+}
+
+#[test]
+fn only_running_and_stopped_vms_are_deleted() {
+    let world = World::new(START, quiet(60, 1));
+    let base = format!("/clouds/{}/vms", world.clouds()[0]);
+    let refused = |status: &str| {
+        let vms = world.list(&format!("{base}?status={status}"));
+        let vm = vms.first().unwrap_or_else(|| panic!("no VM is {status}"));
+        let (code, problem) = world.send("DELETE", &format!("{base}/{}", text(&vm["id"])), &Value::Null);
+        (code, problem["errorCode"].as_u64())
+    };
+    let made = world.post(&base, &gpu_vm("one"));
+    let vm = format!("{base}/{}", text(&made["id"]));
+    for status in ["provisioning", "created", "starting"] {
+        while world.get(&vm)["status"] != status {
+            world.hand.pass(1);
+        }
+        assert_eq!(refused(status), (422, Some(90_001)), "{status}");
+    }
+    world.hand.pass(60);
+    world.post(&format!("{vm}/commands"), &json!({"command": "stop"}));
+    assert_eq!(refused("stopping"), (422, Some(90_001)));
+    world.hand.pass(60);
+    assert_eq!(refused("stopped"), (202, None));
+    assert_eq!(refused("deleting"), (422, Some(90_001)));
+    assert_eq!(refused("paused"), (422, Some(90_001)));
+    assert_eq!(refused("running"), (202, None));
+    for status in ["failed", "deleted"] {
+        assert_eq!(refused(status), (422, Some(90_002)), "{status}");
+    }
 }
 
 #[test]

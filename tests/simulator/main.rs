@@ -8,5 +8,6 @@ mod conformance;
 mod faults;
 mod life;
 mod monthly;
+mod named_faults;
 mod support;
 mod world;

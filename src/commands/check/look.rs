@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::local;
-use super::missing::{self, Facts, Missing};
+use super::missing::{self, Facts, Missing, What};
 use crate::api::{Client, Endpoint, Error, Monthly, PageSize, Reason, Run, Statistics};
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
 use crate::period::{Month, seconds_between};
 use crate::poll::describe;
 use crate::progress::Progress;
-use crate::report::Coverage;
+use crate::report::{Coverage, Folder};
 use crate::snapshot::{Cloud, InstanceType, VmStatus};
 use crate::usage::{self, NoWitness};
 
@@ -98,16 +97,16 @@ pub async fn at(
     progress: &Arc<Progress>,
 ) -> TenantSeen {
     progress.begin(tenant.name.to_string());
-    let here = local::closed(config, &tenant.name);
+    let (newest_closed_month, missing) = newest_closed_month(config, &tenant.name);
     let mut seen = TenantSeen {
         tenant: tenant.name.to_string(),
         base_url: tenant.base_url.to_string(),
         error: None,
         endpoints: Vec::new(),
         tag_coverage: None,
-        newest_closed_month: here.newest,
+        newest_closed_month,
         clock_ahead_seconds: None,
-        missing: here.missing,
+        missing,
     };
     let client = match Client::new(tenant, progress.clone()) {
         Ok(client) => client,
@@ -146,6 +145,14 @@ pub async fn at(
         clock_ahead_seconds: seen.clock_ahead_seconds,
     }));
     seen
+}
+
+/// The latest month that is closed on this machine, and what is wrong with the directory of the tenant.
+fn newest_closed_month(config: &Config, tenant: &str) -> (Option<String>, Vec<Missing>) {
+    match Folder::existing(&config.report.directory, tenant).newest() {
+        Ok(newest) => (newest.map(|published| published.month.to_string()), Vec::new()),
+        Err(error) => (None, vec![Missing::new(What::ReportDirectory, describe(&error))]),
+    }
 }
 
 fn row(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Checked;
 use super::look::{PageSizeSeen, Row, TenantSeen};
-use super::missing::Missing;
+use super::missing::{Missing, What};
 
 /// Columns; the numbers are set to the right.
 const HEADER: [&str; 7] = ["endpoint", "result", "status", "time", "rows", "pages", "page size"];
@@ -17,9 +17,19 @@ pub fn of(checked: &Checked) -> String {
         text += &section(tenant);
         text += "\n";
     }
-    if !checked.missing.is_empty() {
-        text += &list("On this machine", &checked.missing);
+    text += "On this machine:\n";
+    for tried in &checked.storage {
+        let what = match tried.what {
+            What::ReportDirectory => "report directory",
+            _ => "ledger",
+        };
+        let result = match tried.result {
+            "absent" => "does not exist yet, can be created",
+            result => result,
+        };
+        let _ = writeln!(text, "  {what:<16}  {result:<6}  {}", tried.path.display());
     }
+    text = checked.missing.iter().fold(text, |text, it| text + "    - " + &it.text + "\n");
     text.trim_end().to_owned()
 }
 

@@ -41,7 +41,7 @@ fn ca_file(text: &str, look: Look<'_>) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
-    let path = PathBuf::from(text);
+    let path = look.resolve(PathBuf::from(text));
     (look.ca_file)(&path).map_or(Ok(path), Err)
 }
 
@@ -130,14 +130,16 @@ pub(super) fn web(section: &Section<'_>) -> Web {
     Web { reports: reports.unwrap_or_default() }
 }
 
-pub(super) fn ledger(section: &Section<'_>) -> Ledger {
+pub(super) fn ledger(section: &Section<'_>, look: Look<'_>) -> Ledger {
     let default = Ledger::default();
     let retention = section.value("retention", |scalar| match scalar.as_str() {
         "never" => Ok(None),
         text => duration(text).map(Some),
     });
     Ledger {
-        path: section.value("url", |scalar| ledger_path(scalar.as_str())).unwrap_or(default.path),
+        path: section
+            .value("url", |scalar| look.resolve_ledger(ledger_path(scalar.as_str())?))
+            .unwrap_or(default.path),
         retention: retention.unwrap_or(default.retention),
     }
 }
@@ -149,7 +151,7 @@ pub(super) fn ledger_path(url: &str) -> Result<PathBuf, String> {
     }
 }
 
-pub(super) fn report(section: &Section<'_>, found: &Found) -> (Report, Vec<String>) {
+pub(super) fn report(section: &Section<'_>, found: &Found, look: Look<'_>) -> (Report, Vec<String>) {
     let default = Report::default();
     let restate = section.value("restate", |scalar| match scalar.as_str() {
         "flag" => Ok(Restate::Flag),
@@ -162,7 +164,7 @@ pub(super) fn report(section: &Section<'_>, found: &Found) -> (Report, Vec<Strin
         other => Err(format!("{other:?} is neither strict nor warn")),
     });
     let report = Report {
-        directory: section.text("directory").map_or(default.directory, PathBuf::from),
+        directory: section.text("directory").map_or(default.directory, |text| look.resolve(text.into())),
         schedule: section
             .value("schedule", |scalar| scalar.as_str().parse::<Schedule>())
             .unwrap_or(default.schedule),

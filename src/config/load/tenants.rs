@@ -66,7 +66,7 @@ fn tenant(
         .value("base_url", |scalar| base_url::parse(scalar.as_str(), api.allow_http))
         .or_else(|| base_url::parse(DEFAULT_BASE_URL, api.allow_http).ok());
     let token = match (section.text("token_file"), section.text("token_env")) {
-        (Some(file), None) => Some(TokenSource::File(file.into())),
+        (Some(file), None) => Some(TokenSource::File(general.look.resolve(file.into()))),
         (None, Some(variable)) => Some(TokenSource::Env(variable)),
         (Some(_), Some(_)) => {
             section.problem("token_env", "token_file is set too: keep one of them");
@@ -97,13 +97,31 @@ fn tenant_name(name: &str) -> Result<String, String> {
     let valid = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
         && !name.contains("..")
+        && !name.ends_with('.')
         && name.len() <= 64;
-    if valid {
-        Ok(name.to_owned())
-    } else {
-        Err(format!(
+    if !valid {
+        return Err(format!(
             "{name:?} cannot be a folder's name: use letters, digits, . and -, beginning with a letter or digit, \
-             without \"..\", 64 at most"
-        ))
+             without \"..\" or a dot at the end, 64 at most"
+        ));
+    }
+    if is_windows_device(name) {
+        return Err(format!(
+            "{name:?} is the name of a device on Windows, which cannot store a folder of this name: use another name"
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+/// Whether Windows reserves the name for a device: CON, PRN, AUX, NUL, COM1 to COM9 and LPT1 to LPT9, in any case, also
+/// with an extension. Reports are often read from a share by Windows.
+fn is_windows_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    match stem.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" => true,
+        other => {
+            let number = other.strip_prefix("COM").or_else(|| other.strip_prefix("LPT"));
+            number.is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']))
+        }
     }
 }
