@@ -29,7 +29,7 @@ use crate::poll;
 use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{Store, rendering};
-use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
+use crate::web::{self, Access, App, ConnectionCounts, Limits, Lists, Pages, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
@@ -76,6 +76,8 @@ pub async fn run(
         clock: clock.clone(),
         reload,
         lists: Lists::default(),
+        pages: Pages::default(),
+        connections: ConnectionCounts::default(),
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(ledger.clone().look_at_files(shutdown.clone()));
