@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::api::{Client, ClockState, Defect, Endpoint, Error, Run};
@@ -62,6 +62,31 @@ const TOO_SLOW: &str = "the ledger did not respond in time";
 /// How often sections are looked at that may have become stale.
 const EXPIRY_CHECK: Duration = Duration::from_secs(5);
 
+/// When the tasks of a tenant's collectors end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Not yet.
+    No,
+    /// After the run in progress. Runs of the collectors in `except` are dropped.
+    AfterRun {
+        /// Collectors that are switched off.
+        except: Vec<Collector>,
+    },
+    /// Now; runs in progress are dropped.
+    Now,
+}
+
+impl Stop {
+    /// Whether a run of `collector` in progress is dropped.
+    fn drops(&self, collector: Collector) -> bool {
+        match self {
+            Self::No => false,
+            Self::AfterRun { except } => except.contains(&collector),
+            Self::Now => true,
+        }
+    }
+}
+
 /// What the collectors of a tenant share.
 #[derive(Debug)]
 pub struct Poller {
@@ -97,40 +122,59 @@ impl Poller {
         Self { limits, ..self }
     }
 
-    /// Starts a task for each collector that is switched on. They end when `shutdown` turns true
-    /// or its sender goes; a run in progress is dropped.
-    pub fn spawn(self: &Arc<Self>, tasks: &mut JoinSet<()>, shutdown: &watch::Receiver<bool>) {
+    /// Starts a task for each collector that is switched on. They end as `stop` says; each returns whether
+    /// it was told to.
+    pub fn spawn(
+        self: &Arc<Self>,
+        tasks: &mut JoinSet<bool>,
+        stop: &watch::Sender<Stop>,
+    ) -> Vec<AbortHandle> {
+        let mut handles = Vec::new();
         for collector in Collector::ALL {
             let every = interval(&self.config.poll, collector);
             if every.is_zero() {
                 continue;
             }
-            let poller = Arc::clone(self);
-            let mut shutdown = shutdown.clone();
-            tasks.spawn(async move {
+            let (poller, mut stopped) = (Arc::clone(self), stop.subscribe());
+            handles.push(tasks.spawn(async move {
+                let told = stopped.clone();
                 tokio::select! {
-                    () = poller.repeat(collector, every) => {}
-                    _ = shutdown.wait_for(|stop| *stop) => {}
+                    () = poller.repeat(collector, every, stopped.clone()) => {}
+                    _ = stopped.wait_for(|stop| stop.drops(collector)) => {}
                 }
-            });
+                *told.borrow() != Stop::No
+            }));
         }
+        handles
     }
 
-    async fn repeat(&self, collector: Collector, every: Duration) {
+    /// Repeats the runs of a collector until `stop` says otherwise.
+    async fn repeat(&self, collector: Collector, every: Duration, mut stop: watch::Receiver<Stop>) {
         let mut state = State::default();
         let (tenant, failures) = (&self.tenant, self.limits.failures());
         // A `Retry-After` that was received before a reload may still apply.
-        tokio::time::sleep(failures.remaining_pause(tenant, collector, Instant::now())).await;
+        let mut wait = failures.remaining_pause(tenant, collector, Instant::now());
+        let turn = self.limits.turn(&tenant.name, collector);
         loop {
+            // The run of an earlier configuration may still be in progress.
+            let begin = async {
+                tokio::time::sleep(wait).await;
+                turn.lock().await
+            };
+            let in_progress = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop != Stop::No) => return,
+                begun = begin => begun,
+            };
             let started = Instant::now();
             state = self.run_once(collector, state).await;
+            drop(in_progress);
             let spread = every.mul_f64(1.0 + JITTER * (fastrand::f64() * 2.0 - 1.0));
-            let mut wait = spread.saturating_sub(started.elapsed());
+            wait = spread.saturating_sub(started.elapsed());
             if collector == Collector::Usage {
                 wait = wait.min(self.until_month_begins());
             }
-            let wait = failures.wait(tenant, collector, (wait, every), Instant::now(), fastrand::f64());
-            tokio::time::sleep(wait).await;
+            wait = failures.wait(tenant, collector, (wait, every), Instant::now(), fastrand::f64());
         }
     }
 
