@@ -65,7 +65,8 @@ const EXPIRY_CHECK: Duration = Duration::from_secs(5);
 /// When the tasks of a tenant's collectors end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Not yet.
+    /// Not yet. If it is sent again, collectors whose latest run failed begin a run, unless the server
+    /// requires a wait.
     No,
     /// After the run in progress. Runs of the collectors in `except` are dropped.
     AfterRun {
@@ -155,6 +156,7 @@ impl Poller {
         // A `Retry-After` that was received before a reload may still apply.
         let mut wait = failures.remaining_pause(tenant, collector, Instant::now());
         let turn = self.limits.turn(&tenant.name, collector);
+        let mut reloaded = stop.clone();
         loop {
             // The run of an earlier configuration may still be in progress.
             let begin = async {
@@ -165,7 +167,13 @@ impl Poller {
                 biased;
                 _ = stop.wait_for(|stop| *stop != Stop::No) => return,
                 begun = begin => begun,
+                // An operator may have removed the cause.
+                Ok(()) = reloaded.changed(), if state.failing => {
+                    wait = failures.remaining_pause(tenant, collector, Instant::now());
+                    continue;
+                }
             };
+            reloaded.mark_unchanged();
             let started = Instant::now();
             state = self.run_once(collector, state).await;
             drop(in_progress);

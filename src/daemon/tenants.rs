@@ -162,6 +162,9 @@ impl Tenants {
                 self.running.insert(name, running);
             }
         }
+        for running in self.running.values() {
+            running.polls.send_replace(Stop::No);
+        }
         self.config = Some(Arc::clone(config));
         // Also the workers that are kept check what is due, as at start.
         lasting.schedules.send_replace(config.report.schedule.clone());

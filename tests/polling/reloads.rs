@@ -187,6 +187,17 @@ async fn reload_of_an_unchanged_file_starts_no_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reload_repeats_a_run_that_failed() {
+    let api = simulated(Fault::status(403).on(Operation::CloudCapacity).times(1)).await;
+    // The interval is 10 minutes, and a refused token is not tried again before.
+    let daemon = Reloaded::start(&api).await;
+    daemon.until_capacity(0.0).await;
+    daemon.reload().await;
+    daemon.until_capacity(1.0).await;
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reloads_that_arrive_together_are_joined() {
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
