@@ -159,14 +159,14 @@ impl Poller {
         let mut reloaded = stop.clone();
         loop {
             // The run of an earlier configuration may still be in progress.
-            let begin = async {
+            let next_run = async {
                 tokio::time::sleep(wait).await;
                 turn.lock().await
             };
             let in_progress = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop != Stop::No) => return,
-                begun = begin => begun,
+                guard = next_run => guard,
                 // An operator may have removed the cause.
                 Ok(()) = reloaded.changed(), if state.failing => {
                     wait = failures.remaining_pause(tenant, collector, Instant::now());

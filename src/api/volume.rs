@@ -10,21 +10,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytesize::ByteSize;
 
-/// Maximum number of rows of one list. A row of a VM takes about 500 bytes of memory. The largest list that
-/// was tested has 300,000 rows.
-pub(super) const MAX_LIST_ROWS: u64 = 500_000;
+/// Maximum number of rows of one list. A row of a VM takes about 700 bytes of memory. The largest fleet that
+/// was tested has 300,000 VMs.
+pub(super) const MAX_LIST_ROWS: u64 = 400_000;
+
+/// Maximum number of rows of one run.
+const MAX_RUN_ROWS: u64 = 500_000;
 
 /// Maximum number of bytes of one list, if `api.max_body` is not larger. A VM has about 1 KiB.
-const MAX_LIST_BYTES: u64 = 512 << 20;
+const MAX_LIST_BYTES: u64 = 400 << 20;
+
+/// Maximum number of bytes of one run, if twice `api.max_body` is not larger.
+const MAX_RUN_BYTES: u64 = 512 << 20;
 
 /// Bytes per row, on average, beyond which rows are too large: texts are kept as they were sent.
 const MAX_ROW_BYTES: u64 = 4 << 10;
 
-/// Bytes of a list that may be exceeded by few large rows.
+/// Bytes up to which rows may be larger.
 const ROW_SLACK: u64 = 64 << 20;
-
-/// Bounds of a run, as multiples of those of a list.
-const LISTS_PER_RUN: u64 = 2;
 
 /// What a list or a run has received so far, and its bounds.
 #[derive(Debug)]
@@ -32,7 +35,6 @@ pub(super) struct Volume {
     kind: &'static str,
     max_rows: u64,
     max_bytes: u64,
-    slack: u64,
     rows: AtomicU64,
     /// Bytes of the parsed responses.
     parsed: AtomicU64,
@@ -70,20 +72,19 @@ impl fmt::Display for Exceeded {
 impl Volume {
     /// The bounds of one list, if a response may have `max_body` bytes.
     pub fn of_list(max_body: u64) -> Arc<Self> {
-        Self::new("list", max_body, 1)
+        Self::new("list", MAX_LIST_ROWS, MAX_LIST_BYTES.max(max_body))
     }
 
     /// The bounds of one run.
     pub fn of_run(max_body: u64) -> Arc<Self> {
-        Self::new("run", max_body, LISTS_PER_RUN)
+        Self::new("run", MAX_RUN_ROWS, MAX_RUN_BYTES.max(max_body.saturating_mul(2)))
     }
 
-    fn new(kind: &'static str, max_body: u64, lists: u64) -> Arc<Self> {
+    fn new(kind: &'static str, max_rows: u64, max_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             kind,
-            max_rows: MAX_LIST_ROWS * lists,
-            max_bytes: MAX_LIST_BYTES.max(max_body).saturating_mul(lists),
-            slack: ROW_SLACK * lists,
+            max_rows,
+            max_bytes,
             rows: AtomicU64::new(0),
             parsed: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -97,7 +98,7 @@ impl Volume {
         if rows > self.max_rows {
             return Err(self.exceeded(Bound::Rows(self.max_rows)));
         }
-        if parsed > self.slack + MAX_ROW_BYTES * rows {
+        if parsed > ROW_SLACK + MAX_ROW_BYTES * rows {
             return Err(self.exceeded(Bound::RowBytes(MAX_ROW_BYTES)));
         }
         Ok(())
@@ -162,15 +163,15 @@ mod tests {
         let message = |result: Result<(), Exceeded>| result.unwrap_err().to_string();
         let rows = list();
         assert_eq!(rows.add_parsed(MAX_LIST_ROWS, 1024 * MAX_LIST_ROWS), Ok(()));
-        assert_eq!(message(rows.add_parsed(1, 1024)), "the list has more than 500000 rows");
+        assert_eq!(message(rows.add_parsed(1, 1024)), "the list has more than 400000 rows");
         let large = list();
         assert_eq!(large.add_parsed(100, 64 * MIB), Ok(()));
         let expected = "the rows of the list have more than 4.0 KiB on average";
         assert_eq!(message(large.add_parsed(1, MIB)), expected);
         let volumes = [list(), Volume::of_run(256 * MIB)];
         let mut receiving = Receiving::new(&volumes);
-        assert_eq!(receiving.add(512 * MIB), Ok(()));
-        assert_eq!(message(receiving.add(1)), "the list has more than 512.0 MiB");
+        assert_eq!(receiving.add(400 * MIB), Ok(()));
+        assert_eq!(message(receiving.add(1)), "the list has more than 400.0 MiB");
     }
 
     #[test]

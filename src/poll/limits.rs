@@ -27,8 +27,11 @@ pub struct Limits {
     crowd: Arc<Semaphore>,
     blocking: Arc<Semaphore>,
     failures: Failures,
-    turns: Arc<Mutex<BTreeMap<(Arc<str>, Collector), Turn>>>,
+    turns: Arc<Mutex<Turns>>,
 }
+
+/// The locks of all collectors.
+type Turns = BTreeMap<(Arc<str>, Collector), Turn>;
 
 /// Held by the run in progress of a tenant's collector.
 pub type Turn = Arc<tokio::sync::Mutex<()>>;

@@ -183,9 +183,9 @@ async fn readers_that_do_not_read_delay_no_list() {
     assert_eq!(answer.unwrap().status(), 200);
     // A slow reader receives the whole list as soon as it reads.
     let mut whole = Vec::new();
-    let last = slow.last_mut().unwrap();
+    let reader = slow.last_mut().unwrap();
     while !whole.ends_with(b"\r\n0\r\n\r\n") {
-        assert!(last.read_buf(&mut whole).await.unwrap() > 0, "{} bytes", whole.len());
+        assert!(reader.read_buf(&mut whole).await.unwrap() > 0, "{} bytes", whole.len());
     }
 }
 

@@ -215,7 +215,7 @@ async fn an_endless_list_of_new_ids_is_too_large() {
         tenant.api.page_size = 20_000;
     });
     let error = client.run(Duration::from_mins(2)).clouds().await.unwrap_err();
-    assert_eq!(error.to_string(), "clouds: too_large (HTTP 200): the list has more than 500000 rows");
+    assert_eq!(error.to_string(), "clouds: too_large (HTTP 200): the list has more than 400000 rows");
     assert_eq!(seen.retries(), 0);
 }
 
@@ -228,7 +228,7 @@ async fn a_body_of_too_many_rows_is_too_large() {
         tenant.api.max_body = 1 << 30;
     });
     let error = client.run(Duration::from_mins(2)).clouds().await.unwrap_err();
-    assert_eq!(error.to_string(), "clouds: too_large (HTTP 200): the list has more than 500000 rows");
+    assert_eq!(error.to_string(), "clouds: too_large (HTTP 200): the list has more than 400000 rows");
 }
 
 #[tokio::test]

@@ -174,7 +174,9 @@ async fn polls_finish_while_reloads_follow_each_other() {
 async fn reload_of_an_unchanged_file_starts_no_poll() {
     let polls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&polls);
-    let count = move |_: &mut Value| drop(counted.fetch_add(1, Ordering::SeqCst));
+    let count = move |_: &mut Value| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
     let api = simulated(Fault::edit(count).on(Operation::CloudCapacity)).await;
     let daemon = Reloaded::start(&api).await;
     daemon.until_capacity(1.0).await;

@@ -134,7 +134,7 @@ impl TargetStream {
                     }
                     Poll::Ready(Ok((cursor, block))) => self.made(cursor, block),
                     Poll::Ready(Err(_)) => {
-                        self.state = State::End(Some(io::Error::other("the list was abandoned")))
+                        self.state = State::End(Some(io::Error::other("the list was abandoned")));
                     }
                 },
                 State::End(error) => return Poll::Ready(error.map(Err)),
