@@ -17,6 +17,7 @@ pub mod access;
 mod body;
 mod connections;
 mod discovery;
+mod handshakes;
 mod months;
 pub mod negotiate;
 mod page;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -16,8 +15,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::io::Errno;
-use rustls::ServerConfig;
-use rustls::server::Acceptor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,16 +22,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::App;
 use super::body::Answer;
 use super::connections::{ConnectionCounts, Rejection};
+use super::handshakes::Handshakes;
 use super::peer::Peer;
-use super::permits::{Class, PermitQueue};
 use super::places::{Lost, Place, Places};
-use super::worker::Worker;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -97,11 +91,6 @@ const CLOSING: Duration = Duration::from_millis(10);
 /// How often it is said that none can be accepted.
 const COMPLAIN: Duration = Duration::from_mins(1);
 
-/// While so many TLS handshakes wait for their signature, no connection is accepted. More connections wait in
-/// the kernel, which refuses none: each handshake that a flood begins costs the flood a wait, and a scraper
-/// waits for as long as the queue of the kernel (1,024 connections) takes to sign, about a second.
-const HANDSHAKES_WAITING: usize = 64;
-
 /// Serves `app` on `listeners` until `shutdown` turns true, then lets answers in progress finish. Takes the
 /// calling thread for everything that reads and writes connections, so that a scrape waits for no poll's turn;
 /// what computes for long goes to other threads.
@@ -155,7 +144,7 @@ async fn listen(listener: TcpListener, shared: Shared, mut shutdown: watch::Rece
     let mut complained: Option<Instant> = None;
     loop {
         let accept = async {
-            handshakes.permits.fewer_than(HANDSHAKES_WAITING).await;
+            handshakes.room().await;
             listener.accept().await
         };
         let accepted = tokio::select! {
@@ -338,46 +327,6 @@ impl Connection {
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
         self.watcher.watch(connection).await.map_err(|error| Ended::http(error, place.has_asked()))
-    }
-}
-
-/// TLS handshakes. Any client can begin one, so their signatures have a queue and a thread of their own.
-#[derive(Debug)]
-struct Handshakes {
-    permits: Arc<PermitQueue>,
-    signer: Worker,
-}
-
-impl Handshakes {
-    /// At most `connections` handshakes at the same time.
-    fn new(connections: usize) -> Self {
-        Self { permits: PermitQueue::new(connections), signer: Worker::new("tls-handshakes") }
-    }
-
-    /// A TLS handshake. The signature, which takes up to a millisecond, is made on another thread, one at a
-    /// time, in the order of [`PermitQueue`]; connections are served meanwhile.
-    async fn encrypt(
-        &self,
-        stream: TcpStream,
-        rules: Arc<ServerConfig>,
-        peer: Peer,
-    ) -> io::Result<TlsStream<TcpStream>> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let permit = self.permits.take(peer, Class::Ordinary).await;
-        let permit = permit.ok_or_else(|| io::Error::other("too many newer TLS handshakes"))?;
-        // A client that has left costs no signature.
-        match hello.io.peek(&mut [0]).now_or_never() {
-            Some(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(Err(error)) => return Err(error),
-            _ => {}
-        }
-        let sign = move || {
-            let accepting = hello.into_stream(rules);
-            drop(permit);
-            accepting
-        };
-        let accepting = self.signer.run(sign).await;
-        accepting.ok_or_else(|| io::Error::other("the TLS handshake was abandoned"))?.await
     }
 }
 
