@@ -1,4 +1,6 @@
-"""What the scripts beside it share: the release program on its simulator, in a folder that goes.
+"""What the scripts beside it share: the program on its simulator, in a folder that goes.
+
+FLEXVM_BIN names the program; without it, the release build is used.
 
 Everything listens on loopback, and only what was started here is ended, by its process id.
 """
@@ -10,12 +12,14 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/flexvm-exporter"
+RELEASE = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/flexvm-exporter"
+PROGRAM = pathlib.Path(os.environ.get("FLEXVM_BIN") or RELEASE).resolve()
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 MIB = 1 << 20
 
@@ -53,25 +57,36 @@ class Stage:
         program = self.start(*command, stdout=subprocess.PIPE)
         return program.stdout.readline().rsplit("//", 1)[1].strip()
 
-    def daemon(self, simulator, interval, *before):
-        """The daemon against a simulator, ready and with its first report of the month."""
+    def daemon(self, simulator, interval, *before, web=None, address=None):
+        """The daemon against a simulator, ready and with its first report of the month. `web` is its web
+        configuration."""
         config = CONFIG.format(url=f"http://{simulator}", interval=interval)
         (self.path / "exporter.yml").write_text(config)
-        address = f"127.0.0.1:{free_port()}"
+        address = address or f"127.0.0.1:{free_port()}"
         command = [PROGRAM, "--config.file", "exporter.yml", "--web.listen-address", address]
-        daemon = Daemon(self.start(*before, *command, "--log.level", "warn").pid, address)
+        if web:
+            (self.path / "web.yml").write_text(web)
+            command += ["--web.config.file", "web.yml"]
+        program = self.start(*before, *command, "--log.level", "warn")
+        daemon = Daemon(program.pid, address, tls=bool(web) and "tls_server_config" in web)
+        daemon.program = program
         until(lambda: daemon.get("/-/ready", wait=30)[0] == 200)
         return daemon
 
 
 class Daemon:
-    def __init__(self, pid, address):
-        self.pid, self.address = pid, address
+    def __init__(self, pid, address, tls=False):
+        self.pid, self.address, self.tls = pid, address, tls
 
-    def get(self, path="/metrics", accept="text/plain", gzip=False, wait=60.0):
-        """Status, headers and body as it was sent; status 0 if there is no answer."""
-        headers = {"Accept": accept} | ({"Accept-Encoding": "gzip"} if gzip else {})
-        connection = http.client.HTTPConnection(self.address, timeout=wait)
+    def get(self, path="/metrics", accept="text/plain", gzip=False, wait=60.0, headers=()):
+        """Status, headers and body as it was sent, over a new connection; status 0 if there is no answer."""
+        headers = {"Accept": accept} | ({"Accept-Encoding": "gzip"} if gzip else {}) | dict(headers)
+        if self.tls:
+            # The certificate is self-signed.
+            context = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection(self.address, timeout=wait, context=context)
+        else:
+            connection = http.client.HTTPConnection(self.address, timeout=wait)
         try:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()

@@ -5,7 +5,8 @@
 //! the wire's own shapes stay in `wire`.
 //!
 //! Each request passes through `run` (token, retries, deadline), `transport` (one GET and its response)
-//! and `wire` (JSON to domain types). `lookups` limits requests by id. `paging` combines the pages of a
+//! and `wire` (JSON to domain types). `lookups` limits requests by id, and
+//! `volume` limits rows and bytes. `paging` combines the pages of a
 //! list. `connections` keeps and replaces connections, `sharing` decides which tenants share them, and
 //! `trust` decides which servers are accepted.
 
@@ -27,6 +28,7 @@ mod token;
 mod transport;
 mod trust;
 mod unknown;
+mod volume;
 mod wire;
 
 use std::borrow::Cow;

@@ -43,8 +43,18 @@ pub struct Config {
     pub report: Report,
 }
 
+impl Config {
+    /// Whether everything but the tenants is equal in `other`.
+    #[must_use]
+    pub fn has_same_general_keys(&self, other: &Self) -> bool {
+        let Self { tenants: _, poll, metrics, web, ledger, report } = self;
+        (poll, metrics, web, ledger, report)
+            == (&other.poll, &other.metrics, &other.web, &other.ledger, &other.report)
+    }
+}
+
 /// A FlexVM organisation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
     /// `[A-Za-z0-9][A-Za-z0-9.-]*` without `..`, without a dot at the end, and not the name of a device of Windows: safe as
     /// a folder's name.

@@ -1,9 +1,10 @@
 //! The daemon: everything started, wired, reloaded and ended in one place.
 //!
-//! What depends on the configuration (clients, pollers, the closing of months) is one generation;
-//! a reload replaces it whole. Listeners, ledger, store and self-metrics live as long as the process.
+//! What depends on a tenant's configuration (client, pollers, the closing of months) is replaced by a
+//! reload if that configuration has changed. Listeners, ledger, store and self-metrics live as long as the
+//! process.
 
-mod generation;
+mod tenants;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::generation::{Generation, Lasting};
+use self::tenants::{Lasting, Tenants};
 use crate::clock::Clock;
 use crate::close::Closer;
 use crate::close::worker::EndedMonths;
@@ -29,10 +30,13 @@ use crate::poll;
 use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{Store, rendering};
-use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
+use crate::web::{self, Access, App, ConnectionCounts, Limits, Lists, Pages, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
+
+/// Requests for a reload that can wait to be joined to the next one.
+const RELOADS: usize = 64;
 
 /// Reads the configuration again; the error is every problem, in words.
 pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -65,7 +69,7 @@ pub async fn run(
     let ledger = Ledger::open(&config.ledger.path).context("the ledger cannot be opened")?;
     self_metrics.watch(ledger.clone());
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
-    let (reload, reloads) = mpsc::channel(1);
+    let (reload, reloads) = mpsc::channel(RELOADS);
     let access = Arc::new(access);
     let app = Arc::new(App {
         store: Arc::clone(&store),
@@ -76,6 +80,8 @@ pub async fn run(
         clock: clock.clone(),
         reload,
         lists: Lists::default(),
+        pages: Pages::default(),
+        connections: ConnectionCounts::default(),
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(ledger.clone().look_at_files(shutdown.clone()));
@@ -96,8 +102,9 @@ pub async fn run(
     let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
     tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));
     let config = Arc::new(config);
-    let mut generation = Generation::prepare(&config, &lasting)?;
-    generation.start(&lasting);
+    let mut tenants = Tenants::default();
+    let prepared = tenants.prepare(&config, &lasting)?;
+    tenants.start(&config, prepared, &lasting);
     tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
     tasks.spawn(rendering::run(store, shutdown.clone()));
     let (served, leave) = (Arc::clone(&app), shutdown.clone());
@@ -106,13 +113,13 @@ pub async fn run(
             tracing::error!(%error, "nothing can be served");
         }
     });
-    let mut reloading = Reloading { loader, lasting, app, config, generation };
+    let mut reloading = Reloading { loader, lasting, app, config, tenants };
     notify(NotifyState::Ready);
     let result = reloading.until_told(hangup, reloads, shutdown, &mut tasks).await;
     tracing::info!("leaving");
     notify(NotifyState::Stopping);
     let all_end = async {
-        reloading.generation.end().await;
+        reloading.tenants.end().await;
         while tasks.join_next().await.is_some() {}
     };
     if tokio::time::timeout(LEAVE, all_end).await.is_err() {
@@ -127,11 +134,12 @@ struct Reloading {
     lasting: Lasting,
     app: Arc<App>,
     config: Arc<Config>,
-    generation: Generation,
+    tenants: Tenants,
 }
 
 impl Reloading {
-    /// Reloads as often as somebody asks for it, until the shutdown.
+    /// Reloads when it is requested, until the shutdown. Requests that arrive during a reload are joined: one
+    /// further reload answers all of them.
     async fn until_told(
         &mut self,
         mut hangup: Signal,
@@ -144,14 +152,21 @@ impl Reloading {
             tokio::select! {
                 () = told(&mut called) => return Ok(()),
                 ended = first_to_end(tasks) => return unless(&shutdown, ended),
-                ended = self.generation.first_to_end() => return unless(&shutdown, ended),
+                ended = self.tenants.first_to_end() => return unless(&shutdown, ended),
                 Some(()) = hangup.recv() => {
                     // The result is in the log and in the metrics.
                     let _ = self.reload(&mut called).await;
                 }
-                Some(asked) = reloads.recv() => {
-                    // Whoever asked may be gone.
-                    let _ = asked.send(self.reload(&mut called).await);
+                Some(first) = reloads.recv() => {
+                    let mut requests = vec![first];
+                    while let Ok(request) = reloads.try_recv() {
+                        requests.push(request);
+                    }
+                    let result = self.reload(&mut called).await;
+                    for request in requests {
+                        // The client may have left.
+                        let _ = request.send(result.clone());
+                    }
                 }
             }
         }
@@ -192,9 +207,9 @@ impl Reloading {
         if config.ledger.path != self.config.ledger.path {
             return Err("ledger.url: another ledger needs a restart".to_owned());
         }
-        let next = Generation::prepare(&config, &self.lasting).map_err(|error| format!("{error:#}"))?;
+        let prepared = self.tenants.prepare(&config, &self.lasting).map_err(|error| format!("{error:#}"))?;
         // From here on nothing can fail.
-        self.generation.end().await;
+        self.tenants.end_for(&config).await;
         let lasting = &self.lasting;
         lasting.store.reconfigure(&config.tenants, config.metrics.clone(), config.poll.clone());
         let store = Arc::clone(&lasting.store);
@@ -207,8 +222,7 @@ impl Reloading {
         }
         self.app.access.take(rules);
         self.app.settings.store(Arc::new(Settings::from(&*config)));
-        self.generation = next;
-        self.generation.start(lasting);
+        self.tenants.start(&config, prepared, lasting);
         self.config = config;
         Ok(())
     }

@@ -11,9 +11,11 @@ mod clouds;
 mod deleted_vms;
 pub mod inventory;
 mod limits;
+mod task;
 mod usage;
 
 pub use limits::Limits;
+pub use task::Stop;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +23,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::api::{Client, ClockState, Defect, Endpoint, Error, Run};
@@ -36,12 +37,6 @@ use crate::store::{Store, interval, stale_after};
 /// Longest time of one run, unless the interval or `metrics.stale_after` is longer: 100,000 VMs at
 /// 25 a page are 4,000 requests, which a server that takes 400 ms for each answers in time.
 const RUN_DEADLINE: Duration = Duration::from_mins(30);
-
-/// Part of an interval by which runs are spread, so that tenants and daemons do not march in step.
-const JITTER: f64 = 0.05;
-
-/// How long after a month's beginning `usage` runs: the provider's clock may be a little behind.
-const MONTH_BEGINS: Duration = Duration::from_secs(5);
 
 /// Polls further apart than this many intervals prove nothing about the time between them.
 const OBSERVED_INTERVALS: u32 = 3;
@@ -95,49 +90,6 @@ impl Poller {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
-    }
-
-    /// Starts a task for each collector that is switched on. They end when `shutdown` turns true
-    /// or its sender goes; a run in progress is dropped.
-    pub fn spawn(self: &Arc<Self>, tasks: &mut JoinSet<()>, shutdown: &watch::Receiver<bool>) {
-        for collector in Collector::ALL {
-            let every = interval(&self.config.poll, collector);
-            if every.is_zero() {
-                continue;
-            }
-            let poller = Arc::clone(self);
-            let mut shutdown = shutdown.clone();
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = poller.repeat(collector, every) => {}
-                    _ = shutdown.wait_for(|stop| *stop) => {}
-                }
-            });
-        }
-    }
-
-    async fn repeat(&self, collector: Collector, every: Duration) {
-        let mut state = State::default();
-        let (tenant, failures) = (&self.tenant, self.limits.failures());
-        // A `Retry-After` that was received before a reload may still apply.
-        tokio::time::sleep(failures.remaining_pause(tenant, collector, Instant::now())).await;
-        loop {
-            let started = Instant::now();
-            state = self.run_once(collector, state).await;
-            let spread = every.mul_f64(1.0 + JITTER * (fastrand::f64() * 2.0 - 1.0));
-            let mut wait = spread.saturating_sub(started.elapsed());
-            if collector == Collector::Usage {
-                wait = wait.min(self.until_month_begins());
-            }
-            let wait = failures.wait(tenant, collector, (wait, every), Instant::now(), fastrand::f64());
-            tokio::time::sleep(wait).await;
-        }
-    }
-
-    fn until_month_begins(&self) -> Duration {
-        let now = self.clock.now();
-        let end = Month::of(now).period().end;
-        Duration::try_from(end.duration_since(now)).unwrap_or_default() + MONTH_BEGINS
     }
 
     /// One run: fetch, store, and say how it went. [`Poller::spawn`] repeats it; so can a caller who

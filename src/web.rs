@@ -15,16 +15,21 @@
 
 pub mod access;
 mod body;
+mod connections;
 mod discovery;
+mod handshakes;
 mod months;
 pub mod negotiate;
 mod page;
+mod peer;
+mod permits;
 mod places;
 mod reports;
 mod server;
 mod status;
-mod turns;
 mod words;
+mod work;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +43,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::body::Answer;
 use self::negotiate::Format;
+use self::peer::Peer;
+use self::work::{NotDone, WorkSlots};
 use crate::clock::Clock;
 use crate::config::{Config, WebReports};
 use crate::self_metrics::SelfMetrics;
@@ -46,6 +53,7 @@ use crate::store::Store;
 
 pub use access::Access;
 use access::Verdict;
+pub use connections::{ConnectionCounts, Rejection};
 pub use discovery::Lists;
 pub use server::{Limits, serve};
 
@@ -71,6 +79,17 @@ pub struct App {
     pub reload: mpsc::Sender<Reload>,
     /// Lists for service discovery.
     pub lists: Lists,
+    /// Slots for pages.
+    pub pages: Pages,
+    /// Open and rejected connections.
+    pub connections: ConnectionCounts,
+}
+
+/// Slots for the status page and for reports.
+#[derive(Debug, Default)]
+pub struct Pages {
+    status: WorkSlots,
+    reports: WorkSlots,
 }
 
 /// The part of a configuration that the handlers need.
@@ -106,11 +125,12 @@ impl App {
         let open = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
         let head = *request.method() == Method::HEAD;
         let access = Arc::clone(&self.access);
-        let verdict = if open { Verdict::In } else { access.judges(request.headers()).await };
+        let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+        let verdict = if open { Verdict::In } else { access.judges(request.headers(), peer).await };
         let mut response = match verdict {
             Verdict::In => self.page(request, loopback).await,
             Verdict::Out => unauthorized(),
-            Verdict::Busy => busy(),
+            Verdict::Busy => busy("Too many passwords wait to be checked; retry in a few seconds.\n"),
         };
         for (name, value) in &access.rules().headers {
             response.headers_mut().insert(name, value.clone());
@@ -178,26 +198,26 @@ impl App {
     }
 
     async fn discovery(self: Arc<Self>, query: Option<&str>) -> Response<Answer> {
-        let (view, query) = (self.store.view(), pairs(query));
-        // A list of many VMs takes a while to write.
-        match blocking(move || self.lists.get(&view, &query)).await {
-            Some(Ok(list)) => reply(StatusCode::OK, JSON, vec![list]),
-            Some(Err((status, sentence))) => reply(status, TEXT, sentence),
-            None => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The list cannot be made.\n"),
+        match self.lists.get(&self.store.view(), &pairs(query)).await {
+            Ok(Ok(list)) => reply(StatusCode::OK, JSON, list),
+            Ok(Err((status, sentence))) => reply(status, TEXT, sentence),
+            Err(not_done) => undone(not_done),
         }
     }
 
     /// `reports` is whether reports are for whoever asks.
     async fn status(self: Arc<Self>, json: bool, reports: bool) -> Response<Answer> {
+        let slots = self.pages.status.clone();
         // Sorting the groups of many VMs takes a while.
-        let page = blocking(move || {
+        let page = slots.begin(move || {
             if json { status::json(&self, reports) } else { status::page(&self, reports).into_bytes() }
         });
         either(json, page.await)
     }
 
     async fn reports(self: Arc<Self>, json: bool) -> Response<Answer> {
-        let page = blocking(move || {
+        let slots = self.pages.reports.clone();
+        let page = slots.begin(move || {
             let settings = self.settings.load();
             let list = reports::list(&settings.directory, &settings.tenants).with(&self.store.view());
             if json { list.json() } else { list.html(&self).into_bytes() }
@@ -207,8 +227,12 @@ impl App {
 
     async fn download(&self, rest: String) -> Response<Answer> {
         let settings = self.settings.load_full();
-        let found = blocking(move || reports::find(&settings.directory, &settings.tenants, &rest)).await;
-        let Some(path) = found.flatten() else { return not_found() };
+        let find = move || reports::find(&settings.directory, &settings.tenants, &rest);
+        let path = match self.pages.reports.begin(find).await {
+            Ok(Some(path)) => path,
+            Ok(None) => return not_found(),
+            Err(not_done) => return undone(not_done),
+        };
         let opened = async {
             let file = tokio::fs::File::open(&path).await?;
             let length = file.metadata().await?.len();
@@ -284,11 +308,6 @@ fn pairs(query: Option<&str>) -> Vec<(String, String)> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect()
 }
 
-/// Does work that takes a while on a thread of its own; `None` if that panicked.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
-}
-
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
@@ -300,11 +319,19 @@ fn unauthorized() -> Response<Answer> {
     response
 }
 
-fn busy() -> Response<Answer> {
-    let words = "Too many passwords wait to be checked; ask again in a few seconds.\n";
-    let mut response = reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, words);
+fn busy(sentence: &'static str) -> Response<Answer> {
+    let mut response = reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, sentence);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
+}
+
+fn undone(not_done: NotDone) -> Response<Answer> {
+    match not_done {
+        NotDone::Busy => busy("Too many requests wait for this page; retry in a few seconds.\n"),
+        NotDone::Panicked => {
+            reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The page cannot be created; the log shows why.\n")
+        }
+    }
 }
 
 fn not_found() -> Response<Answer> {
@@ -327,10 +354,11 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Answer>
     response
 }
 
-/// A page in the form that was asked for; `None` if it could not be made.
-fn either(json: bool, page: Option<Vec<u8>>) -> Response<Answer> {
-    let Some(page) = page else {
-        return reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The page cannot be made.\n");
+/// A page in the form that was asked for.
+fn either(json: bool, page: Result<Vec<u8>, NotDone>) -> Response<Answer> {
+    let page = match page {
+        Ok(page) => page,
+        Err(not_done) => return undone(not_done),
     };
     let mut response = reply(StatusCode::OK, if json { JSON } else { HTML }, page);
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));

@@ -6,6 +6,8 @@
 mod attack;
 #[path = "access/files.rs"]
 mod files;
+#[path = "access/floods.rs"]
+mod floods;
 #[path = "access/passwords.rs"]
 mod passwords;
 #[path = "access/pki.rs"]

@@ -24,7 +24,7 @@ pub enum Reason {
     Timeout,
     /// Connecting, sending or reading failed.
     Transport,
-    /// The body is larger than `api.max_body`.
+    /// The body is larger than `api.max_body`, or a list or a run exceeds its bounds of rows and bytes.
     TooLarge,
     /// The body is not what the API promises.
     Malformed,

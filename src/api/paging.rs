@@ -114,7 +114,8 @@ where
             next += count;
             pages += 1;
             if pages >= MAX_PAGES {
-                return Err(error_at(endpoint, next, "are too many"));
+                return Err(Error::new(endpoint, Reason::TooLarge)
+                    .message(&format!("the list has more than {MAX_PAGES} pages")));
             }
             even = count == stride;
             stride = count;

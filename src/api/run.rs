@@ -19,6 +19,7 @@ use super::paging::{List, Page, Rows};
 use super::retry::Budget;
 use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Range, hide};
+use super::volume::Volume;
 use super::wire::{self, Parse, Texts};
 use super::{Defect, Endpoint, Error, Monthly, Reason, Shared, address, paging};
 use crate::period::Period;
@@ -41,6 +42,7 @@ pub struct Run {
     texts: Arc<Texts>,
     met: Mutex<Met>,
     lookups: Lookups,
+    volume: Arc<Volume>,
     no_cache: bool,
 }
 
@@ -55,6 +57,7 @@ impl Run {
             texts: Arc::default(),
             met: Mutex::default(),
             lookups: Lookups::new(shared.tenant.api.concurrency, deadline),
+            volume: Volume::of_run(shared.tenant.api.max_body),
             no_cache: false,
             shared,
         }
@@ -176,7 +179,7 @@ impl Run {
                 .append_pair("start", &time(period.start))
                 .append_pair("end", &time(period.end));
         }
-        let target = Target { url, range: None, deadline: self.deadline };
+        let target = Target { url, range: None, deadline: self.deadline, volumes: Vec::new() };
         let (Answer { body, time, .. }, report) =
             self.get(Endpoint::Monthly, target, wire::monthly, |report| report.vms.len()).await?;
         Ok(Monthly { body, report, time })
@@ -274,7 +277,8 @@ impl Run {
         P: Parse<T>,
     {
         let url = self.url(endpoint, path)?;
-        Ok(self.get(endpoint, Target { url, range: None, deadline }, parse, |_| 1).await?.1)
+        let target = Target { url, range: None, deadline, volumes: vec![Arc::clone(&self.volume)] };
+        Ok(self.get(endpoint, target, parse, |_| 1).await?.1)
     }
 
     /// Requests the object with this id below `path`. Tries the spellings of the id in order until the
@@ -335,9 +339,11 @@ impl Run {
         let mut url = self.url(endpoint, path)?;
         query(&mut url);
         let api = &self.shared.tenant.api;
+        let volumes = vec![Volume::of_list(api.max_body), Arc::clone(&self.volume)];
         let told = paging::read_all(endpoint, api.page_size as usize, api.concurrency, rows, |range| {
             let (url, parse) = (url.clone(), parse.clone());
-            let target = Target { url, range: Some(range), deadline: self.deadline };
+            let volumes = volumes.clone();
+            let target = Target { url, range: Some(range), deadline: self.deadline, volumes };
             async move { Ok(self.get(endpoint, target, parse, Page::len).await?.1) }
         })
         .await?;
@@ -388,6 +394,12 @@ impl Run {
             }
         };
         let parsed = parsed.map_err(|error| malformed(wire::explain(&body, &error)))?;
+        for volume in &target.volumes {
+            let added = volume.add_parsed(rows(&parsed.value) as u64, body.len() as u64);
+            added.map_err(|exceeded| {
+                Error::new(endpoint, Reason::TooLarge).status(Some(status)).message(&exceeded.to_string())
+            })?;
+        }
         self.note(endpoint, |met| {
             let rows = rows(&parsed.value) as u64;
             met.pages += 1;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::connections::{BuildError, Connections, Pool};
 use super::sharing::SharedConnections;
+use super::volume::{Receiving, Volume};
 use super::{Endpoint, Error, Reason, ResponseTime};
 use crate::config::Tenant;
 
@@ -51,6 +52,8 @@ pub(super) struct Request {
     pub range: Option<Range>,
     /// Whether caches on the way must revalidate their stored response.
     pub no_cache: bool,
+    /// What the bytes of the response count for.
+    pub volumes: Vec<Arc<Volume>>,
 }
 
 /// A complete response with a status of success.
@@ -146,7 +149,7 @@ impl Transport {
         endpoint: Endpoint,
         request: Request,
     ) -> Result<Answer, Failure> {
-        let Request { url, token, range, no_cache } = request;
+        let Request { url, token, range, no_cache, volumes } = request;
         let mut request = http.get(url).header(TOKEN, token.clone()).header("accept", "application/json");
         if let Some(Range { start, results }) = range {
             request = request.header(RANGE, format!("start={start},results={results}"));
@@ -158,21 +161,25 @@ impl Transport {
         let status = response.status();
         if status.is_success() {
             let time = ResponseTime { date: date(response.headers()), age: age(response.headers()) };
-            let body = read(response, endpoint, self.max_body).await?;
+            let body = read(response, endpoint, self.max_body, &volumes).await?;
             return Ok(Answer { status: status.as_u16(), body, time });
         }
         Err(refused(endpoint, response, self.max_body.min(MAX_ERROR_BODY), &token).await)
     }
 }
 
-/// Reads a body of at most `limit` bytes, counted after decompression, chunk by chunk.
-async fn read(mut response: Response, endpoint: Endpoint, limit: u64) -> Result<Bytes, Error> {
+/// Reads a body of at most `limit` bytes, counted after decompression, chunk by chunk. Its bytes also count
+/// for `volumes`.
+async fn read(
+    mut response: Response,
+    endpoint: Endpoint,
+    limit: u64,
+    volumes: &[Arc<Volume>],
+) -> Result<Bytes, Error> {
     let status = Some(response.status().as_u16());
-    let too_large = || {
-        Error::new(endpoint, Reason::TooLarge)
-            .status(status)
-            .message(&format!("the body is larger than {limit} bytes"))
-    };
+    let refuse = |message: &str| Error::new(endpoint, Reason::TooLarge).status(status).message(message);
+    let too_large = || refuse(&format!("the body is larger than {limit} bytes"));
+    let mut receiving = Receiving::new(volumes);
     let promised = response.content_length().unwrap_or(0);
     if promised > limit {
         return Err(too_large());
@@ -184,8 +191,10 @@ async fn read(mut response: Response, endpoint: Endpoint, limit: u64) -> Result<
         if body.len() as u64 + chunk.len() as u64 > limit {
             return Err(too_large());
         }
+        receiving.add(chunk.len() as u64).map_err(|exceeded| refuse(&exceeded.to_string()))?;
         body.extend_from_slice(&chunk);
     }
+    receiving.complete();
     Ok(body.into())
 }
 
@@ -237,7 +246,7 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64, token: &Hea
     let message = match (reason, target) {
         (Reason::Redirect, Some(target)) => format!("redirects to {target}, which is not followed"),
         // What the body says is a courtesy: the status stands whatever becomes of it.
-        _ => match read(response, endpoint, limit).await {
+        _ => match read(response, endpoint, limit, &[]).await {
             Ok(body) => api_message(&body).unwrap_or_default(),
             Err(error) => {
                 stalled = self::stalled(&error);

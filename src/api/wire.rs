@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
 use self::compound::Object;
 use self::decode::{Decoded, decode, decode_marked};
@@ -32,6 +32,7 @@ use self::time::Time;
 use self::value::Str;
 use super::defects::Defects;
 use super::unknown::{Path, UnknownFields};
+use super::volume::MAX_LIST_ROWS;
 use crate::snapshot::{
     Capacity, Cloud, CloudCapacity, Image, InstanceType, MonthlyReport, Node, Text, Vm, VmStatus,
 };
@@ -307,6 +308,11 @@ impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
             row.report(&path, &mut self.context.unknown);
             let converted = converted(&row, self.known, self.context);
             rows.push(converted.map_err(|what| A::Error::custom(format!("row {}: {what}", rows.len())))?);
+            if self.field.is_none() && rows.len() as u64 > MAX_LIST_ROWS {
+                // More rows than a list may have; the caller refuses them by their number.
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
         }
         Ok(rows)
     }

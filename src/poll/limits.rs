@@ -1,13 +1,15 @@
 //! State that the pollers of all tenants share and that is kept across reloads: limits of concurrent
 //! work, and the failed runs.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::backoff::Failures;
+use crate::snapshot::Collector;
 
 /// Most first polls, or polls just after a month began, at the same time. All tenants are due then.
 const CROWDED: usize = 16;
@@ -25,7 +27,14 @@ pub struct Limits {
     crowd: Arc<Semaphore>,
     blocking: Arc<Semaphore>,
     failures: Failures,
+    turns: Arc<Mutex<Turns>>,
 }
+
+/// The locks of all collectors.
+type Turns = BTreeMap<(Arc<str>, Collector), Turn>;
+
+/// Held by the run in progress of a tenant's collector.
+pub type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -33,6 +42,7 @@ impl Default for Limits {
             crowd: Arc::new(Semaphore::new(CROWDED)),
             blocking: Arc::new(Semaphore::new(BLOCKING)),
             failures: Failures::default(),
+            turns: Arc::default(),
         }
     }
 }
@@ -42,6 +52,15 @@ impl Limits {
     #[must_use]
     pub fn failures(&self) -> &Failures {
         &self.failures
+    }
+
+    /// The lock that the runs of a collector hold, also those of an earlier configuration.
+    #[must_use]
+    pub fn turn(&self, tenant: &Arc<str>, collector: Collector) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of removed tenants.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry((Arc::clone(tenant), collector)).or_default())
     }
 
     /// Waits for a place in the crowd.

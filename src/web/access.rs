@@ -18,6 +18,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
 use self::basic::Users;
+use super::peer::Peer;
 use crate::config::problem::Problems;
 
 /// How often the files are looked at.
@@ -57,7 +58,7 @@ pub enum Verdict {
     In,
     /// It names no user with the right password.
     Out,
-    /// Too many others came while its password waited to be checked.
+    /// Its password was not checked in time, because too many others wait.
     Busy,
 }
 
@@ -96,10 +97,10 @@ impl Access {
         self.rules.store(Arc::new(rules));
     }
 
-    /// Whether a request with these headers may be answered.
-    pub async fn judges(&self, headers: &HeaderMap) -> Verdict {
+    /// Whether a request of `peer` with these headers may be answered.
+    pub(super) async fn judges(&self, headers: &HeaderMap, peer: Peer) -> Verdict {
         let rules = self.rules();
-        if rules.users.is_empty() { Verdict::In } else { self.known.judges(&rules, headers).await }
+        if rules.users.is_empty() { Verdict::In } else { self.known.judges(&rules, headers, peer).await }
     }
 
     /// Takes the file whenever it, or one that it names, has changed; `reloaded` hears how that went.

@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::fs::File;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
+use super::discovery::TargetStream;
 use crate::exposition::PlainText;
 
 /// How much of a file is read at once.
@@ -28,6 +29,8 @@ pub enum Answer {
     Pieces(VecDeque<Bytes>),
     /// Text that is decompressed while it is sent.
     Plain(Box<PlainText>),
+    /// A list for service discovery, filtered while it is sent.
+    Targets(Box<TargetStream>),
     /// From where it was read to.
     File(Box<File>, Vec<u8>),
 }
@@ -48,6 +51,12 @@ impl From<Vec<Bytes>> for Answer {
 impl From<PlainText> for Answer {
     fn from(text: PlainText) -> Self {
         Self::Plain(Box::new(text))
+    }
+}
+
+impl From<TargetStream> for Answer {
+    fn from(list: TargetStream) -> Self {
+        Self::Targets(Box::new(list))
     }
 }
 
@@ -98,6 +107,7 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Pieces(pieces) => Poll::Ready(next(pieces).map(|piece| Ok(Frame::data(piece)))),
             Self::Plain(text) => Poll::Ready(text.next().map(|block| block.map(Frame::data))),
+            Self::Targets(list) => list.poll_next(context).map(|block| block.map(|it| it.map(Frame::data))),
             Self::File(file, buffer) => {
                 let mut chunk = ReadBuf::new(buffer);
                 Pin::new(file).poll_read(context, &mut chunk).map(|read| match read {
@@ -113,6 +123,7 @@ impl Body for Answer {
         match self {
             Self::Pieces(pieces) => pieces.is_empty(),
             Self::Plain(text) => text.left() == 0,
+            Self::Targets(list) => list.is_at_end(),
             Self::File(..) => false,
         }
     }
@@ -121,7 +132,7 @@ impl Body for Answer {
         match self {
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum()),
             Self::Plain(text) => SizeHint::with_exact(text.left()),
-            Self::File(..) => SizeHint::default(),
+            Self::Targets(_) | Self::File(..) => SizeHint::default(),
         }
     }
 }

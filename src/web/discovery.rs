@@ -1,232 +1,163 @@
-//! `/sd/vms`: running VMs for Prometheus's HTTP service discovery, one group a VM.
+//! `/sd/vms`: running VMs for Prometheus's HTTP service discovery, one group per VM.
 //!
-//! Prometheus keeps the last good list when an answer is not 200, so a list that cannot be vouched
-//! for is never sent: not an empty one, and not a part.
+//! Prometheus keeps the last good list if a response is not 200, so an unreliable list is never sent:
+//! neither an empty list nor a part.
+//!
+//! One list per change and tenant is kept ([`list`]), without ports and filters. A response applies them
+//! block by block while it is sent ([`stream`]), so requests with different ports cost no more memory than
+//! equal requests. Work needs one of two slots, for one block at a time; a client that does not read holds
+//! none, and for a client that has left no further block is made.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
+mod list;
+mod stream;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bytes::Bytes;
+use arc_swap::ArcSwapOption;
 use hyper::StatusCode;
-use serde::Serialize;
 
-use crate::config::load::label_of;
-use crate::snapshot::{Cloud, InventoryData, Vm, VmStatus, split_tag};
+use self::list::TargetList;
+use self::stream::Cursor;
+pub use self::stream::TargetStream;
+use super::work::{NotDone, WorkSlots};
+use crate::snapshot::InventoryData;
 use crate::store::View;
 
-/// Port of the node exporter, which most people look for on a VM.
+/// Port of the node exporter, which most VMs run.
 const DEFAULT_PORT: u16 = 9100;
 
-/// What is asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    port: Option<u16>,
+/// Old lists of a tenant that responses in progress may still read. If there are more, the responses that
+/// read the oldest are aborted: slow readers of many changes must not fill the memory.
+const MAX_OLD: usize = 3;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Filter {
+    port: u16,
     tenant: Option<String>,
     /// Only addresses that the API calls public, or only others.
     public: Option<bool>,
 }
 
-/// A target group, as Prometheus reads it.
-#[derive(Debug, Serialize)]
-struct Group<'a> {
-    targets: Vec<String>,
-    labels: BTreeMap<String, std::borrow::Cow<'a, str>>,
-}
-
-/// Why there is no list, in words for whoever asked.
+/// Why there is no list, as a sentence for the client.
 type NoList = (StatusCode, String);
 
-/// Lists of the newest view that were made before, shared by all who ask for the same: of many VMs one takes
-/// megabytes, and slow readers hold it.
+/// The lists of all tenants.
 #[derive(Debug, Default)]
-pub struct Lists(Mutex<Made>);
-
-#[derive(Debug, Default)]
-struct Made {
-    of: Weak<View>,
-    lists: VecDeque<(Wanted, Bytes)>,
+pub struct Lists {
+    slots: WorkSlots,
+    made: Arc<Mutex<BTreeMap<Arc<str>, Versions>>>,
 }
 
-/// Lists that are kept: of one view people ask for few.
-const KEPT: usize = 4;
+/// The latest list of a tenant, and older ones that are still read.
+#[derive(Debug)]
+struct Versions {
+    /// The inventory that the latest list was made from.
+    of: Weak<InventoryData>,
+    latest: Arc<Version>,
+    old: VecDeque<Weak<Version>>,
+}
+
+/// A list; `None` once it was withdrawn.
+type Version = ArcSwapOption<TargetList>;
+
+/// A tenant whose list is requested.
+type Wanted = (Arc<str>, Arc<InventoryData>);
 
 impl Lists {
-    /// The list of `view` as JSON. Blocks while one is made, by this caller or another.
-    pub fn get(&self, view: &Arc<View>, query: &[(String, String)]) -> Result<Bytes, NoList> {
-        let wanted = wanted(query).map_err(|sentence| (StatusCode::BAD_REQUEST, sentence))?;
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = Arc::downgrade(view);
-        if !made.of.ptr_eq(&of) {
-            *made = Made { of, lists: VecDeque::new() };
-        }
-        if let Some((_, list)) = made.lists.iter().find(|(same, _)| *same == wanted) {
-            return Ok(list.clone());
-        }
-        let list = Bytes::from(targets(view, &wanted)?);
-        if made.lists.len() >= KEPT {
-            made.lists.pop_front();
-        }
-        made.lists.push_back((wanted, list.clone()));
-        Ok(list)
+    /// The list of `view` as JSON, which is filtered while it is sent.
+    pub async fn get(
+        &self,
+        view: &View,
+        query: &[(String, String)],
+    ) -> Result<Result<TargetStream, NoList>, NotDone> {
+        let (filter, tenants) = match filter(query).and_then(|filter| Ok((tenants(view, &filter)?, filter))) {
+            Ok((tenants, filter)) => (filter, tenants),
+            Err(no_list) => return Ok(Err(no_list)),
+        };
+        let known: Vec<_> = view.tenants.keys().cloned().collect();
+        let made = Arc::clone(&self.made);
+        let first = move || {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.retain(|tenant, _| known.contains(tenant));
+            let versions = tenants.into_iter().map(|wanted| version(&mut made, wanted)).collect();
+            drop(made);
+            let mut cursor = Cursor::new(versions, filter.port, filter.public);
+            let block = cursor.next_block();
+            (cursor, block)
+        };
+        let (cursor, block) = self.slots.begin(first).await?;
+        Ok(Ok(TargetStream::new(self.slots.clone(), cursor, block)))
     }
 }
 
-fn targets(view: &View, wanted: &Wanted) -> Result<Vec<u8>, NoList> {
-    let mut groups = Vec::new();
-    let tenants =
-        view.tenants.iter().filter(|(name, _)| wanted.tenant.as_ref().is_none_or(|it| **it == ***name));
-    let mut met = false;
-    for (tenant, state) in tenants {
-        met = true;
+/// The list of a tenant; makes it if the inventory has changed.
+fn version(made: &mut BTreeMap<Arc<str>, Versions>, (tenant, inventory): Wanted) -> Arc<Version> {
+    let of = Arc::downgrade(&inventory);
+    if let Some(versions) = made.get(&tenant)
+        && versions.of.ptr_eq(&of)
+    {
+        return Arc::clone(&versions.latest);
+    }
+    let list = TargetList::new(&tenant, &inventory);
+    let Some(versions) = made.get_mut(&tenant) else {
+        let latest = Arc::new(Version::from_pointee(list));
+        made.insert(tenant, Versions { of, latest: Arc::clone(&latest), old: VecDeque::new() });
+        return latest;
+    };
+    versions.of = of;
+    // Most polls change nothing that is in the list.
+    if versions.latest.load().as_deref() != Some(&list) {
+        let old = std::mem::replace(&mut versions.latest, Arc::new(Version::from_pointee(list)));
+        versions.old.push_back(Arc::downgrade(&old));
+        drop(old);
+        versions.old.retain(|old| old.strong_count() > 0);
+        if versions.old.len() > MAX_OLD
+            && let Some(oldest) = versions.old.pop_front().and_then(|old| old.upgrade())
+        {
+            oldest.store(None);
+        }
+    }
+    Arc::clone(&versions.latest)
+}
+
+/// The inventories of the tenants that are asked for.
+fn tenants(view: &View, filter: &Filter) -> Result<Vec<Wanted>, NoList> {
+    let is_wanted = |name: &str| filter.tenant.as_ref().is_none_or(|tenant| tenant == name);
+    let mut wanted = Vec::new();
+    for (tenant, state) in view.tenants.iter().filter(|(name, _)| is_wanted(name)) {
         let Some(inventory) = &state.snapshot.inventory else {
             let sentence = format!("The inventory of {tenant} is not known now; keep what you have.\n");
             return Err((StatusCode::SERVICE_UNAVAILABLE, sentence));
         };
-        groups.extend(of_tenant(tenant, &inventory.data, wanted));
+        wanted.push((Arc::clone(tenant), Arc::clone(&inventory.data)));
     }
-    if !met {
+    if wanted.is_empty() {
         return Err((StatusCode::BAD_REQUEST, "tenant must be one of the exporter's tenants.\n".to_owned()));
-    }
-    serde_json::to_vec(&groups).map_err(|error| {
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("The list cannot be written: {error}.\n"))
-    })
-}
-
-fn wanted(query: &[(String, String)]) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
-    for (key, value) in query {
-        match key.as_str() {
-            "port" => {
-                let port = value.parse().ok().filter(|port| *port != 0);
-                wanted.port =
-                    Some(port.ok_or_else(|| "port must be a number from 1 to 65535.\n".to_owned())?);
-            }
-            "tenant" => wanted.tenant = Some(value.clone()),
-            "public" => {
-                let public = value.parse().map_err(|_| "public must be true or false.\n".to_owned())?;
-                wanted.public = Some(public);
-            }
-            _ => return Err("Only port, tenant and public can be asked for.\n".to_owned()),
-        }
     }
     Ok(wanted)
 }
 
-fn of_tenant<'a>(
-    tenant: &'a str,
-    inventory: &'a InventoryData,
-    wanted: &Wanted,
-) -> impl Iterator<Item = Group<'a>> {
-    let clouds: HashMap<&str, &Cloud> = inventory.clouds.iter().map(|cloud| (&*cloud.id, cloud)).collect();
-    let (port, public) = (wanted.port.unwrap_or(DEFAULT_PORT), wanted.public);
-    let running = inventory.vms.iter().filter(|vm| vm.status == VmStatus::Running);
-    running.filter_map(move |vm| {
-        let addresses = vm.ips.iter().filter(|ip| public.is_none_or(|public| ip.public == public));
-        let targets: BTreeSet<String> = addresses.map(|ip| target(&ip.address, port)).collect();
-        // A VM without an address cannot be a target; Prometheus has no use for an empty group.
-        (!targets.is_empty()).then(|| Group {
-            targets: targets.into_iter().collect(),
-            labels: labels(tenant, vm, clouds.get(&*vm.cloud_id).copied()),
-        })
-    })
-}
-
-/// An address with a port; IPv6 in brackets. A length of the network behind a `/` is left out.
-fn target(address: &str, port: u16) -> String {
-    let host = address.split('/').next().unwrap_or(address);
-    match host.parse::<IpAddr>() {
-        Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
-        _ => format!("{host}:{port}"),
+fn filter(query: &[(String, String)]) -> Result<Filter, NoList> {
+    let bad = |sentence: &str| (StatusCode::BAD_REQUEST, sentence.to_owned());
+    let mut filter = Filter { port: DEFAULT_PORT, tenant: None, public: None };
+    for (key, value) in query {
+        match key.as_str() {
+            "port" => {
+                let port = value.parse().ok().filter(|port| *port != 0);
+                filter.port = port.ok_or_else(|| bad("port must be a number from 1 to 65535.\n"))?;
+            }
+            "tenant" => filter.tenant = Some(value.clone()),
+            "public" => {
+                let public = value.parse().map_err(|_| bad("public must be true or false.\n"))?;
+                filter.public = Some(public);
+            }
+            _ => return Err(bad("Only port, tenant and public can be asked for.\n")),
+        }
     }
-}
-
-fn labels<'a>(
-    tenant: &'a str,
-    vm: &'a Vm,
-    cloud: Option<&'a Cloud>,
-) -> BTreeMap<String, std::borrow::Cow<'a, str>> {
-    let mut labels: BTreeMap<String, std::borrow::Cow<'a, str>> = BTreeMap::new();
-    for (name, value) in [
-        ("tenant", tenant),
-        ("cloud_id", &vm.cloud_id),
-        ("cloud", cloud.map_or("", |cloud| &cloud.name)),
-        ("site", cloud.map_or("", |cloud| &cloud.site)),
-        ("vm_id", &vm.id),
-        ("vm", &vm.name),
-        ("instance_type", &vm.instance_type),
-        ("image", &vm.image),
-        ("status", vm.status.as_str()),
-    ] {
-        labels.insert(format!("__meta_flexvm_{name}"), value.into());
-    }
-    for tag in vm.tags.iter() {
-        let (key, value) = split_tag(tag);
-        let value = value.unwrap_or("true");
-        // Several values of a key, or keys that differ in characters that labels cannot have.
-        labels
-            .entry(format!("__meta_flexvm_tag_{}", label_of(key)))
-            .and_modify(|known| *known = format!("{known};{value}").into())
-            .or_insert(value.into());
-    }
-    labels
+    Ok(filter)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_both_kinds_become_targets() {
-        for (address, expected) in [
-            ("10.0.0.1", "10.0.0.1:9100"),
-            ("2001:db8::1", "[2001:db8::1]:9100"),
-            ("2001:db8::1/64", "[2001:db8::1]:9100"),
-        ] {
-            assert_eq!(target(address, 9100), expected);
-        }
-    }
-
-    #[test]
-    fn a_list_is_made_once_for_each_view() {
-        let view = || {
-            let inventory =
-                crate::snapshot::Section { at: jiff::Timestamp::UNIX_EPOCH, data: Arc::default() };
-            let mut state = crate::store::TenantState::default();
-            Arc::make_mut(&mut state.snapshot).inventory = Some(inventory);
-            let tenants = BTreeMap::from([("t".into(), Arc::new(state))]);
-            Arc::new(View { tenants })
-        };
-        let (lists, one) = (Lists::default(), view());
-        let ask = |view: &Arc<View>, port: u16| {
-            lists.get(view, &[("port".to_owned(), port.to_string())]).unwrap().as_ptr()
-        };
-        let first = ask(&one, 1);
-        assert_eq!(ask(&one, 1), first);
-        // A few others are kept beside it, then the oldest goes.
-        let others: Vec<_> = (2..=4).map(|port| ask(&one, port)).collect();
-        assert_eq!((2..=4).map(|port| ask(&one, port)).collect::<Vec<_>>(), others);
-        assert_eq!(ask(&one, 1), first);
-        ask(&one, 5);
-        assert_eq!(lists.0.lock().unwrap().lists.len(), KEPT);
-        assert_eq!(lists.0.lock().unwrap().lists[0].0.port, Some(2));
-        // Another view has lists of its own, and holds no old one.
-        let two = view();
-        drop(one);
-        ask(&two, 1);
-        assert_eq!(lists.0.lock().unwrap().lists.len(), 1);
-        assert!(lists.get(&two, &[("tenant".to_owned(), "nobody".to_owned())]).is_err());
-    }
-
-    #[test]
-    fn what_cannot_be_asked_for_is_refused() {
-        let ask = |key: &str, value: &str| wanted(&[(key.to_owned(), value.to_owned())]);
-        assert_eq!(ask("port", "80").unwrap().port, Some(80));
-        assert_eq!(ask("public", "false").unwrap().public, Some(false));
-        for (key, value) in
-            [("port", "0"), ("port", "65536"), ("port", "x"), ("public", "1"), ("ports", "80")]
-        {
-            assert!(ask(key, value).is_err(), "{key}={value}");
-        }
-    }
-}
+mod tests;

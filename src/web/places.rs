@@ -1,34 +1,52 @@
-//! Places for connections: there are only so many, and a new connection always gets one.
+//! Slots for connections of all listeners: there are only so many, and a new connection always gets one.
 //!
-//! When all are taken, the connection whose newest request is longest ago makes room; one that has
-//! not asked anything yet counts from its arrival. So neither silent clients nor slow readers, however
-//! many, keep a scraper out: it is newer than they are. If it had to wait for one of them to be cut
-//! off, it would wait for longer than scrapers do.
+//! If all are taken, a connection makes room: of the group of addresses with the most connections, the one
+//! whose latest request is longest ago. So silent clients and slow readers, however many, do not keep a
+//! scraper out: it is newer than they are, or they come from another address. If a scraper had to wait for
+//! one of them to be cut off, it would wait for longer than its timeout.
+//!
+//! Connections that have not sent a request yet can take three quarters of the slots from others. So a flood of
+//! connections that never send one does not end connections that are served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-/// All places.
+use super::connections::Rejection;
+use super::peer::Peer;
+
+/// All slots.
 #[derive(Debug)]
 pub struct Places {
     limit: usize,
     taken: Mutex<Taken>,
 }
 
-/// The places that are taken.
+/// The slots that are taken.
 #[derive(Debug, Default)]
 struct Taken {
-    /// By the turn of each one's newest request or arrival; dropping the value ends the connection.
-    by_turn: BTreeMap<u64, oneshot::Sender<()>>,
-    /// The newest turn.
+    /// By the turn of each connection's latest request or arrival.
+    by_turn: BTreeMap<u64, Connection>,
+    /// The turns of each group's connections that have sent no request yet.
+    new: BTreeMap<Peer, BTreeSet<u64>>,
+    /// The turns of each group's other connections.
+    asked: BTreeMap<Peer, BTreeSet<u64>>,
+    /// The latest turn.
     turn: u64,
 }
 
-/// The place of one connection; free again when this is dropped.
+#[derive(Debug)]
+struct Connection {
+    peer: Peer,
+    has_asked: bool,
+    /// Ends the connection.
+    end: oneshot::Sender<Rejection>,
+}
+
+/// The slot of one connection; free again when this is dropped.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
@@ -36,26 +54,35 @@ pub struct Place {
     newest: Mutex<(u64, Instant)>,
 }
 
+/// Why a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// A newer connection needs the slot or the file descriptor.
+    Rejected(Rejection),
+    /// It has sent no request for too long.
+    Idle,
+}
+
 impl Places {
-    /// So many.
+    /// So many slots.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit: limit.max(1), taken: Mutex::default() })
     }
 
-    /// A place for a new connection, and what [`Place::lost`] waits for.
-    pub fn take(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
-        let (keep, kept) = oneshot::channel();
+    /// A slot for a new connection, and what [`Place::lost`] waits for.
+    pub fn take(self: &Arc<Self>, peer: Peer) -> (Place, oneshot::Receiver<Rejection>) {
+        let (end, ended) = oneshot::channel();
         let mut taken = self.taken();
         if taken.by_turn.len() >= self.limit {
-            taken.by_turn.pop_first();
+            taken.end_one(self.limit, Rejection::Limit);
         }
-        let turn = taken.put(keep);
-        (Place { places: Arc::clone(self), newest: Mutex::new((turn, Instant::now())) }, kept)
+        let turn = taken.put(Connection { peer, has_asked: false, end });
+        (Place { places: Arc::clone(self), newest: Mutex::new((turn, Instant::now())) }, ended)
     }
 
-    /// Has the connection go that a newer one would replace; whether there was one.
+    /// Ends the connection that a new one would replace; returns whether there was one.
     pub fn make_room(&self) -> bool {
-        self.taken().by_turn.pop_first().is_some()
+        self.taken().end_one(self.limit, Rejection::Descriptors)
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -64,29 +91,65 @@ impl Places {
 }
 
 impl Taken {
-    /// The newest of all.
-    fn put(&mut self, keep: oneshot::Sender<()>) -> u64 {
+    /// Gives a connection the latest turn.
+    fn put(&mut self, connection: Connection) -> u64 {
         self.turn += 1;
-        self.by_turn.insert(self.turn, keep);
-        self.turn
+        let turn = self.turn;
+        self.turns(connection.has_asked).entry(connection.peer).or_default().insert(turn);
+        self.by_turn.insert(turn, connection);
+        turn
+    }
+
+    fn remove(&mut self, turn: u64) -> Option<Connection> {
+        let connection = self.by_turn.remove(&turn)?;
+        let turns = self.turns(connection.has_asked);
+        if let Some(of_peer) = turns.get_mut(&connection.peer) {
+            of_peer.remove(&turn);
+            if of_peer.is_empty() {
+                turns.remove(&connection.peer);
+            }
+        }
+        Some(connection)
+    }
+
+    fn turns(&mut self, has_asked: bool) -> &mut BTreeMap<Peer, BTreeSet<u64>> {
+        if has_asked { &mut self.asked } else { &mut self.new }
+    }
+
+    fn end_one(&mut self, limit: usize, reason: Rejection) -> bool {
+        let new: usize = self.new.values().map(BTreeSet::len).sum();
+        let has_asked = !self.asked.is_empty() && new < limit - limit / 4;
+        // Of equal groups, the one whose oldest turn is the oldest.
+        let most = |turns: &&BTreeSet<u64>| (turns.len(), std::cmp::Reverse(turns.first().copied()));
+        let oldest = self.turns(has_asked).values().max_by_key(most).and_then(BTreeSet::first).copied();
+        let Some(connection) = oldest.and_then(|turn| self.remove(turn)) else { return false };
+        // It may have ended already.
+        let _ = connection.end.send(reason);
+        true
     }
 }
 
 impl Place {
-    /// Its connection asks something.
+    /// Its connection sends a request.
     pub fn asks(&self) {
         let mut newest = self.newest();
         let mut taken = self.places.taken();
-        // It may have been lost a moment ago.
-        if let Some(keep) = taken.by_turn.remove(&newest.0) {
-            *newest = (taken.put(keep), Instant::now());
+        // It may just have been lost.
+        if let Some(connection) = taken.remove(newest.0) {
+            *newest = (taken.put(Connection { has_asked: true, ..connection }), Instant::now());
         }
     }
 
-    /// Returns when the connection has to go: somebody newer needs the place, or it has asked nothing
-    /// for `longest`.
-    pub async fn lost(&self, kept: oneshot::Receiver<()>, longest: Duration) {
-        let silent = async {
+    /// Whether its connection has sent a request.
+    pub fn has_asked(&self) -> bool {
+        let turn = self.newest().0;
+        self.places.taken().by_turn.get(&turn).is_some_and(|connection| connection.has_asked)
+    }
+
+    /// Returns when the connection has to end: a newer one needs the slot, or it has sent no request for
+    /// `longest`.
+    pub async fn lost(&self, ended: oneshot::Receiver<Rejection>, longest: Duration) -> Lost {
+        let idle = async {
             loop {
                 let end = self.newest().1 + longest;
                 if end <= Instant::now() {
@@ -96,8 +159,8 @@ impl Place {
             }
         };
         tokio::select! {
-            _ = kept => {}
-            () = silent => {}
+            reason = ended => Lost::Rejected(reason.unwrap_or(Rejection::Limit)),
+            () = idle => Lost::Idle,
         }
     }
 
@@ -109,35 +172,67 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let turn = self.newest().0;
-        self.places.taken().by_turn.remove(&turn);
+        self.places.taken().remove(turn);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
+    type Taking = (Place, oneshot::Receiver<Rejection>);
+
+    fn take(places: &Arc<Places>, from: u8) -> Taking {
+        places.take(Peer::from(IpAddr::from([10, 0, 0, from])))
+    }
+
+    fn is_lost((_, ended): &mut Taking) -> bool {
+        ended.try_recv() == Ok(Rejection::Limit)
+    }
+
     #[test]
-    fn whoever_asked_longest_ago_makes_room() {
+    fn oldest_request_makes_room() {
         let places = Places::new(3);
-        let (first, mut first_kept) = places.take();
-        let (second, mut second_kept) = places.take();
-        let (third, mut third_kept) = places.take();
-        first.asks();
-        let (fourth, mut fourth_kept) = places.take();
-        let lost =
-            |kept: &mut oneshot::Receiver<()>| kept.try_recv() == Err(oneshot::error::TryRecvError::Closed);
-        let mut all = || [&mut first_kept, &mut second_kept, &mut third_kept, &mut fourth_kept].map(lost);
-        assert_eq!(all(), [false, true, false, false]);
-        // A lost place is not taken back by asking, and its end frees nobody else's.
-        second.asks();
+        let [mut first, mut second, mut third] = [1, 1, 1].map(|from| take(&places, from));
+        for (place, _) in [&first, &second, &third, &first] {
+            place.asks();
+        }
+        let fourth = take(&places, 1);
+        assert_eq!([&mut first, &mut second, &mut third].map(is_lost), [false, true, false]);
+        // A lost slot does not return by a request, and its end frees no other slot.
+        second.0.asks();
         drop(second);
-        assert_eq!(all(), [false, true, false, false]);
-        // One that leaves makes room by itself.
+        assert!(!is_lost(&mut first) && !is_lost(&mut third));
+        // A connection that ends makes room.
         drop(third);
-        let fifth = places.take();
-        assert_eq!(all(), [false, true, true, false]);
+        let fifth = take(&places, 1);
+        assert!(!is_lost(&mut first));
         drop((first, fourth, fifth));
-        assert!(places.taken().by_turn.is_empty());
+        let taken = places.taken();
+        assert!(taken.by_turn.is_empty() && taken.new.is_empty() && taken.asked.is_empty());
+    }
+
+    #[test]
+    fn connections_without_request_leave_slots_to_others() {
+        let places = Places::new(4);
+        let mut served: Vec<_> = (0..4).map(|_| take(&places, 1)).collect();
+        for (place, _) in &served {
+            place.asks();
+        }
+        let mut silent: Vec<_> = (0..9).map(|_| take(&places, 1)).collect();
+        assert_eq!(served.iter_mut().map(is_lost).collect::<Vec<_>>(), [true, true, true, false]);
+        let lost: Vec<_> = silent.iter_mut().map(is_lost).collect();
+        assert_eq!(lost, [true, true, true, true, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn the_address_with_most_connections_makes_room() {
+        let places = Places::new(4);
+        let mut scraper = take(&places, 1);
+        let mut flood: Vec<_> = (0..9).map(|_| take(&places, 2)).collect();
+        assert!(!is_lost(&mut scraper));
+        assert_eq!(flood.iter_mut().filter_map(|one| is_lost(one).then_some(())).count(), 6);
     }
 }

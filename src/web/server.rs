@@ -15,21 +15,20 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::io::Errno;
-use rustls::ServerConfig;
-use rustls::server::Acceptor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::App;
 use super::body::Answer;
-use super::places::{Place, Places};
+use super::connections::{ConnectionCounts, Rejection};
+use super::handshakes::Handshakes;
+use super::peer::Peer;
+use super::places::{Lost, Place, Places};
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ pub struct Limits {
     /// Longest time from a request to the next, and so for taking an answer: a slow reader holds the
     /// bytes of a snapshot that others have forgotten.
     pub idle: Duration,
-    /// Connections at once; for one more, another has to go.
+    /// Connections at once over all listeners; for one more, another has to end.
     pub connections: usize,
 }
 
@@ -107,10 +106,16 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let mut all = JoinSet::new();
+        let shared = Shared {
+            app: Arc::clone(app),
+            limits,
+            places: Places::new(limits.connections),
+            handshakes: Arc::new(Handshakes::new(limits.connections)),
+        };
         for listener in listeners {
             // It was opened elsewhere; from here on this thread hears of its connections.
             let listener = TcpListener::from_std(listener.into_std()?)?;
-            all.spawn(listen(listener, Arc::clone(app), limits, shutdown.clone()));
+            all.spawn(listen(listener, shared.clone(), shutdown.clone()));
         }
         while let Some(ended) = all.join_next().await {
             ended.map_err(io::Error::other)?;
@@ -122,21 +127,32 @@ pub fn serve(
     served
 }
 
-async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdown: watch::Receiver<bool>) {
+/// What all listeners share.
+#[derive(Clone)]
+struct Shared {
+    app: Arc<App>,
+    limits: Limits,
+    places: Arc<Places>,
+    handshakes: Arc<Handshakes>,
+}
+
+async fn listen(listener: TcpListener, shared: Shared, mut shutdown: watch::Receiver<bool>) {
+    let Shared { app, limits, places, handshakes } = shared;
     // Of the listener, not of the connection: a proxy on this machine speaks for others.
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
-    let places = Places::new(limits.connections);
-    // Whoever has a place may wait for his turn; one who loses it waits no longer.
-    let handshakes = Arc::new(Semaphore::new(1));
     let mut complained: Option<Instant> = None;
     loop {
+        let accept = async {
+            handshakes.room().await;
+            listener.accept().await
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
             _ = shutdown.wait_for(|stop| *stop) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
                     complained = Some(Instant::now());
@@ -149,19 +165,31 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
                 continue;
             }
         };
-        let (place, kept) = places.take();
+        let peer = Peer::from(address.ip());
+        let (place, kept) = places.take(peer);
         let place = Arc::new(place);
-        let (app, patience) = (Arc::clone(&app), limits.header);
-        let asker = Asker { app, loopback, place: Arc::clone(&place), patience };
+        let asker = Asker {
+            app: Arc::clone(&app),
+            loopback,
+            peer,
+            place: Arc::clone(&place),
+            patience: limits.header,
+        };
         let connection =
             Connection { asker, limits, handshakes: Arc::clone(&handshakes), watcher: graceful.watcher() };
+        let app = Arc::clone(&app);
         tokio::spawn(async move {
+            let counted = Counted::new(&app.connections);
             let ended = tokio::select! {
                 ended = connection.serve(stream) => ended,
-                () = place.lost(kept, limits.idle) => Err("it made room, or asked nothing for too long".into()),
+                lost = place.lost(kept, limits.idle) => Err(Ended::from(lost)),
             };
-            if let Err(error) = ended {
-                tracing::debug!(error = crate::poll::describe(&*error), "connection ended");
+            if let Err(Ended { reason, error }) = ended {
+                if let Some(reason) = reason {
+                    counted.0.reject(reason);
+                }
+                let reason = reason.map(Rejection::as_str);
+                tracing::debug!(reason, error = crate::poll::describe(&*error), "connection ended");
             }
         });
     }
@@ -171,10 +199,27 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
     }
 }
 
+/// An open connection that is counted.
+struct Counted<'a>(&'a ConnectionCounts);
+
+impl<'a> Counted<'a> {
+    fn new(counts: &'a ConnectionCounts) -> Self {
+        counts.opened();
+        Self(counts)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
 /// Whose requests a connection carries.
 struct Asker {
     app: Arc<App>,
     loopback: bool,
+    peer: Peer,
     place: Arc<Place>,
     patience: Duration,
 }
@@ -183,14 +228,59 @@ struct Asker {
 struct Connection {
     asker: Asker,
     limits: Limits,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
     watcher: Watcher,
 }
 
-type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// Why a connection ended before it should have.
+struct Ended {
+    /// `None` if the client or the network ended it.
+    reason: Option<Rejection>,
+    error: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self { reason: None, error: error.into() }
+    }
+}
+
+impl From<Lost> for Ended {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Rejected(reason) => {
+                Self { reason: Some(reason), error: "a newer connection needed its slot".into() }
+            }
+            Lost::Idle => Self { reason: None, error: "it sent no request for too long".into() },
+        }
+    }
+}
+
+impl Ended {
+    /// The end of a connection on which HTTP was spoken.
+    fn http(error: hyper::Error, has_asked: bool) -> Self {
+        let stalled = std::iter::successors(std::error::Error::source(&error), |error| error.source())
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .any(|error| error.kind() == io::ErrorKind::TimedOut);
+        let reason = match () {
+            () if stalled => Some(Rejection::Stalled),
+            // After the first request, a timeout is the normal end of an idle connection.
+            () if error.is_parse() || (error.is_timeout() && !has_asked) => Some(Rejection::Head),
+            () => None,
+        };
+        Self { reason, error: error.into() }
+    }
+
+    /// The end of a connection in its TLS handshake. A client that leaves was not rejected.
+    fn handshake(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        let is_gone = matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
+        Self { reason: (!is_gone).then_some(Rejection::Handshake), error: error.into() }
+    }
+}
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) -> Ended {
+    async fn serve(self, stream: TcpStream) -> Result<(), Ended> {
         // Of an answer in two writes, the second does not wait until the first is acknowledged.
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
@@ -200,15 +290,16 @@ impl Connection {
         }
         let Some(tls) = self.asker.app.access.rules().tls.clone() else { return self.http1(stream).await };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
-        let handshake = encrypt(stream, tls, &self.handshakes);
-        let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| late())??;
+        let handshake = self.handshakes.encrypt(stream, tls, self.asker.peer);
+        let stream = timeout(self.limits.handshake, handshake).await.unwrap_or_else(|_| Err(late()));
+        let stream = stream.map_err(Ended::handshake)?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return self.http2(stream).await;
         }
         self.http1(stream).await
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Result<(), Ended> {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.stall));
         let mut http = http1::Builder::new();
@@ -218,12 +309,13 @@ impl Connection {
             .half_close(true)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD);
+        let place = Arc::clone(&self.asker.place);
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
-        Ok(self.watcher.watch(connection).await?)
+        self.watcher.watch(connection).await.map_err(|error| Ended::http(error, place.has_asked()))
     }
 
-    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Result<(), Ended> {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.stall));
         let mut http = http2::Builder::new(TokioExecutor::new());
@@ -231,39 +323,24 @@ impl Connection {
             .max_concurrent_streams(MAX_STREAMS)
             .max_send_buf_size(UNSENT as usize)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+        let place = Arc::clone(&self.asker.place);
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
-        Ok(self.watcher.watch(connection).await?)
+        self.watcher.watch(connection).await.map_err(|error| Ended::http(error, place.has_asked()))
     }
-}
-
-/// A TLS handshake. The signature, which takes milliseconds, is made on another thread, one at a time: others
-/// are served meanwhile.
-async fn encrypt(
-    stream: TcpStream,
-    rules: Arc<ServerConfig>,
-    handshakes: &Arc<Semaphore>,
-) -> io::Result<TlsStream<TcpStream>> {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let turn = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
-    let sign = move || {
-        let accepting = hello.into_stream(rules);
-        drop(turn);
-        accepting
-    };
-    tokio::task::spawn_blocking(sign).await?.await
 }
 
 /// The answer to one request, as `hyper` wants it.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
 
 fn service(asker: Asker) -> impl Fn(Request<Incoming>) -> Answering {
-    let Asker { app, loopback, place, patience } = asker;
+    let Asker { app, loopback, peer, place, patience } = asker;
     move |request| {
         place.asks();
         let app = Arc::clone(&app);
         Box::pin(async move {
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
+            head.extensions.insert(peer);
             // However long it takes, an answer follows.
             let _ = timeout(patience, take(body)).await;
             Ok(app.answer(Request::from_parts(head, ()), loopback).await)

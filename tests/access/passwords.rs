@@ -1,12 +1,14 @@
 //! Basic authentication.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use flexvm_exporter::config::WebReports;
 use flexvm_exporter::web::{Access, Limits};
 use hyper::Request;
 
-use crate::rig::{app, plain, serve};
+use crate::rig::{Serving, app, plain, serve, until};
 
 /// The cheapest hash there is.
 fn hash(password: &str) -> String {
@@ -64,47 +66,65 @@ async fn everything_but_health_asks_for_the_password() {
     assert_ne!(get("/-/ready", None).await.0, 401);
 }
 
-/// So many wrong passwords that they cannot be checked within a scraper's patience.
+/// Starts a server with the user `me`, whose password `right` takes long to check.
+async fn serve_slow_hash(folder: &std::path::Path) -> Serving {
+    let slow = bcrypt::hash("right", 10).unwrap();
+    std::fs::write(folder.join("web.yml"), format!("basic_auth_users: {{me: {slow}}}\n")).unwrap();
+    serve(folder, Limits::default()).await
+}
+
+/// The server has just started, so it remembers no right password. Each client of the flood sends another
+/// wrong password as soon as the previous one is refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_password_does_not_wait_behind_wrong_ones() {
-    const WRONG: usize = 40;
+async fn a_right_password_passes_a_flood_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    // A check takes some hundred milliseconds at least.
-    let slow = bcrypt::hash("right", 12).unwrap();
-    std::fs::write(folder.path().join("web.yml"), format!("basic_auth_users: {{me: {slow}}}\n")).unwrap();
-    let serving = serve(folder.path(), Limits::default()).await;
+    let serving = serve_slow_hash(folder.path()).await;
+    let url = format!("http://{}/metrics", serving.address);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let flood: Vec<_> = (0..64)
+        .map(|client| {
+            let (http, url, refused) = (plain(), url.clone(), Arc::clone(&refused));
+            tokio::spawn(async move {
+                for guess in 0.. {
+                    let password = format!("{client}-{guess}");
+                    let answer = http.get(&url).basic_auth("me", Some(password)).send().await.unwrap();
+                    assert!(matches!(answer.status().as_u16(), 401 | 503), "{}", answer.status());
+                    refused.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    until("refused passwords", async || refused.load(Ordering::SeqCst) > 3).await;
+    let scrape = plain().get(&url).basic_auth("me", Some("right")).send();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(10), scrape).await.expect("within a scrape's timeout");
+    assert_eq!(answer.unwrap().status(), 200);
+    // A remembered password waits for no other.
+    let started = Instant::now();
+    assert_eq!(plain().get(&url).basic_auth("me", Some("right")).send().await.unwrap().status(), 200);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    for client in flood {
+        client.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_wrong_password_is_checked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve_slow_hash(folder.path()).await;
     let http = plain();
-    let ask = |password: &'static str| {
-        http.get(format!("http://{}/metrics", serving.address)).basic_auth("me", Some(password)).send()
+    let ask = async || {
+        let request = http.get(format!("http://{}/metrics", serving.address));
+        let started = Instant::now();
+        assert_eq!(request.basic_auth("me", Some("wrong")).send().await.unwrap().status(), 401);
+        started.elapsed()
     };
-    let mut wrong: Vec<_> = (0..WRONG).map(|_| tokio::spawn(ask("wrong"))).collect();
-    // Of those who wait, some have to give up once all have come.
-    let mut gave_up = 0;
-    let busy = async |answer: reqwest::Response| {
-        assert_eq!(answer.headers()["retry-after"], "5");
-        assert!(answer.text().await.unwrap().starts_with("Too many passwords wait"));
-    };
-    while gave_up < WRONG - 17 {
-        let (ended, _, others) = futures_util::future::select_all(wrong).await;
-        wrong = others;
-        let answer = ended.unwrap().unwrap();
-        if answer.status() == 503 {
-            gave_up += 1;
-            busy(answer).await;
-        } else {
-            assert_eq!(answer.status(), 401);
-            break;
-        }
+    let first = ask().await;
+    let mut others = Duration::ZERO;
+    for _ in 0..20 {
+        others += ask().await;
     }
-    assert!(gave_up > 0);
-    assert_eq!(ask("right").await.unwrap().status(), 200);
-    let waiting = wrong.iter().filter(|answer| !answer.is_finished()).count();
-    assert!(waiting > 5, "{waiting}: it waited behind wrong ones");
-    // What is known needs no turn, however many wait for theirs.
-    assert_eq!(ask("right").await.unwrap().status(), 200);
-    for answer in wrong {
-        answer.abort();
-    }
+    assert!(others < first * 10, "20 repetitions took {others:?}, the first request {first:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

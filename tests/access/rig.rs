@@ -8,7 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Metrics, Poll, WebReports};
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::store::Store;
-use flexvm_exporter::web::{self, Access, App, Limits, Lists, Settings};
+use flexvm_exporter::web::{self, Access, App, ConnectionCounts, Limits, Lists, Pages, Settings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -30,10 +30,15 @@ pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 
 /// What is served with no tenant at all.
 pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<App> {
-    let (reload, _) = tokio::sync::mpsc::channel(1);
     let store = Store::new(&[], Metrics::default(), Poll::default());
     // Without tenants nothing is rendered: the empty exposition is what is served.
     store.publish();
+    app_of(store, access, reports, directory)
+}
+
+/// What is served of `store`.
+pub fn app_of(store: Store, access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<App> {
+    let (reload, _) = tokio::sync::mpsc::channel(1);
     Arc::new(App {
         store: Arc::new(store),
         self_metrics: Arc::new(SelfMetrics::new(jiff::Timestamp::UNIX_EPOCH).unwrap()),
@@ -47,6 +52,8 @@ pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<Ap
         clock: Clock::system(),
         reload,
         lists: Lists::default(),
+        pages: Pages::default(),
+        connections: ConnectionCounts::default(),
     })
 }
 
@@ -54,6 +61,7 @@ pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<Ap
 pub struct Serving {
     pub address: String,
     pub access: Arc<Access>,
+    pub app: Arc<App>,
     _stop: watch::Sender<bool>,
 }
 
@@ -61,12 +69,17 @@ pub struct Serving {
 pub async fn serve(folder: &Path, limits: Limits) -> Serving {
     let file = folder.join("web.yml");
     let access = Arc::new(Access::open(file.exists().then_some(&*file)).unwrap());
+    serve_app(app(access, WebReports::Auto, folder), limits).await
+}
+
+/// Serves `app`.
+pub async fn serve_app(app: Arc<App>, limits: Limits) -> Serving {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = watch::channel(false);
-    let app = app(Arc::clone(&access), WebReports::Auto, folder);
-    std::thread::spawn(move || web::serve(vec![listener], &app, limits, &stopped));
-    Serving { address, access, _stop: stop }
+    let served = Arc::clone(&app);
+    std::thread::spawn(move || web::serve(vec![listener], &served, limits, &stopped));
+    Serving { address, access: Arc::clone(&app.access), app, _stop: stop }
 }
 
 /// A client that trusts `authority` and shows `own`, speaking these protocols.

@@ -200,3 +200,55 @@ async fn bad_ids_are_malformed_and_named() {
         assert!(error.to_string().contains(problem), "{error}");
     }
 }
+
+/// Each page is small, and no row is known.
+#[tokio::test]
+async fn an_endless_list_of_new_ids_is_too_large() {
+    let server = Server::start(|request, _| {
+        let (start, results) = request.range().unwrap();
+        let rows: Vec<_> = (start..start + results).map(|row| format!("{{\"id\":\"{row:x}\"}}")).collect();
+        status(200, "", format!("[{}]", rows.join(",")))
+    })
+    .await;
+    let (client, seen) = client_with(&server, |tenant| {
+        tenant.api.timeout = LONG;
+        tenant.api.page_size = 20_000;
+    });
+    let error = client.run(Duration::from_mins(2)).clouds().await.unwrap_err();
+    assert_eq!(error.to_string(), "clouds: too_large (HTTP 200): the list has more than 400000 rows");
+    assert_eq!(seen.retries(), 0);
+}
+
+#[tokio::test]
+async fn a_body_of_too_many_rows_is_too_large() {
+    let rows = vec!["{\"id\":\"a\"}"; 600_000].join(",");
+    let server = Server::start(move |_, _| status(200, "", format!("[{rows}]"))).await;
+    let (client, _) = client_with(&server, |tenant| {
+        tenant.api.timeout = LONG;
+        tenant.api.max_body = 1 << 30;
+    });
+    let error = client.run(Duration::from_mins(2)).clouds().await.unwrap_err();
+    assert_eq!(error.to_string(), "clouds: too_large (HTTP 200): the list has more than 400000 rows");
+}
+
+#[tokio::test]
+async fn rows_of_a_megabyte_each_are_too_large() {
+    let name = "n".repeat(1 << 20);
+    let server = Server::start(move |request, _| {
+        let (start, results) = request.range().unwrap();
+        let rows: Vec<_> =
+            (start..start + results).map(|row| format!("{{\"id\":\"{row}\",\"name\":\"{name}\"}}")).collect();
+        status(200, "", format!("[{}]", rows.join(",")))
+    })
+    .await;
+    let (client, _) = client_with(&server, |tenant| {
+        tenant.api.timeout = LONG;
+        tenant.api.max_body = 256 << 20;
+        tenant.api.page_size = 30;
+    });
+    let error = client.run(Duration::from_mins(2)).clouds().await.unwrap_err();
+    let expected = "clouds: too_large (HTTP 200): the rows of the list have more than 4.0 KiB on average";
+    assert_eq!(error.to_string(), expected);
+    // The pages that were requested ahead are at most as many as `api.concurrency`.
+    assert!(server.count() <= 11, "{}", server.count());
+}

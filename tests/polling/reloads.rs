@@ -1,13 +1,15 @@
 //! A reload takes away what the configuration before it had started.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use flexvm_exporter::daemon;
-use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
+use flexvm_exporter::simulator::{Fault, FaultKind, Operation, Options, Simulator};
 use flexvm_exporter::web::Access;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -41,6 +43,11 @@ struct Reloaded {
 
 impl Reloaded {
     async fn start(api: &str) -> Self {
+        Self::start_with(api, |_| ()).await
+    }
+
+    /// Like [`Self::start`], and `change` changes what each reload reads.
+    async fn start_with(api: &str, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let often = Duration::from_mins(10);
         let config = Config {
@@ -61,7 +68,11 @@ impl Reloaded {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, told) = watch::channel(false);
         let again = config.clone();
-        let loader: daemon::Loader = Arc::new(move || Ok(again.clone()));
+        let loader: daemon::Loader = Arc::new(move || {
+            let mut config = again.clone();
+            change(&mut config);
+            Ok(config)
+        });
         let (path, access, clock) = ("/metrics".to_owned(), Access::default(), Clock::system());
         let daemon =
             tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(loader)));
@@ -87,6 +98,12 @@ impl Reloaded {
         }
     }
 
+    /// Whether the collector `capacity` has succeeded.
+    async fn is_capacity_known(&self) -> bool {
+        let answer = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap();
+        success(&answer.text().await.unwrap(), "capacity") == Some(1.0)
+    }
+
     async fn end(self) {
         self.shutdown.send_replace(true);
         self.daemon.await.unwrap().unwrap();
@@ -110,13 +127,8 @@ async fn a_hundred_reloads_leave_no_task_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reload_does_not_shorten_retry_after() {
-    let options = Options { vms: 1, clouds: 1, churn: false, months: 1, ..Options::default() };
-    let simulator = Simulator::new(options, Clock::system());
     let fault = Fault::status(503).with_header("retry-after", "4").on(Operation::CloudCapacity).times(1);
-    simulator.faults().add(fault);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let api = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { simulator.serve(listener, std::future::pending()).await });
+    let api = simulated(fault).await;
     let started = Instant::now();
     let daemon = Reloaded::start(&api).await;
     daemon.until_capacity(0.0).await;
@@ -124,6 +136,82 @@ async fn reload_does_not_shorten_retry_after() {
     daemon.until_capacity(1.0).await;
     let elapsed = started.elapsed();
     assert!(elapsed >= Duration::from_secs(4), "{elapsed:?}");
+    daemon.end().await;
+}
+
+/// A simulated API; returns its address.
+async fn simulated(fault: Fault) -> String {
+    let options = Options { vms: 1, clouds: 1, churn: false, months: 1, ..Options::default() };
+    let simulator = Simulator::new(options, Clock::system());
+    simulator.faults().add(fault);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { simulator.serve(listener, std::future::pending()).await });
+    api
+}
+
+/// Each response takes longer than the time between two reloads.
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_finish_while_reloads_follow_each_other() {
+    let api = simulated(Fault::new(FaultKind::Delay(Duration::from_secs(1)))).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    // Each reload changes a general key.
+    let daemon = Reloaded::start_with(&api, move |config| {
+        config.metrics.max_vms = 1 + counted.fetch_add(1, Ordering::SeqCst);
+    })
+    .await;
+    let started = Instant::now();
+    while !daemon.is_capacity_known().await {
+        assert!(started.elapsed() < PATIENCE, "no poll finished in {} reloads", reads.load(Ordering::SeqCst));
+        daemon.reload().await;
+    }
+    assert!(reads.load(Ordering::SeqCst) > 3);
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_of_an_unchanged_file_starts_no_poll() {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&polls);
+    let count = move |_: &mut Value| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    let api = simulated(Fault::edit(count).on(Operation::CloudCapacity)).await;
+    let daemon = Reloaded::start(&api).await;
+    daemon.until_capacity(1.0).await;
+    let before = polls.load(Ordering::SeqCst);
+    for _ in 0..20 {
+        daemon.reload().await;
+    }
+    assert_eq!(polls.load(Ordering::SeqCst), before);
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_repeats_a_run_that_failed() {
+    let api = simulated(Fault::status(403).on(Operation::CloudCapacity).times(1)).await;
+    // The interval is 10 minutes, and a refused token is not tried again before.
+    let daemon = Reloaded::start(&api).await;
+    daemon.until_capacity(0.0).await;
+    daemon.reload().await;
+    daemon.until_capacity(1.0).await;
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_that_arrive_together_are_joined() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let daemon = Reloaded::start_with("http://127.0.0.1:1", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        // As a slow disk. All requests below arrive during the first read.
+        std::thread::sleep(Duration::from_millis(500));
+    })
+    .await;
+    futures_util::future::join_all((0..30).map(|_| daemon.reload())).await;
+    let reads = reads.load(Ordering::SeqCst);
+    assert!((1..=5).contains(&reads), "{reads} reads for 30 requests");
     daemon.end().await;
 }
 

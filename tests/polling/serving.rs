@@ -7,7 +7,7 @@ use flexvm_exporter::config::{Metrics, Poll, WebReports};
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::simulator::{Fault, Operation};
 use flexvm_exporter::store::Store;
-use flexvm_exporter::web::{Access, App, Lists, Settings};
+use flexvm_exporter::web::{Access, App, ConnectionCounts, Lists, Pages, Settings};
 use serde_json::Value;
 
 use crate::rig::{INVENTORY, Rig, lines, running_from};
@@ -146,6 +146,8 @@ async fn beyond_loopback_reports_and_reloads_are_closed() {
         clock: running_from("2026-10-15T12:00:00Z"),
         reload,
         lists: Lists::default(),
+        pages: Pages::default(),
+        connections: ConnectionCounts::default(),
     });
     let ask = async |path: &str, loopback| {
         let request = hyper::Request::get(path).body(()).unwrap();

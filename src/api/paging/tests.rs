@@ -165,7 +165,7 @@ async fn a_list_without_end_is_an_error() {
     )
     .await
     .unwrap_err();
-    assert_eq!(error.reason, Reason::Paging);
+    assert_eq!(error.to_string(), "vms: too_large: the list has more than 20000 pages");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Run;
 use crate::api::retry::{LONGEST_ASKED, MAX_RETRY_AFTER, Retries};
 use crate::api::transport::{Answer, Failure, Range, Request, Transport};
+use crate::api::volume::Volume;
 use crate::api::{Code, Endpoint, Error, Reason, ResponseTime, token};
 
 /// The URL of a request, its range and its deadline.
@@ -17,6 +18,8 @@ pub(super) struct Target {
     /// The requested rows, if the URL is a list.
     pub range: Option<Range>,
     pub deadline: Instant,
+    /// What the response counts for.
+    pub volumes: Vec<Arc<Volume>>,
 }
 
 impl Run {
@@ -89,7 +92,7 @@ impl Run {
         target: &Target,
         token: &HeaderValue,
     ) -> Result<Answer, Failure> {
-        let Target { url, range, deadline } = target;
+        let Target { url, range, deadline, volumes } = target;
         let (range, deadline) = (*range, *deadline);
         let late = || Error::new(endpoint, Reason::Deadline).message("the run took too long");
         let permit = timeout_at(deadline, self.shared.permits.acquire()).await.map_err(|_| late())?;
@@ -97,7 +100,13 @@ impl Run {
         if begun >= deadline {
             return Err(late().into());
         }
-        let request = Request { url: url.clone(), token: token.clone(), range, no_cache: self.no_cache };
+        let request = Request {
+            url: url.clone(),
+            token: token.clone(),
+            range,
+            no_cache: self.no_cache,
+            volumes: volumes.clone(),
+        };
         let answer = timeout_at(deadline, self.shared.transport.get(endpoint, request))
             .await
             .unwrap_or_else(|_| Err(late().into()));

@@ -101,15 +101,19 @@ pub async fn run(
         by_cron = tokio::select! {
             () = woken.notified() => true,
             () = tokio::time::sleep(TICK) => false,
+            // A reload: as at start, everything that is due is checked.
             Ok(()) = schedules.changed() => {
                 schedules.mark_changed();
-                false
+                true
             }
             () = stopped(&mut shutdown) => break,
         };
         if schedules.has_changed().unwrap_or(false) {
-            timetable.schedule = schedules.borrow_and_update().clone();
-            cron.follow(&timetable.schedule).await;
+            let schedule = schedules.borrow_and_update().clone();
+            if timetable.schedule != schedule {
+                timetable.schedule = schedule;
+                cron.follow(&timetable.schedule).await;
+            }
         }
     }
     cron.stop().await;

@@ -1,7 +1,8 @@
-//! Passwords: bcrypt hashes, checked off the async threads, one at a time, and remembered.
+//! Passwords: bcrypt hashes, checked one at a time on a thread of their own, and remembered.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -10,14 +11,22 @@ use hyper::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
 
 use super::{Rules, Verdict};
-use crate::web::turns::Turns;
+use crate::web::peer::Peer;
+use crate::web::permits::{Class, PermitQueue};
+use crate::web::worker::Worker;
 
-/// Most passwords that wait to be checked. A check takes a core for some tens of milliseconds up to
-/// seconds, so that more would outlast a scraper's patience.
-const WAITING: usize = 16;
+/// Most passwords that wait to be checked. Each connection over HTTP/1.1 has one, so none is refused before
+/// [`PATIENCE`]: a flood that is refused at once would ask again at once.
+const MAX_WAITING: usize = 1024;
 
-/// Passwords that were right and are remembered.
-const REMEMBERED: usize = 100;
+/// How long a password waits to be checked. A scraper waits for 10 s by default.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Right passwords that are remembered.
+const MAX_RIGHT: usize = 100;
+
+/// Wrong passwords, and passwords that were not checked in time, that are remembered.
+const MAX_REMEMBERED: usize = 4096;
 
 /// Bcrypt hashes by user.
 #[derive(Clone, Default)]
@@ -58,58 +67,122 @@ pub fn problem(hash: &str) -> Option<&'static str> {
     None
 }
 
-/// What was found right before. Only digests are kept, of user, password and hash together, so that
-/// a changed hash is asked for anew.
+/// A digest of user, password and hash together, so that a changed hash is checked anew.
+type Digest = [u8; 32];
+
+/// Digests of the latest credentials with some property.
+#[derive(Debug, Default)]
+struct Remembered {
+    digests: HashSet<Digest>,
+    /// In the order of arrival.
+    order: VecDeque<Digest>,
+}
+
+impl Remembered {
+    fn contains(&self, digest: &Digest) -> bool {
+        self.digests.contains(digest)
+    }
+
+    /// Adds a digest; beyond `limit` the oldest is forgotten.
+    fn insert(&mut self, digest: Digest, limit: usize) {
+        if !self.digests.insert(digest) {
+            return;
+        }
+        self.order.push_back(digest);
+        while self.order.len() > limit {
+            if let Some(oldest) = self.order.pop_front() {
+                self.digests.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Credentials {
+    right: Remembered,
+    /// Checked and wrong: not checked again, so a client that repeats one costs nothing.
+    wrong: Remembered,
+    /// Not checked in time: checked first when they come again. A scraper repeats its password, whereas a
+    /// flood that guesses does not repeat one.
+    unchecked: Remembered,
+}
+
+impl Credentials {
+    /// The verdict on credentials that were checked before. `own` is whether the hash is the user's own.
+    fn remembered(&self, digest: &Digest, own: bool) -> Option<Verdict> {
+        match () {
+            () if own && self.right.contains(digest) => Some(Verdict::In),
+            () if self.wrong.contains(digest) => Some(Verdict::Out),
+            () => None,
+        }
+    }
+
+    fn checked(&mut self, digest: Digest, is_right: bool) {
+        if is_right {
+            self.right.insert(digest, MAX_RIGHT);
+        } else {
+            self.wrong.insert(digest, MAX_REMEMBERED);
+        }
+    }
+}
+
+/// What is known of credentials that were sent before. Only digests are kept.
 #[derive(Debug)]
 pub struct Known {
-    right: Mutex<HashSet<[u8; 32]>>,
-    checks: Arc<Turns>,
+    credentials: Arc<Mutex<Credentials>>,
+    permits: Arc<PermitQueue>,
+    checker: Worker,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { right: Mutex::default(), checks: Turns::new(WAITING) }
+        let permits = PermitQueue::new(MAX_WAITING);
+        Self { credentials: Arc::default(), permits, checker: Worker::new("passwords") }
     }
 }
 
 impl Known {
-    /// Whether the request names a user of `rules` and the right password.
-    pub async fn judges(&self, rules: &Rules, headers: &HeaderMap) -> Verdict {
+    /// Whether a request of `peer` names a user of `rules` and the right password.
+    pub async fn judges(&self, rules: &Rules, headers: &HeaderMap, peer: Peer) -> Verdict {
         let Some((user, password)) = credentials(headers) else { return Verdict::Out };
         let Some((hash, own)) = rules.users.hash(&user) else { return Verdict::Out };
         let digest = digest(&user, &password, hash);
-        if own && self.right().contains(&digest) {
-            return Verdict::In;
+        if let Some(verdict) = self.credentials().remembered(&digest, own) {
+            return verdict;
         }
-        let hash = hash.to_owned();
-        let Some(turn) = self.checks.take().await else { return Verdict::Busy };
-        // The one before may have been the same.
-        if own && self.right().contains(&digest) {
-            return Verdict::In;
-        }
-        let check = move || {
-            let right = bcrypt::verify(password, &hash).unwrap_or(false);
-            drop(turn);
-            right
+        let class = {
+            let mut credentials = self.credentials();
+            let came_before = credentials.unchecked.contains(&digest);
+            credentials.unchecked.insert(digest, MAX_REMEMBERED);
+            if came_before { Class::First } else { Class::Ordinary }
         };
-        let right = tokio::task::spawn_blocking(check).await.unwrap_or(false) && own;
-        if !right {
-            return Verdict::Out;
+        let permit = tokio::time::timeout(PATIENCE, self.permits.take(peer, class)).await;
+        let Ok(Some(permit)) = permit else { return Verdict::Busy };
+        // The previous check may have been of the same.
+        if let Some(verdict) = self.credentials().remembered(&digest, own) {
+            return verdict;
         }
-        let mut known = self.right();
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(digest);
-        Verdict::In
+        let (hash, known) = (hash.to_owned(), Arc::clone(&self.credentials));
+        let check = move || {
+            let is_right = bcrypt::verify(password, &hash).unwrap_or(false) && own;
+            // Here, because the client may have left.
+            lock(&known).checked(digest, is_right);
+            drop(permit);
+            if is_right { Verdict::In } else { Verdict::Out }
+        };
+        self.checker.run(check).await.unwrap_or(Verdict::Busy)
     }
 
-    fn right(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    fn credentials(&self) -> MutexGuard<'_, Credentials> {
+        lock(&self.credentials)
     }
 }
 
-fn digest(user: &str, password: &[u8], hash: &str) -> [u8; 32] {
+fn lock(credentials: &Mutex<Credentials>) -> MutexGuard<'_, Credentials> {
+    credentials.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn digest(user: &str, password: &[u8], hash: &str) -> Digest {
     // A user has no zero byte and no colon; a hash has a fixed length.
     let parts = [user.as_bytes(), &[0], hash.as_bytes(), &[0], password];
     parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()

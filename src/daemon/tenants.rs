@@ -1,0 +1,250 @@
+//! The tasks of all tenants, across reloads.
+//!
+//! A reload keeps what it can: the tasks of a tenant whose configuration is unchanged continue, so polls
+//! finish however often the configuration is read. If only general keys changed, the runs in progress
+//! finish, and the next runs follow the new configuration. Only a tenant whose own configuration changed
+//! drops its runs, because their data may be of another organisation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::api::{Client, SharedConnections};
+use crate::clock::Clock;
+use crate::close::Closer;
+use crate::close::worker::scheduler::Wake;
+use crate::close::worker::{EndedMonths, TenantWorker};
+use crate::config::schedule::Schedule;
+use crate::config::{Config, Tenant};
+use crate::ledger::Ledger;
+use crate::poll::{Limits, Poller, Stop};
+use crate::self_metrics::{RequestObserver, SelfMetrics};
+use crate::snapshot::Collector;
+use crate::store::{Store, interval};
+
+/// How long a tenant's tasks may take to end: a month whose files are being written is finished.
+const END: Duration = Duration::from_secs(7);
+
+/// What outlives every configuration.
+pub struct Lasting {
+    pub store: Arc<Store>,
+    pub self_metrics: Arc<SelfMetrics>,
+    pub ledger: Ledger,
+    pub clock: Clock,
+    /// The schedule that the scheduler follows.
+    pub schedules: watch::Sender<Schedule>,
+    /// The scheduler's wakes.
+    pub wakes: watch::Receiver<Wake>,
+    /// Bounds the blocking work of all closers.
+    pub permits: Arc<Semaphore>,
+    /// When each month was first seen as ended.
+    pub ended_months: EndedMonths,
+    /// Bounds what the pollers of all tenants do at the same time.
+    pub limits: Limits,
+}
+
+/// The tasks of all tenants.
+#[derive(Default)]
+pub struct Tenants {
+    /// `None` before the first start.
+    config: Option<Arc<Config>>,
+    running: BTreeMap<Arc<str>, Running>,
+    /// Tasks that end after their runs in progress.
+    finishing: Vec<Running>,
+    /// Each returns whether it was told to end.
+    tasks: JoinSet<bool>,
+}
+
+/// The tasks of one tenant.
+struct Running {
+    tenant: Arc<Tenant>,
+    polls: watch::Sender<Stop>,
+    worker: watch::Sender<bool>,
+    closing: AbortHandle,
+    collectors: Vec<AbortHandle>,
+}
+
+/// What becomes of a tenant's tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nothing that they depend on has changed.
+    Kept,
+    /// Only general keys have changed.
+    Replaced,
+    /// The tenant was removed or its own configuration has changed.
+    Ended,
+}
+
+/// The clients of the tenants whose tasks start, by name.
+pub struct Prepared(BTreeMap<Arc<str>, Client>);
+
+impl Running {
+    fn stop(&self, polls: Stop) {
+        self.polls.send_replace(polls);
+        self.worker.send_replace(true);
+    }
+
+    fn abort_worker(&self) {
+        tracing::warn!(tenant = %self.tenant.name, "some work did not end in time and is aborted");
+        self.closing.abort();
+    }
+
+    /// Whether a task still runs.
+    fn is_alive(&self) -> bool {
+        self.polls.receiver_count() + self.worker.receiver_count() > 0
+    }
+}
+
+impl Tenants {
+    /// Creates everything for `config` that can fail; nothing starts yet.
+    pub fn prepare(&self, config: &Config, lasting: &Lasting) -> anyhow::Result<Prepared> {
+        let mut connections = SharedConnections::default();
+        let starts = config.tenants.iter().filter(|tenant| self.fate(&tenant.name, config) != Fate::Kept);
+        let clients = starts.map(|tenant| {
+            let (metrics, tenant_name) = (Arc::clone(&lasting.self_metrics), Arc::clone(&tenant.name));
+            let observer = Arc::new(RequestObserver { metrics, tenant: tenant_name });
+            Ok((Arc::clone(&tenant.name), Client::sharing(tenant, observer, &mut connections)?))
+        });
+        Ok(Prepared(clients.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// What `config` does to the tasks of the tenant `name`.
+    fn fate(&self, name: &str, config: &Config) -> Fate {
+        let next = config.tenants.iter().find(|tenant| *tenant.name == *name);
+        let (Some(running), Some(next), Some(before)) = (self.running.get(name), next, &self.config) else {
+            return Fate::Ended;
+        };
+        match () {
+            () if running.tenant != *next => Fate::Ended,
+            () if before.has_same_general_keys(config) => Fate::Kept,
+            () => Fate::Replaced,
+        }
+    }
+
+    /// Ends the tasks that `config` replaces. Runs of a tenant that did not change continue.
+    pub async fn end_for(&mut self, config: &Config) {
+        let off = |collector: &Collector| interval(&config.poll, *collector).is_zero();
+        let except: Vec<_> = Collector::ALL.into_iter().filter(off).collect();
+        let fates: Vec<_> =
+            self.running.keys().map(|name| (Arc::clone(name), self.fate(name, config))).collect();
+        let (mut replaced, mut ended) = (Vec::new(), Vec::new());
+        for (name, fate) in fates.into_iter().filter(|(_, fate)| *fate != Fate::Kept) {
+            let Some(running) = self.running.remove(&name) else { continue };
+            if fate == Fate::Replaced {
+                running.stop(Stop::AfterRun { except: except.clone() });
+                replaced.push(running);
+            } else {
+                ended.push(running);
+                ended.extend(self.finishing.extract_if(.., |finishing| finishing.tenant.name == name));
+            }
+        }
+        end(ended).await;
+        let until = Instant::now() + END;
+        for running in &replaced {
+            // Two workers must not write the files of one month.
+            if timeout_at(until, running.worker.closed()).await.is_err() {
+                running.abort_worker();
+            }
+        }
+        self.finishing.extend(replaced);
+        self.finishing.retain(Running::is_alive);
+    }
+
+    /// Starts every collector and the closing of months of each tenant in `prepared`.
+    pub fn start(&mut self, config: &Arc<Config>, prepared: Prepared, lasting: &Lasting) {
+        for (name, client) in prepared.0 {
+            if let Some(tenant) = config.tenants.iter().find(|tenant| tenant.name == name) {
+                let running = start(&mut self.tasks, tenant, &client, config, lasting);
+                self.running.insert(name, running);
+            }
+        }
+        for running in self.running.values() {
+            running.polls.send_replace(Stop::No);
+        }
+        self.config = Some(Arc::clone(config));
+        // Also the workers that are kept check what is due, as at start.
+        lasting.schedules.send_replace(config.report.schedule.clone());
+    }
+
+    /// Waits for a task to end that was not told to.
+    pub async fn first_to_end(&mut self) -> anyhow::Error {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(true)) => {}
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(error)) => return anyhow::Error::new(error).context("a task ended"),
+                Some(Ok(false)) => return anyhow::anyhow!("a task ended by itself"),
+                // Between two configurations.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ends every task.
+    pub async fn end(&mut self) {
+        let running = std::mem::take(&mut self.running).into_values();
+        end(running.chain(self.finishing.drain(..)).collect()).await;
+    }
+}
+
+/// Tells tasks to end now, and waits until they have.
+async fn end(ended: Vec<Running>) {
+    for running in &ended {
+        running.stop(Stop::Now);
+    }
+    let until = Instant::now() + END;
+    for running in &ended {
+        let all_end = async || {
+            running.polls.closed().await;
+            running.worker.closed().await;
+        };
+        if timeout_at(until, all_end()).await.is_err() {
+            running.abort_worker();
+            running.collectors.iter().for_each(AbortHandle::abort);
+            all_end().await;
+        }
+    }
+}
+
+fn start(
+    tasks: &mut JoinSet<bool>,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    config: &Arc<Config>,
+    lasting: &Lasting,
+) -> Running {
+    let Lasting { store, self_metrics, ledger, clock, wakes, permits, ended_months, limits, .. } = lasting;
+    let (polls, worker) = (watch::Sender::new(Stop::No), watch::Sender::new(false));
+    let on = |collector: &Collector| !interval(&config.poll, *collector).is_zero();
+    self_metrics.add_tenant(&tenant.name, Collector::ALL.into_iter().filter(on));
+    for off in Collector::ALL.into_iter().filter(|collector| !on(collector)) {
+        self_metrics.remove_collector(&tenant.name, off);
+    }
+    let closer =
+        Closer::new(Arc::clone(tenant), client.clone(), ledger.clone(), clock.clone(), Arc::clone(config))
+            .with_permits(Arc::clone(permits));
+    let (shown, metrics) = (Arc::clone(store), Arc::clone(self_metrics));
+    let tenant_worker = TenantWorker::new(closer, &config.report, clock.clone(), shown, metrics)
+        .with_ended_months(ended_months.clone());
+    let (wakes, told) = (wakes.clone(), worker.subscribe());
+    let closing = tasks.spawn(async move {
+        tenant_worker.run(wakes, told.clone()).await;
+        *told.borrow()
+    });
+    let poller = Poller::new(
+        Arc::clone(tenant),
+        client.clone(),
+        Arc::clone(store),
+        ledger.clone(),
+        Arc::clone(self_metrics),
+        clock.clone(),
+        Arc::clone(config),
+    )
+    .with_limits(limits.clone());
+    let collectors = Arc::new(poller).spawn(tasks, &polls);
+    Running { tenant: Arc::clone(tenant), polls, worker, closing, collectors }
+}

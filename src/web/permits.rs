@@ -1,0 +1,275 @@
+//! Permits for slow work that clients cause before they have proven who they are: handshakes and passwords.
+//!
+//! There is one permit. It goes to the group of addresses ([`Peer`]) that has waited longest since it had
+//! one, so a flood from few addresses delays a client of another address by few permits. Within a group, it
+//! goes to the latest request: with the oldest first, a scraper would wait behind all requests of a flood,
+//! and most of their clients have left by then.
+//!
+//! If too many wait, the oldest request of the group with the most requests is refused. No group needs an
+//! exemption, also not a proxy that many clients share: groups limit nothing, they only order requests.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::peer::Peer;
+
+/// The order in which requests of different classes get the permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Before all others.
+    First,
+    Ordinary,
+}
+
+/// The queue for the permit.
+#[derive(Debug)]
+pub struct PermitQueue {
+    max_waiting: usize,
+    state: Mutex<State>,
+    /// Notified when a request no longer waits.
+    fewer: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_taken: bool,
+    /// Number of permits given so far: the time of this queue.
+    given: u64,
+    waiting: BTreeMap<(Class, Peer), Line>,
+    /// Number of requests in all lines.
+    requests: usize,
+}
+
+/// The requests of one group that wait; never empty.
+#[derive(Debug)]
+struct Line {
+    /// Number of permits given when this group had one, or when it began to wait.
+    since: u64,
+    /// In the order of arrival. Dropping one refuses the request.
+    requests: VecDeque<oneshot::Sender<Permit>>,
+}
+
+/// The permit; the next request gets it when this is dropped. It belongs where the work is done, because
+/// the client may leave before the work ends.
+#[derive(Debug)]
+pub struct Permit(Arc<PermitQueue>);
+
+impl PermitQueue {
+    /// A queue in which at most `max_waiting` requests wait.
+    pub fn new(max_waiting: usize) -> Arc<Self> {
+        let fewer = Notify::new();
+        Arc::new(Self { max_waiting: max_waiting.max(1), state: Mutex::default(), fewer })
+    }
+
+    /// Waits for the permit; `None` if the request is refused.
+    pub async fn take(self: &Arc<Self>, peer: Peer, class: Class) -> Option<Permit> {
+        let permit = {
+            let mut state = self.state();
+            if !state.is_taken {
+                state.is_taken = true;
+                return Some(Permit(Arc::clone(self)));
+            }
+            let (give, permit) = oneshot::channel();
+            state.add(peer, class, give);
+            if state.requests > self.max_waiting {
+                state.refuse_one();
+            }
+            permit
+        };
+        permit.await.ok()
+    }
+
+    /// Waits until fewer than `limit` requests wait.
+    pub async fn fewer_than(&self, limit: usize) {
+        loop {
+            // Before the look, so that no change is missed.
+            let fewer = self.fewer.notified();
+            if self.state().requests < limit {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, peer: Peer, class: Class, request: oneshot::Sender<Permit>) {
+        let since = self.given;
+        let line =
+            self.waiting.entry((class, peer)).or_insert_with(|| Line { since, requests: VecDeque::new() });
+        line.requests.push_back(request);
+        self.requests += 1;
+    }
+
+    /// Makes room: drops requests whose clients have left; if there are none, refuses the oldest request of
+    /// the longest line.
+    fn refuse_one(&mut self) {
+        let before = self.requests;
+        for line in self.waiting.values_mut() {
+            line.requests.retain(|request| !request.is_closed());
+        }
+        self.waiting.retain(|_, line| !line.requests.is_empty());
+        self.requests = self.waiting.values().map(|line| line.requests.len()).sum();
+        if self.requests < before {
+            return;
+        }
+        let longest = self.waiting.iter().max_by_key(|((class, _), line)| (*class, line.requests.len()));
+        let Some(key) = longest.map(|(key, _)| *key) else { return };
+        self.pop(key, VecDeque::pop_front);
+    }
+
+    /// Returns the request that gets the permit next.
+    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
+        loop {
+            let lines = self.waiting.iter();
+            let key = *lines.min_by_key(|((class, _), line)| (*class, line.since))?.0;
+            let request = self.pop(key, VecDeque::pop_back)?;
+            if !request.is_closed() {
+                self.given += 1;
+                if let Some(line) = self.waiting.get_mut(&key) {
+                    line.since = self.given;
+                }
+                return Some(request);
+            }
+        }
+    }
+
+    fn pop(
+        &mut self,
+        key: (Class, Peer),
+        pop: impl FnOnce(&mut VecDeque<oneshot::Sender<Permit>>) -> Option<oneshot::Sender<Permit>>,
+    ) -> Option<oneshot::Sender<Permit>> {
+        let line = self.waiting.get_mut(&key)?;
+        let request = pop(&mut line.requests)?;
+        self.requests -= 1;
+        if line.requests.is_empty() {
+            self.waiting.remove(&key);
+        }
+        Some(request)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let next = {
+            let mut state = self.0.state();
+            let next = state.next();
+            state.is_taken = next.is_some();
+            next
+        };
+        self.0.fewer.notify_waiters();
+        if let Some(next) = next {
+            // If its client has just left, the returned permit is dropped and goes to the next request.
+            drop(next.send(Self(Arc::clone(&self.0))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::pin::Pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    type Waiting = Pin<Box<dyn Future<Output = Option<Permit>>>>;
+
+    fn peer(number: u8) -> Peer {
+        Peer::from(IpAddr::from([10, 0, 0, number]))
+    }
+
+    fn ask(queue: &Arc<PermitQueue>, from: u8, class: Class) -> Waiting {
+        let queue = Arc::clone(queue);
+        let mut waiting: Waiting = Box::pin(async move { queue.take(peer(from), class).await });
+        assert!(waiting.as_mut().now_or_never().is_none(), "the permit is taken");
+        waiting
+    }
+
+    fn first(queue: &Arc<PermitQueue>) -> Permit {
+        queue.take(peer(0), Class::Ordinary).now_or_never().unwrap().unwrap()
+    }
+
+    /// Passes the permit on until all requests have had it or were refused; returns the order.
+    fn order(permit: Permit, mut waiting: Vec<(&'static str, Waiting)>) -> Vec<&'static str> {
+        let mut order = Vec::new();
+        drop(permit);
+        while !waiting.is_empty() {
+            let mut given = None;
+            waiting.retain_mut(|(name, request)| match request.as_mut().now_or_never() {
+                None => true,
+                Some(permit) => {
+                    if let Some(permit) = permit {
+                        order.push(*name);
+                        given = Some(permit);
+                    }
+                    false
+                }
+            });
+            assert!(given.is_some() || waiting.is_empty(), "the permit was lost");
+        }
+        order
+    }
+
+    #[test]
+    fn latest_request_first_and_oldest_refused() {
+        let queue = PermitQueue::new(3);
+        let permit = first(&queue);
+        let names = ["a", "b", "c", "d", "e"];
+        let waiting = names.map(|name| (name, ask(&queue, 1, Class::Ordinary)));
+        assert_eq!(order(permit, waiting.into()), ["e", "d", "c"]);
+        drop(first(&queue));
+    }
+
+    #[test]
+    fn a_flood_delays_other_addresses_by_one_permit() {
+        let queue = PermitQueue::new(4);
+        let permit = first(&queue);
+        let mut waiting: Vec<_> =
+            ["f1", "f2", "f3"].map(|name| (name, ask(&queue, 1, Class::Ordinary))).into();
+        waiting.push(("scraper", ask(&queue, 2, Class::Ordinary)));
+        // More requests of the flood than can wait refuse only requests of the flood.
+        waiting.extend(["f4", "f5", "f6"].map(|name| (name, ask(&queue, 1, Class::Ordinary))));
+        assert_eq!(order(permit, waiting), ["f6", "scraper", "f5", "f4"]);
+    }
+
+    #[test]
+    fn waits_until_fewer_requests_wait() {
+        let queue = PermitQueue::new(9);
+        let permit = first(&queue);
+        let waiting = ["a", "b"].map(|name| (name, ask(&queue, 1, Class::Ordinary)));
+        let mut fewer = Box::pin(queue.fewer_than(2));
+        assert!(fewer.as_mut().now_or_never().is_none());
+        assert_eq!(order(permit, waiting.into()), ["b", "a"]);
+        assert!(fewer.as_mut().now_or_never().is_some());
+    }
+
+    #[test]
+    fn first_class_requests_precede_all_others() {
+        let queue = PermitQueue::new(3);
+        let permit = first(&queue);
+        let known = ("known", ask(&queue, 1, Class::First));
+        let others = ["a", "b", "c"].map(|name| (name, ask(&queue, 1, Class::Ordinary)));
+        let waiting = std::iter::once(known).chain(others).collect();
+        assert_eq!(order(permit, waiting), ["known", "c", "b"]);
+    }
+
+    #[test]
+    fn clients_that_left_are_passed_over() {
+        let queue = PermitQueue::new(9);
+        let permit = first(&queue);
+        let mut waiting: Vec<_> = (0..3).map(|_| ask(&queue, 1, Class::Ordinary)).collect();
+        // One leaves before it gets the permit, one after.
+        waiting.pop();
+        drop(permit);
+        waiting.pop();
+        assert!(waiting[0].as_mut().now_or_never().unwrap().is_some());
+    }
+}
