@@ -29,7 +29,7 @@ use crate::poll;
 use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{Store, rendering};
-use crate::web::{self, Access, App, Limits, Lists, Reload, Settings};
+use crate::web::{self, Access, App, Limits, Lists, Paths, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
@@ -45,7 +45,7 @@ pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 pub async fn run(
     config: Config,
     listeners: Vec<TcpListener>,
-    telemetry_path: String,
+    paths: Paths,
     access: Access,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
@@ -67,10 +67,11 @@ pub async fn run(
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let (reload, reloads) = mpsc::channel(1);
     let access = Arc::new(access);
+    self_metrics.certificates(&access.rules().expiries);
     let app = Arc::new(App {
         store: Arc::clone(&store),
         self_metrics: Arc::clone(&self_metrics),
-        telemetry_path,
+        paths,
         settings: ArcSwap::from_pointee(Settings::from(&config)),
         access: Arc::clone(&access),
         clock: clock.clone(),
@@ -205,6 +206,7 @@ impl Reloading {
                 lasting.self_metrics.remove_tenant(&tenant.name);
             }
         }
+        lasting.self_metrics.certificates(&rules.expiries);
         self.app.access.take(rules);
         self.app.settings.store(Arc::new(Settings::from(&*config)));
         self.generation = next;
@@ -236,7 +238,9 @@ async fn watch_access(
     clock: Clock,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let rules = Arc::clone(&access);
     let reloaded = |result: &Result<(), Problems>| {
+        self_metrics.certificates(&rules.rules().expiries);
         self_metrics.reloaded(result.is_ok(), clock.now());
         match result {
             Ok(()) => tracing::info!("the web configuration was read again"),

@@ -3,8 +3,10 @@
 //! `api`, `poll` and `schedule` report here; `web` renders them fresh on each scrape. The methods
 //! take typed values, so that labels come from closed sets.
 
+mod certificates;
 mod clocks;
 mod defects;
+mod http;
 mod ledger;
 mod open_metrics;
 
@@ -24,6 +26,9 @@ use crate::api::{ClockState, Code, Defect, Endpoint, Observer, Reason};
 use crate::ledger::{ChangedSeconds, Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
+
+pub use self::certificates::CertificateUse;
+pub use self::http::{Handler, OpenConnection, Rejection};
 
 /// Bounds of request durations, in seconds: from a near server to the default timeout.
 const REQUEST_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0, 90.0];
@@ -68,6 +73,8 @@ pub struct SelfMetrics {
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
     clocks: clocks::Clocks,
+    http: http::Http,
+    certificates: certificates::Certificates,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
@@ -199,6 +206,8 @@ impl SelfMetrics {
                 &["tenant", "reason"],
             )?,
             clocks: clocks::Clocks::new(&made)?,
+            http: http::Http::new(&made)?,
+            certificates: certificates::Certificates::new(&made)?,
             reload_successful: made.int_gauge(
                 "config_last_reload_successful",
                 "Whether the newest reading of the configuration succeeded.",
@@ -242,6 +251,7 @@ impl SelfMetrics {
     pub fn remove_tenant(&self, tenant: &str) {
         self.defects.remove_tenant(tenant);
         self.clocks.remove_tenant(tenant);
+        self.certificates.remove_tenant(tenant);
         self.state().tenants.remove(tenant);
     }
 
@@ -388,6 +398,27 @@ impl SelfMetrics {
         self.open_differences.with_label_values(&[tenant]).set(signed(open as u64));
     }
 
+    /// Replaces the expiries of the certificates of the HTTP server. A use without an expiry has no series.
+    pub fn certificates(&self, expiries: &[(CertificateUse, Timestamp)]) {
+        self.certificates.own(expiries);
+    }
+
+    /// The HTTP server responded to a request with the status `code`.
+    pub fn http_request(&self, handler: Handler, code: u16) {
+        self.http.request(handler, code);
+    }
+
+    /// The HTTP server closed a connection.
+    pub fn http_rejected(&self, reason: Rejection) {
+        self.http.rejected(reason);
+    }
+
+    /// The HTTP server accepted a connection. It counts as open until the result is dropped.
+    #[must_use]
+    pub fn http_opened(&self) -> OpenConnection {
+        self.http.opened()
+    }
+
     /// The configuration was read again.
     pub fn reloaded(&self, success: bool, now: Timestamp) {
         self.reload_successful.set(success.into());
@@ -457,6 +488,10 @@ impl Observer for RequestObserver {
         self.metrics.requests.with_label_values(&[&*self.tenant, endpoint.as_str(), &code]).inc();
         let histogram = self.metrics.request_duration.with_label_values(&[&*self.tenant, endpoint.as_str()]);
         histogram.observe(elapsed.as_secs_f64());
+    }
+
+    fn certificate(&self, expiry: Timestamp) {
+        self.metrics.certificates.api(&self.tenant, expiry);
     }
 
     fn retry(&self, endpoint: Endpoint) {

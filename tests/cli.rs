@@ -19,6 +19,8 @@ mod ledger;
 mod memory;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/prefix.rs"]
+mod prefix;
 mod program;
 #[path = "cli/progress.rs"]
 mod progress;

@@ -104,7 +104,7 @@ _flexvm__exporter() {
 
     case "${cmd}" in
         flexvm__exporter)
-            opts="-h -V --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help --version serve demo report check ledger simulate health help"
+            opts="-h -V --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help --version serve demo report check ledger simulate health help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -126,6 +126,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -142,7 +150,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__check)
-            opts="-h --online --output --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --online --output --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -168,6 +176,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -184,7 +200,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__demo)
-            opts="-h --dir --listen --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --dir --listen --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -214,6 +230,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -230,7 +254,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__health)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -249,6 +273,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -436,7 +468,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help backup inspect export help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help backup inspect export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -458,6 +490,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -474,7 +514,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger__subcmd__backup)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -493,6 +533,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -512,7 +560,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger__subcmd__export)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -531,6 +579,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -620,7 +676,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger__subcmd__inspect)
-            opts="-h --output --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --output --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -646,6 +702,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -662,7 +726,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__report)
-            opts="-h --month --tenant --out --restate --force --accept-incomplete --from-file --waive --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --month --tenant --out --restate --force --accept-incomplete --from-file --waive --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -704,6 +768,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -720,7 +792,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__serve)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -742,6 +814,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -758,7 +838,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__simulate)
-            opts="-h --listen --seed --vms --clouds --months --token --page-cap --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --listen --seed --vms --clouds --months --token --page-cap --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -805,6 +885,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

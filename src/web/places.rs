@@ -6,6 +6,7 @@
 //! off, it would wait for longer than scrapers do.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,22 @@ pub struct Place {
     places: Arc<Places>,
     /// Its turn, and when that was.
     newest: Mutex<(u64, Instant)>,
+    /// Whether its connection has asked anything.
+    has_asked: AtomicBool,
+    /// Whether its connection may be idle for long. HTTP/1 ends idle connections earlier, by the limit for
+    /// the head of the next request.
+    may_be_idle: AtomicBool,
+}
+
+/// Why a connection has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// A newer one needs the place.
+    Replaced,
+    /// It asked nothing for too long, and may have been idle.
+    Idle,
+    /// It asked nothing for too long, and has not taken all of its answer.
+    Slow,
 }
 
 impl Places {
@@ -42,15 +59,24 @@ impl Places {
         Arc::new(Self { limit: limit.max(1), taken: Mutex::default() })
     }
 
-    /// A place for a new connection, and what [`Place::lost`] waits for.
-    pub fn take(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
+    /// A place for a new connection, what [`Place::lost`] waits for, and whether another connection has to
+    /// go for it.
+    pub fn take(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>, bool) {
         let (keep, kept) = oneshot::channel();
         let mut taken = self.taken();
-        if taken.by_turn.len() >= self.limit {
+        let is_full = taken.by_turn.len() >= self.limit;
+        if is_full {
             taken.by_turn.pop_first();
         }
         let turn = taken.put(keep);
-        (Place { places: Arc::clone(self), newest: Mutex::new((turn, Instant::now())) }, kept)
+        let newest = Mutex::new((turn, Instant::now()));
+        let place = Place {
+            places: Arc::clone(self),
+            newest,
+            has_asked: AtomicBool::new(false),
+            may_be_idle: AtomicBool::new(false),
+        };
+        (place, kept, is_full)
     }
 
     /// Has the connection go that a newer one would replace; whether there was one.
@@ -75,6 +101,7 @@ impl Taken {
 impl Place {
     /// Its connection asks something.
     pub fn asks(&self) {
+        self.has_asked.store(true, Ordering::Relaxed);
         let mut newest = self.newest();
         let mut taken = self.places.taken();
         // It may have been lost a moment ago.
@@ -83,9 +110,19 @@ impl Place {
         }
     }
 
+    /// Its connection may be idle for long.
+    pub fn may_be_idle(&self) {
+        self.may_be_idle.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its connection has asked anything.
+    pub fn has_asked(&self) -> bool {
+        self.has_asked.load(Ordering::Relaxed)
+    }
+
     /// Returns when the connection has to go: somebody newer needs the place, or it has asked nothing
     /// for `longest`.
-    pub async fn lost(&self, kept: oneshot::Receiver<()>, longest: Duration) {
+    pub async fn lost(&self, kept: oneshot::Receiver<()>, longest: Duration) -> Lost {
         let silent = async {
             loop {
                 let end = self.newest().1 + longest;
@@ -96,8 +133,8 @@ impl Place {
             }
         };
         tokio::select! {
-            _ = kept => {}
-            () = silent => {}
+            _ = kept => Lost::Replaced,
+            () = silent => if self.may_be_idle.load(Ordering::Relaxed) { Lost::Idle } else { Lost::Slow },
         }
     }
 
@@ -120,11 +157,12 @@ mod tests {
     #[test]
     fn whoever_asked_longest_ago_makes_room() {
         let places = Places::new(3);
-        let (first, mut first_kept) = places.take();
-        let (second, mut second_kept) = places.take();
-        let (third, mut third_kept) = places.take();
+        let (first, mut first_kept, _) = places.take();
+        let (second, mut second_kept, _) = places.take();
+        let (third, mut third_kept, _) = places.take();
         first.asks();
-        let (fourth, mut fourth_kept) = places.take();
+        let (fourth, mut fourth_kept, is_full) = places.take();
+        assert!(is_full);
         let lost =
             |kept: &mut oneshot::Receiver<()>| kept.try_recv() == Err(oneshot::error::TryRecvError::Closed);
         let mut all = || [&mut first_kept, &mut second_kept, &mut third_kept, &mut fourth_kept].map(lost);

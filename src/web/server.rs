@@ -29,7 +29,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::App;
 use super::body::Answer;
-use super::places::{Place, Places};
+use super::places::{Lost, Place, Places};
+use crate::self_metrics::Rejection;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ pub struct Limits {
     /// Longest time from a request to the next, and so for taking an answer: a slow reader holds the
     /// bytes of a snapshot that others have forgotten.
     pub idle: Duration,
-    /// Connections at once; for one more, another has to go.
+    /// Connections at once, over all listeners; for one more, another has to go.
     pub connections: usize,
 }
 
@@ -107,10 +108,12 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let mut all = JoinSet::new();
+        // One limit for the process: file descriptors and memory are limited for the process, too.
+        let places = Places::new(limits.connections);
         for listener in listeners {
             // It was opened elsewhere; from here on this thread hears of its connections.
             let listener = TcpListener::from_std(listener.into_std()?)?;
-            all.spawn(listen(listener, Arc::clone(app), limits, shutdown.clone()));
+            all.spawn(listen(listener, Arc::clone(app), limits, Arc::clone(&places), shutdown.clone()));
         }
         while let Some(ended) = all.join_next().await {
             ended.map_err(io::Error::other)?;
@@ -122,11 +125,16 @@ pub fn serve(
     served
 }
 
-async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdown: watch::Receiver<bool>) {
+async fn listen(
+    listener: TcpListener,
+    app: Arc<App>,
+    limits: Limits,
+    places: Arc<Places>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     // Of the listener, not of the connection: a proxy on this machine speaks for others.
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let graceful = GracefulShutdown::new();
-    let places = Places::new(limits.connections);
     // Whoever has a place may wait for his turn; one who loses it waits no longer.
     let handshakes = Arc::new(Semaphore::new(1));
     let mut complained: Option<Instant> = None;
@@ -144,12 +152,20 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
                 }
                 // Without file descriptors who asked longest ago gives up his.
                 let none_left = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
-                let pause = if none_left && places.make_room() { CLOSING } else { ACCEPT_PAUSE };
+                let makes_room = none_left && places.make_room();
+                if makes_room {
+                    app.self_metrics.http_rejected(Rejection::Descriptors);
+                }
+                let pause = if makes_room { CLOSING } else { ACCEPT_PAUSE };
                 tokio::time::sleep(pause).await;
                 continue;
             }
         };
-        let (place, kept) = places.take();
+        let (place, kept, is_full) = places.take();
+        let (self_metrics, open) = (Arc::clone(&app.self_metrics), app.self_metrics.http_opened());
+        if is_full {
+            self_metrics.http_rejected(Rejection::Limit);
+        }
         let place = Arc::new(place);
         let (app, patience) = (Arc::clone(&app), limits.header);
         let asker = Asker { app, loopback, place: Arc::clone(&place), patience };
@@ -158,11 +174,20 @@ async fn listen(listener: TcpListener, app: Arc<App>, limits: Limits, mut shutdo
         tokio::spawn(async move {
             let ended = tokio::select! {
                 ended = connection.serve(stream) => ended,
-                () = place.lost(kept, limits.idle) => Err("it made room, or asked nothing for too long".into()),
+                lost = place.lost(kept, limits.idle) => Err(match lost {
+                    // It was counted when another connection took its place.
+                    Lost::Replaced => Ended::new(None, "it made room"),
+                    Lost::Idle => Ended::new(None, "it was idle for too long"),
+                    Lost::Slow => Ended::new(Rejection::Stalled, "it did not take its answer in time"),
+                }),
             };
-            if let Err(error) = ended {
+            if let Err(Ended { rejection, error }) = ended {
+                if let Some(reason) = rejection {
+                    self_metrics.http_rejected(reason);
+                }
                 tracing::debug!(error = crate::poll::describe(&*error), "connection ended");
             }
+            drop(open);
         });
     }
     drop(listener);
@@ -187,10 +212,57 @@ struct Connection {
     watcher: Watcher,
 }
 
-type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// Why a connection ended with an error.
+struct Ended {
+    /// The reason if the server closed it; `None` if the client did.
+    rejection: Option<Rejection>,
+    error: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Ended {
+    fn new(
+        rejection: impl Into<Option<Rejection>>,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { rejection: rejection.into(), error: error.into() }
+    }
+
+    /// The error of a TLS handshake. A client that closes the connection before is not rejected: health
+    /// checks of load balancers do that.
+    fn handshake(error: io::Error) -> Self {
+        let is_closed = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        );
+        Self::new((!is_closed).then_some(Rejection::Handshake), error)
+    }
+
+    /// The error of a connection that carried HTTP. `has_asked` is whether a request was read: the limit for a
+    /// head also ends connections that are idle after a request.
+    fn http(error: hyper::Error, has_asked: bool) -> Self {
+        let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+        let is_late = |error: &(dyn std::error::Error + 'static)| {
+            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        };
+        let rejection = if causes.into_iter().any(is_late) {
+            Some(Rejection::Stalled)
+        } else if error.is_parse() || error.is_timeout() && !has_asked {
+            Some(Rejection::Head)
+        } else {
+            None
+        };
+        Self::new(rejection, error)
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::new(None, error)
+    }
+}
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) -> Ended {
+    async fn serve(self, stream: TcpStream) -> Result<(), Ended> {
         // Of an answer in two writes, the second does not wait until the first is acknowledged.
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
@@ -201,14 +273,15 @@ impl Connection {
         let Some(tls) = self.asker.app.access.rules().tls.clone() else { return self.http1(stream).await };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
         let handshake = encrypt(stream, tls, &self.handshakes);
-        let stream = timeout(self.limits.handshake, handshake).await.map_err(|_| late())??;
+        let stream = timeout(self.limits.handshake, handshake).await;
+        let stream = stream.unwrap_or_else(|_| Err(late())).map_err(Ended::handshake)?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return self.http2(stream).await;
         }
         self.http1(stream).await
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Result<(), Ended> {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.stall));
         let mut http = http1::Builder::new();
@@ -218,12 +291,13 @@ impl Connection {
             .half_close(true)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD);
+        let place = Arc::clone(&self.asker.place);
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
-        Ok(self.watcher.watch(connection).await?)
+        self.watcher.watch(connection).await.map_err(|error| Ended::http(error, place.has_asked()))
     }
 
-    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Ended {
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) -> Result<(), Ended> {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.stall));
         let mut http = http2::Builder::new(TokioExecutor::new());
@@ -231,9 +305,11 @@ impl Connection {
             .max_concurrent_streams(MAX_STREAMS)
             .max_send_buf_size(UNSENT as usize)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+        let place = Arc::clone(&self.asker.place);
+        place.may_be_idle();
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
-        Ok(self.watcher.watch(connection).await?)
+        self.watcher.watch(connection).await.map_err(|error| Ended::http(error, place.has_asked()))
     }
 }
 

@@ -7,7 +7,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use flexvm_exporter::daemon;
 use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
-use flexvm_exporter::web::Access;
+use flexvm_exporter::web::{Access, Paths};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -62,7 +62,7 @@ impl Reloaded {
         let (shutdown, told) = watch::channel(false);
         let again = config.clone();
         let loader: daemon::Loader = Arc::new(move || Ok(again.clone()));
-        let (path, access, clock) = ("/metrics".to_owned(), Access::default(), Clock::system());
+        let (path, access, clock) = (Paths::default(), Access::default(), Clock::system());
         let daemon =
             tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(loader)));
         let http = flexvm_exporter::api::plain_client(PATIENCE).unwrap();

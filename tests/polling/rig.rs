@@ -8,7 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web};
 use flexvm_exporter::daemon;
 use flexvm_exporter::simulator::{Options, Simulator};
-use flexvm_exporter::web::Access;
+use flexvm_exporter::web::{Access, Paths};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -81,7 +81,7 @@ impl Rig {
         let daemon = tokio::spawn(daemon::run(
             self.config.clone(),
             vec![listener],
-            "/metrics".to_owned(),
+            Paths::default(),
             Access::default(),
             self.clock.clone(),
             told,
