@@ -37,7 +37,27 @@ const LEAVE: Duration = Duration::from_secs(8);
 /// Reads the configuration again; the error is every problem, in words.
 pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// Runs until `shutdown` turns true, then drains and returns. With a `loader`, SIGHUP and
+/// How the configuration is read again.
+pub struct Reloads {
+    loader: Loader,
+    hangup: Signal,
+}
+
+impl Reloads {
+    /// From now on SIGHUP does not end the process. A signal that arrives before the daemon runs is kept.
+    ///
+    /// # Errors
+    /// If the system does not deliver signals.
+    pub fn new(loader: Loader) -> anyhow::Result<Self> {
+        Ok(Self { loader, hangup: hangups()? })
+    }
+}
+
+fn hangups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for signals")
+}
+
+/// Runs until `shutdown` turns true, then drains and returns. With `reloads`, SIGHUP and
 /// `/-/reload` read the configuration again, and the rules of `access` with it.
 ///
 /// # Errors
@@ -49,10 +69,13 @@ pub async fn run(
     access: Access,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
-    loader: Option<Loader>,
+    reloads: Option<Reloads>,
 ) -> anyhow::Result<()> {
-    // First of all: by default a hangup ends the process.
-    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    // Also without a configuration to read: by default a hangup ends the process.
+    let (loader, hangup) = match reloads {
+        Some(Reloads { loader, hangup }) => (Some(loader), hangup),
+        None => (None, hangups()?),
+    };
     allow_files();
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
     for tenant in &config.tenants {
@@ -94,13 +117,13 @@ pub async fn run(
         ended_months: EndedMonths::default(),
         limits: poll::Limits::default(),
     };
-    let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
+    let timetable = Timetable::new(config.report.schedule.clone(), clock, Arc::clone(&self_metrics));
     tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));
     let config = Arc::new(config);
     let mut generation = Generation::prepare(&config, &lasting)?;
     generation.start(&lasting);
     tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
-    tasks.spawn(rendering::run(store, shutdown.clone()));
+    tasks.spawn(rendering::run(store, self_metrics, shutdown.clone()));
     let (served, leave) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn_blocking(move || {
         if let Err(error) = web::serve(listeners, &served, Limits::default(), &leave) {

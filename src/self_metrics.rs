@@ -9,13 +9,15 @@ mod defects;
 mod http;
 mod ledger;
 mod open_metrics;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::core::Collector as PrometheusCollector;
+use prometheus::core::{Collector as PrometheusCollector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -234,7 +236,11 @@ impl SelfMetrics {
 
     /// Makes the counters of a tenant start at 0, so that their first increase is seen.
     pub fn add_tenant(&self, tenant: &str, collectors: impl Iterator<Item = Collector>) {
-        self.state().tenants.insert(tenant.to_owned());
+        let is_new = self.state().tenants.insert(tenant.to_owned());
+        if is_new {
+            // A request that was in progress when the tenant was removed may have been counted since.
+            self.remove_series(tenant);
+        }
         for collector in collectors {
             for reason in Reason::API.into_iter().chain(Reason::RUN) {
                 self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]);
@@ -249,10 +255,42 @@ impl SelfMetrics {
 
     /// Takes every series of a tenant away.
     pub fn remove_tenant(&self, tenant: &str) {
+        self.state().tenants.remove(tenant);
+        self.remove_series(tenant);
+    }
+
+    /// Removes every series of a tenant, and what is kept about them.
+    fn remove_series(&self, tenant: &str) {
         self.defects.remove_tenant(tenant);
         self.clocks.remove_tenant(tenant);
         self.certificates.remove_tenant(tenant);
-        self.state().tenants.remove(tenant);
+        {
+            let mut state = self.state();
+            state.unknown.retain(|(name, _), _| name != tenant);
+            state.compared.remove(tenant);
+        }
+        remove(&self.collector_duration, tenant);
+        remove(&self.request_duration, tenant);
+        for family in [&self.collector_failures, &self.requests, &self.retries] {
+            remove(family, tenant);
+        }
+        for family in [&self.report_failures, &self.comparison_failures, &self.verification_failures] {
+            remove(family, tenant);
+        }
+        for family in [
+            &self.collector_success,
+            &self.collector_last_success,
+            &self.unknown_fields,
+            &self.report_due,
+            &self.report_last_success,
+            &self.difference_vms,
+            &self.difference_seconds,
+            &self.report_changed,
+            &self.open_differences,
+            &self.ledger_new_beside_reports,
+        ] {
+            remove(family, tenant);
+        }
     }
 
     /// Records a comparison of the local clock with the API of `tenant`. Returns the previous result if
@@ -289,6 +327,20 @@ impl SelfMetrics {
         self.collector_success.with_label_values(&labels).set(0);
         self.collector_duration.with_label_values(&labels).set(duration.as_secs_f64());
         self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]).inc();
+    }
+
+    /// The data of the latest run cannot be rendered, so the run counts as failed. `last_success` is the end of the
+    /// run whose data is shown; `None` if no data is shown.
+    pub fn rendering_failed(&self, tenant: &str, collector: Collector, last_success: Option<Timestamp>) {
+        let labels = [tenant, collector.as_str()];
+        self.collector_success.with_label_values(&labels).set(0);
+        let reason = Reason::Malformed.as_str();
+        self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason]).inc();
+        match last_success {
+            Some(at) => self.collector_last_success.with_label_values(&labels).set(at.as_second()),
+            // The series may not exist.
+            None => drop(self.collector_last_success.remove_label_values(&labels)),
+        }
     }
 
     /// The undocumented fields that a collector's newest run met; those of the run before go.
@@ -352,8 +404,8 @@ impl SelfMetrics {
 
     /// How the newest closed month differs from the provider's sums; earlier months' series go.
     pub fn reconciled(&self, tenant: &str, difference: &Difference) {
-        remove(&self.difference_vms, tenant, &["tenant", "month", "kind"]);
-        remove(&self.difference_seconds, tenant, &["tenant", "month", "scope"]);
+        remove(&self.difference_vms, tenant);
+        remove(&self.difference_seconds, tenant);
         for (kind, vms) in &difference.vms {
             self.difference_vms.with_label_values(&[tenant, &difference.month, kind]).set(*vms);
         }
@@ -539,18 +591,15 @@ impl Maker<'_> {
     }
 }
 
-/// Takes away a tenant's series; `labels` are all labels of the family, in their order.
-fn remove(vec: &IntGaugeVec, tenant: &str, labels: &[&str]) {
-    for family in vec.collect() {
-        for metric in family.get_metric() {
-            let value = |name: &&str| {
-                let pair = metric.get_label().iter().find(|pair| pair.name() == *name);
-                pair.map_or("", |pair| pair.value())
-            };
-            if value(&"tenant") == tenant {
-                let values: Vec<&str> = labels.iter().map(value).collect();
-                // It is there: it has just been listed.
-                let _ = vec.remove_label_values(&values);
+/// Removes the series of a tenant from a family.
+fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, tenant: &str) {
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let labels: HashMap<&str, &str> =
+                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            if labels.get("tenant") == Some(&tenant) {
+                // Another thread may have removed it.
+                let _ = family.remove(&labels);
             }
         }
     }

@@ -46,7 +46,10 @@ pub(super) fn of_request(error: &reqwest::Error, is_https: bool) -> Option<&'sta
 
 fn of_tls(error: &rustls::Error) -> Option<&'static str> {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(UNTRUSTED),
+        // BadSignature: an authority of the same name, but with another key, is trusted.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some(UNTRUSTED),
         // The authority's own certificate is refused before its issuer is searched for.
         error if is_authority(error) => Some(UNTRUSTED),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(NO_TLS),

@@ -11,10 +11,17 @@ use crate::clock::Clock;
 use crate::config::load::{Loaded, Look, environment, load};
 use crate::config::problem::Problems;
 use crate::config::{Config, TokenSource, WebReports, ca_file};
+use crate::daemon::Reloads;
 use crate::web::Access;
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
+    // First of all, because by default a hangup ends the process.
+    let again = flags.clone();
+    let reloads = Reloads::new(Arc::new(move || match configuration(&again) {
+        Ok((loaded, _)) => Ok(loaded.config),
+        Err(problems) => Err(problems.to_string()),
+    }))?;
     let (loaded, access) = configuration(flags)?;
     let paths = flags.paths()?;
     for sentence in &loaded.warnings {
@@ -34,12 +41,7 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     say_who_may_read(&loaded.config, &access, &listeners);
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
-    let again = flags.clone();
-    let read_again: daemon::Loader = Arc::new(move || match configuration(&again) {
-        Ok((loaded, _)) => Ok(loaded.config),
-        Err(problems) => Err(problems.to_string()),
-    });
-    daemon::run(loaded.config, listeners, paths, access, Clock::system(), shutdown, Some(read_again)).await?;
+    daemon::run(loaded.config, listeners, paths, access, Clock::system(), shutdown, Some(reloads)).await?;
     Ok(())
 }
 

@@ -75,7 +75,7 @@ impl Later {
             Access::default(),
             clock,
             told,
-            Some(Arc::new(move || Ok(again.clone()))),
+            Some(daemon::Reloads::new(Arc::new(move || Ok(again.clone()))).unwrap()),
         ));
         Self { simulator, address, ahead, _shutdown: shutdown }
     }

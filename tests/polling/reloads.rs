@@ -61,10 +61,10 @@ impl Reloaded {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, told) = watch::channel(false);
         let again = config.clone();
-        let loader: daemon::Loader = Arc::new(move || Ok(again.clone()));
+        let reloads = daemon::Reloads::new(Arc::new(move || Ok(again.clone()))).unwrap();
         let (path, access, clock) = (Paths::default(), Access::default(), Clock::system());
         let daemon =
-            tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(loader)));
+            tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(reloads)));
         let http = flexvm_exporter::api::plain_client(PATIENCE).unwrap();
         Self { url, http, shutdown, daemon, _folder: folder }
     }

@@ -10,6 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::certificate;
+use crate::config::ca_file::without_mark;
 use crate::self_metrics::CertificateUse;
 
 /// PEM, in a file or in the configuration itself.
@@ -20,12 +21,13 @@ pub enum Pem {
 
 impl Pem {
     fn read(&self) -> Result<Vec<u8>, String> {
-        match self {
+        let pem = match self {
             Self::File(path) => {
-                std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+                std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?
             }
-            Self::Text(text) => Ok(text.clone().into_bytes()),
-        }
+            Self::Text(text) => text.clone().into_bytes(),
+        };
+        Ok(without_mark(&pem).to_vec())
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
