@@ -90,7 +90,7 @@ fn first_of_month(text: &str) -> Result<Month, String> {
 /// Returns a price that YAML has split at its decimal comma, as in `{a: 0,08}`: the number `node` is followed by
 /// a key of digits without a value.
 fn split_price(node: &Node, rest: &str, following: &Node) -> Option<String> {
-    let number = node.as_scalar().filter(|scalar| scalar.may_coerce()).map(|scalar| scalar.as_str())?;
+    let number = node.as_scalar().filter(|scalar| scalar.may_coerce()).map(MarkedScalarNode::as_str)?;
     (is_digits(number) && is_digits(rest) && is_null(following)).then(|| format!("{number},{rest}"))
 }
 

@@ -33,7 +33,7 @@ fn tenant_that_returns_shows_no_old_series() {
         metrics.verification_failed(tenant, Reason::Server);
         metrics.reconciled(tenant, &difference);
         metrics.ledger_new_beside_reports(tenant, true);
-        metrics.compared(tenant, &BTreeMap::from([("2026-10".parse().unwrap(), comparison.clone())]));
+        metrics.compared(tenant, &BTreeMap::from([("2026-10".parse().unwrap(), comparison)]));
     }
     let of = |tenant: &str| {
         let text = String::from_utf8(metrics.text()).unwrap();

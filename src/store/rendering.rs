@@ -188,7 +188,7 @@ impl Store {
                     collector: *collector,
                     last_success: shown.last_success,
                 });
-                self.rendering_failed(&name, *collector, shown);
+                self.rendering_failed(&name, *collector, &shown);
             } else if parts.contains(part) {
                 rendering.rendered.insert(key, run.clone());
             }
@@ -203,7 +203,7 @@ impl Store {
 
     /// Counts the latest run of a collector as failed, because its data could not be rendered. `shown` is the
     /// run whose data is shown.
-    fn rendering_failed(&self, tenant: &str, collector: Collector, shown: CollectorState) {
+    fn rendering_failed(&self, tenant: &str, collector: Collector, shown: &CollectorState) {
         tracing::error!(
             tenant,
             collector = collector.as_str(),
