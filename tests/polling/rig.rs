@@ -126,7 +126,7 @@ impl Rig {
     pub async fn raw(&self, path: &str) -> u16 {
         let mut stream =
             tokio::net::TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
