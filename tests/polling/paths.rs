@@ -90,7 +90,7 @@ async fn no_way_of_writing_an_address_leads_out() {
             format!("{base}\0"),
             format!("{base}index.csv\0.txt"),
             format!("{base}~root/secret.txt"),
-            format!("http://x{base}../../secret.txt"),
+            format!("http://localhost{base}../../secret.txt"),
             format!("{base}..\\..\\secret.txt"),
             format!("{base}CON"),
             format!("{base}."),
