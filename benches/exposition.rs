@@ -56,7 +56,7 @@ fn main() {
     measure(&mut group, "gzip", || gzip(&ours).len());
     measure(&mut group, "render_and_gzip", || {
         let mut renderer = Renderer::default();
-        renderer.render(&tenant, &options, INVENTORY.into_iter().collect());
+        let _ = renderer.render(&tenant, &options, INVENTORY.into_iter().collect());
         renderer.assemble().compressed(None, &[]).len()
     });
     group.finish();

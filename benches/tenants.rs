@@ -106,12 +106,12 @@ impl Stage {
         let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
         let clock = Clock::system();
         let ledger = Ledger::open(&config.ledger.path).expect("a ledger");
-        let self_metrics = Arc::new(SelfMetrics::new(clock.now()).expect("metrics"));
+        let own = Arc::new(SelfMetrics::new(clock.now()).expect("metrics"));
         let first = Arc::clone(&config.tenants[0]);
         let client = Client::new(&first, Arc::new(NoObserver)).expect("a client");
         let shared = Arc::clone(&config);
         let poller =
-            Poller::new(first, client, Arc::clone(&store), ledger, self_metrics, clock.clone(), shared);
+            Poller::new(first, client, Arc::clone(&store), ledger, Arc::clone(&own), clock.clone(), shared);
         let mut stage = Self { poller, states: Default::default(), cpu: 0, _folder: folder };
         stage.poll().await;
         let view = store.view();
@@ -123,7 +123,7 @@ impl Stage {
             }
         }
         store.render_now();
-        tokio::spawn(rendering::run(store, shutdown.clone()));
+        tokio::spawn(rendering::run(store, own, shutdown.clone()));
         stage
     }
 

@@ -13,6 +13,7 @@
 mod address;
 mod connections;
 mod defects;
+mod diagnosis;
 mod endpoint;
 pub mod error;
 mod lookups;

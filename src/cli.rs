@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::problem::Problems;
 use crate::simulator::NamedFault;
+use crate::web::Paths;
 
 /// Prometheus exporter and monthly usage reports for i3D.net FlexVM clouds.
 #[derive(Debug, Parser)]
@@ -33,12 +35,28 @@ pub struct Flags {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", global = true, value_name = "PATH", default_value = "/metrics")]
     pub telemetry_path: String,
+    /// URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy
+    #[arg(long = "web.external-url", global = true, value_name = "URL")]
+    pub external_url: Option<String>,
+    /// Prefix of the paths of all pages [default: the path of --web.external-url]
+    #[arg(long = "web.route-prefix", global = true, value_name = "PATH")]
+    pub route_prefix: Option<String>,
     /// Least severity that is logged
     #[arg(long = "log.level", global = true, value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
     /// Format of the log, which goes to standard error
     #[arg(long = "log.format", global = true, value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
+}
+
+impl Flags {
+    /// Returns the addresses of the daemon's pages.
+    ///
+    /// # Errors
+    /// Every flag that cannot be used, with its reason.
+    pub fn paths(&self) -> Result<Paths, Problems> {
+        Paths::new(&self.telemetry_path, self.external_url.as_deref(), self.route_prefix.as_deref())
+    }
 }
 
 /// Severity of a log line.

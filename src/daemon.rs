@@ -30,7 +30,7 @@ use crate::poll;
 use crate::report::Folder;
 use crate::self_metrics::SelfMetrics;
 use crate::store::{Store, rendering};
-use crate::web::{self, Access, App, ConnectionCounts, Limits, Lists, Pages, Reload, Settings};
+use crate::web::{self, Access, App, Limits, Lists, Pages, Paths, Reload, Settings};
 
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
@@ -41,7 +41,27 @@ const RELOADS: usize = 64;
 /// Reads the configuration again; the error is every problem, in words.
 pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// Runs until `shutdown` turns true, then drains and returns. With a `loader`, SIGHUP and
+/// How the configuration is read again.
+pub struct Reloads {
+    loader: Loader,
+    hangup: Signal,
+}
+
+impl Reloads {
+    /// From now on SIGHUP does not end the process. A signal that arrives before the daemon runs is kept.
+    ///
+    /// # Errors
+    /// If the system does not deliver signals.
+    pub fn new(loader: Loader) -> anyhow::Result<Self> {
+        Ok(Self { loader, hangup: hangups()? })
+    }
+}
+
+fn hangups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for signals")
+}
+
+/// Runs until `shutdown` turns true, then drains and returns. With `reloads`, SIGHUP and
 /// `/-/reload` read the configuration again, and the rules of `access` with it.
 ///
 /// # Errors
@@ -49,14 +69,17 @@ pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 pub async fn run(
     config: Config,
     listeners: Vec<TcpListener>,
-    telemetry_path: String,
+    paths: Paths,
     access: Access,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
-    loader: Option<Loader>,
+    reloads: Option<Reloads>,
 ) -> anyhow::Result<()> {
-    // First of all: by default a hangup ends the process.
-    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    // Also without a configuration to read: by default a hangup ends the process.
+    let (loader, hangup) = match reloads {
+        Some(Reloads { loader, hangup }) => (Some(loader), hangup),
+        None => (None, hangups()?),
+    };
     allow_files();
     let self_metrics = Arc::new(SelfMetrics::new(clock.now()).context("self-metrics")?);
     for tenant in &config.tenants {
@@ -71,17 +94,17 @@ pub async fn run(
     let store = Arc::new(Store::new(&config.tenants, config.metrics.clone(), config.poll.clone()));
     let (reload, reloads) = mpsc::channel(RELOADS);
     let access = Arc::new(access);
+    self_metrics.certificates(&access.rules().expiries);
     let app = Arc::new(App {
         store: Arc::clone(&store),
         self_metrics: Arc::clone(&self_metrics),
-        telemetry_path,
+        paths,
         settings: ArcSwap::from_pointee(Settings::from(&config)),
         access: Arc::clone(&access),
         clock: clock.clone(),
         reload,
         lists: Lists::default(),
         pages: Pages::default(),
-        connections: ConnectionCounts::default(),
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(ledger.clone().look_at_files(shutdown.clone()));
@@ -99,14 +122,14 @@ pub async fn run(
         ended_months: EndedMonths::default(),
         limits: poll::Limits::default(),
     };
-    let timetable = Timetable::new(config.report.schedule.clone(), clock, self_metrics);
+    let timetable = Timetable::new(config.report.schedule.clone(), clock, Arc::clone(&self_metrics));
     tasks.spawn(scheduler::run(timetable, schedules.subscribe(), wakes, shutdown.clone()));
     let config = Arc::new(config);
     let mut tenants = Tenants::default();
     let prepared = tenants.prepare(&config, &lasting)?;
     tenants.start(&config, prepared, &lasting);
     tasks.spawn(poll::expire(Arc::clone(&store), shutdown.clone()));
-    tasks.spawn(rendering::run(store, shutdown.clone()));
+    tasks.spawn(rendering::run(store, self_metrics, shutdown.clone()));
     let (served, leave) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn_blocking(move || {
         if let Err(error) = web::serve(listeners, &served, Limits::default(), &leave) {
@@ -220,6 +243,7 @@ impl Reloading {
                 lasting.self_metrics.remove_tenant(&tenant.name);
             }
         }
+        lasting.self_metrics.certificates(&rules.expiries);
         self.app.access.take(rules);
         self.app.settings.store(Arc::new(Settings::from(&*config)));
         self.tenants.start(&config, prepared, lasting);
@@ -250,7 +274,9 @@ async fn watch_access(
     clock: Clock,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let rules = Arc::clone(&access);
     let reloaded = |result: &Result<(), Problems>| {
+        self_metrics.certificates(&rules.rules().expiries);
         self_metrics.reloaded(result.is_ok(), clock.now());
         match result {
             Ok(()) => tracing::info!("the web configuration was read again"),

@@ -124,7 +124,7 @@ impl Exposition {
     pub fn of(tenants: &[TenantView<'_>], options: &Metrics) -> Self {
         let mut renderer = Renderer::default();
         for tenant in tenants {
-            renderer.render(tenant, options, Parts::ALL);
+            let _ = renderer.render(tenant, options, Parts::ALL);
         }
         renderer.assemble()
     }

@@ -2,6 +2,7 @@
 //!
 //! Modules stand in groups, in the order in which data flows; none uses a module of a group below.
 
+pub mod certificate;
 pub mod clock;
 pub mod filesystem;
 pub mod period;

@@ -1,5 +1,6 @@
 //! Arguments and exit codes; the work is in the library.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("flexvm-exporter: no threads can be started: {error}");
+            let _ = writeln!(std::io::stderr(), "flexvm-exporter: no threads can be started: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            // Standard error may be closed.
+            let _ = writeln!(std::io::stderr(), "{failure}");
             ExitCode::from(failure.code())
         }
     }

@@ -118,8 +118,9 @@ impl Poller {
         let tenant = &self.tenant.name;
         match fetched {
             Ok(put) => {
-                self.store.succeeded(tenant, collector, at, duration, |snapshot| put(snapshot, at));
+                // First the metrics: the renderer may find in the data of the store that the run failed.
                 self.self_metrics.collector_succeeded(tenant, collector, duration, at);
+                self.store.succeeded(tenant, collector, at, duration, |snapshot| put(snapshot, at));
                 tracing::debug!(%tenant, collector = collector.as_str(), ?duration, "polled");
                 let limited = run.rate_limited();
                 self.limits.failures().succeeded(&self.tenant, collector, limited, Instant::now());

@@ -3,18 +3,22 @@
 //! `api`, `poll` and `schedule` report here; `web` renders them fresh on each scrape. The methods
 //! take typed values, so that labels come from closed sets.
 
+mod certificates;
 mod clocks;
 mod defects;
+mod http;
 mod ledger;
 mod open_metrics;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::core::Collector as PrometheusCollector;
+use prometheus::core::{Collector as PrometheusCollector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -25,6 +29,9 @@ use crate::api::{ClockState, Code, Defect, Endpoint, Observer, Reason};
 use crate::ledger::{ChangedSeconds, Comparison, Ledger};
 use crate::period::Month;
 use crate::snapshot::Collector;
+
+pub use self::certificates::CertificateUse;
+pub use self::http::{Handler, OpenConnection, Rejection};
 
 /// Bounds of request durations, in seconds: from a near server to the default timeout.
 const REQUEST_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0, 90.0];
@@ -69,6 +76,8 @@ pub struct SelfMetrics {
     comparison_failures: IntCounterVec,
     verification_failures: IntCounterVec,
     clocks: clocks::Clocks,
+    http: http::Http,
+    certificates: certificates::Certificates,
     reload_successful: IntGauge,
     reload_success_time: IntGauge,
     state: Mutex<State>,
@@ -202,6 +211,8 @@ impl SelfMetrics {
                 &["tenant", "reason"],
             )?,
             clocks: clocks::Clocks::new(&made)?,
+            http: http::Http::new(&made)?,
+            certificates: certificates::Certificates::new(&made)?,
             reload_successful: made.int_gauge(
                 "config_last_reload_successful",
                 "Whether the newest reading of the configuration succeeded.",
@@ -229,7 +240,11 @@ impl SelfMetrics {
 
     /// Makes the counters of a tenant start at 0, so that their first increase is seen.
     pub fn add_tenant(&self, tenant: &str, collectors: impl Iterator<Item = Collector>) {
-        self.state().tenants.insert(tenant.to_owned());
+        let is_new = self.state().tenants.insert(tenant.to_owned());
+        if is_new {
+            // A request that was in progress when the tenant was removed may have been counted since.
+            self.remove_series(tenant);
+        }
         for collector in collectors {
             for reason in Reason::API.into_iter().chain(Reason::RUN) {
                 self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]);
@@ -244,9 +259,42 @@ impl SelfMetrics {
 
     /// Takes every series of a tenant away.
     pub fn remove_tenant(&self, tenant: &str) {
+        self.state().tenants.remove(tenant);
+        self.remove_series(tenant);
+    }
+
+    /// Removes every series of a tenant, and what is kept about them.
+    fn remove_series(&self, tenant: &str) {
         self.defects.remove_tenant(tenant);
         self.clocks.remove_tenant(tenant);
-        self.state().tenants.remove(tenant);
+        self.certificates.remove_tenant(tenant);
+        {
+            let mut state = self.state();
+            state.unknown.retain(|(name, _), _| name != tenant);
+            state.compared.remove(tenant);
+        }
+        remove(&self.collector_duration, tenant);
+        remove(&self.request_duration, tenant);
+        for family in [&self.collector_failures, &self.requests, &self.retries] {
+            remove(family, tenant);
+        }
+        for family in [&self.report_failures, &self.comparison_failures, &self.verification_failures] {
+            remove(family, tenant);
+        }
+        for family in [
+            &self.collector_success,
+            &self.collector_last_success,
+            &self.unknown_fields,
+            &self.report_due,
+            &self.report_last_success,
+            &self.difference_vms,
+            &self.difference_seconds,
+            &self.report_changed,
+            &self.open_differences,
+            &self.ledger_new_beside_reports,
+        ] {
+            remove(family, tenant);
+        }
     }
 
     /// Records a comparison of the local clock with the API of `tenant`. Returns the previous result if
@@ -283,6 +331,20 @@ impl SelfMetrics {
         self.collector_success.with_label_values(&labels).set(0);
         self.collector_duration.with_label_values(&labels).set(duration.as_secs_f64());
         self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]).inc();
+    }
+
+    /// The data of the latest run cannot be rendered, so the run counts as failed. `last_success` is the end of the
+    /// run whose data is shown; `None` if no data is shown.
+    pub fn rendering_failed(&self, tenant: &str, collector: Collector, last_success: Option<Timestamp>) {
+        let labels = [tenant, collector.as_str()];
+        self.collector_success.with_label_values(&labels).set(0);
+        let reason = Reason::Malformed.as_str();
+        self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason]).inc();
+        match last_success {
+            Some(at) => self.collector_last_success.with_label_values(&labels).set(at.as_second()),
+            // The series may not exist.
+            None => drop(self.collector_last_success.remove_label_values(&labels)),
+        }
     }
 
     /// The undocumented fields that a collector's newest run met; those of the run before go.
@@ -346,8 +408,8 @@ impl SelfMetrics {
 
     /// How the newest closed month differs from the provider's sums; earlier months' series go.
     pub fn reconciled(&self, tenant: &str, difference: &Difference) {
-        remove(&self.difference_vms, tenant, &["tenant", "month", "kind"]);
-        remove(&self.difference_seconds, tenant, &["tenant", "month", "scope"]);
+        remove(&self.difference_vms, tenant);
+        remove(&self.difference_seconds, tenant);
         for (kind, vms) in &difference.vms {
             self.difference_vms.with_label_values(&[tenant, &difference.month, kind]).set(*vms);
         }
@@ -390,6 +452,27 @@ impl SelfMetrics {
         }
         let open = comparisons.values().filter(|comparison| comparison.open).count();
         self.open_differences.with_label_values(&[tenant]).set(signed(open as u64));
+    }
+
+    /// Replaces the expiries of the certificates of the HTTP server. A use without an expiry has no series.
+    pub fn certificates(&self, expiries: &[(CertificateUse, Timestamp)]) {
+        self.certificates.own(expiries);
+    }
+
+    /// The HTTP server responded to a request with the status `code`.
+    pub fn http_request(&self, handler: Handler, code: u16) {
+        self.http.request(handler, code);
+    }
+
+    /// The HTTP server closed a connection.
+    pub fn http_rejected(&self, reason: Rejection) {
+        self.http.rejected(reason);
+    }
+
+    /// The HTTP server accepted a connection. It counts as open until the result is dropped.
+    #[must_use]
+    pub fn http_opened(&self) -> OpenConnection {
+        self.http.opened()
     }
 
     /// The configuration was read again.
@@ -466,6 +549,10 @@ impl Observer for RequestObserver {
         histogram.observe(elapsed.as_secs_f64());
     }
 
+    fn certificate(&self, expiry: Timestamp) {
+        self.metrics.certificates.api(&self.tenant, expiry);
+    }
+
     fn retry(&self, endpoint: Endpoint) {
         self.metrics.retries.with_label_values(&[&*self.tenant, endpoint.as_str()]).inc();
     }
@@ -511,18 +598,15 @@ impl Maker<'_> {
     }
 }
 
-/// Takes away a tenant's series; `labels` are all labels of the family, in their order.
-fn remove(vec: &IntGaugeVec, tenant: &str, labels: &[&str]) {
-    for family in vec.collect() {
-        for metric in family.get_metric() {
-            let value = |name: &&str| {
-                let pair = metric.get_label().iter().find(|pair| pair.name() == *name);
-                pair.map_or("", |pair| pair.value())
-            };
-            if value(&"tenant") == tenant {
-                let values: Vec<&str> = labels.iter().map(value).collect();
-                // It is there: it has just been listed.
-                let _ = vec.remove_label_values(&values);
+/// Removes the series of a tenant from a family.
+fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, tenant: &str) {
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let labels: HashMap<&str, &str> =
+                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            if labels.get("tenant") == Some(&tenant) {
+                // Another thread may have removed it.
+                let _ = family.remove(&labels);
             }
         }
     }

@@ -203,9 +203,10 @@ impl Store {
         self.change(tenant, |state| {
             let before = Arc::clone(&state.snapshot);
             store(Arc::make_mut(&mut state.snapshot));
-            let parts =
-                if is_same(&before, &state.snapshot, collector) { status() } else { parts_of(collector) };
+            let same = is_same(&before, &state.snapshot, collector);
             let state = state.collectors.entry(collector).or_default();
+            // After an error the text may be that of earlier data: it could not be rendered.
+            let parts = if same && state.error.is_none() { status() } else { parts_of(collector) };
             *state = CollectorState {
                 last_run: Some(at),
                 last_success: Some(at),

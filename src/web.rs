@@ -3,6 +3,9 @@
 //! Reads `store`, `self_metrics` and closed months on disk; changes nothing. A reload is handed to
 //! the daemon.
 //!
+//! Every path is below the prefix of `--web.route-prefix` (`paths`). Reports and reloads refuse requests of
+//! web pages of other sites (`cross_site`).
+//!
 //! | path | answers |
 //! |---|---|
 //! | `/metrics` (or `--web.telemetry-path`) | all series; `?collect[]=` narrows |
@@ -15,12 +18,13 @@
 
 pub mod access;
 mod body;
-mod connections;
+mod cross_site;
 mod discovery;
 mod handshakes;
 mod months;
 pub mod negotiate;
 mod page;
+mod paths;
 mod peer;
 mod permits;
 mod places;
@@ -43,18 +47,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::body::Answer;
 use self::negotiate::Format;
+use self::paths::{Links, Route};
 use self::peer::Peer;
 use self::work::{NotDone, WorkSlots};
 use crate::clock::Clock;
 use crate::config::{Config, WebReports};
-use crate::self_metrics::SelfMetrics;
+use crate::self_metrics::{Handler, SelfMetrics};
 use crate::snapshot::Collector;
 use crate::store::Store;
 
 pub use access::Access;
 use access::Verdict;
-pub use connections::{ConnectionCounts, Rejection};
 pub use discovery::Lists;
+pub use paths::Paths;
 pub use server::{Limits, serve};
 
 /// Somebody asks for the configuration to be read again; the answer is what was wrong with it.
@@ -67,8 +72,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// Series about the exporter itself.
     pub self_metrics: Arc<SelfMetrics>,
-    /// Path of the metrics, such as `/metrics`.
-    pub telemetry_path: String,
+    /// Addresses of the pages.
+    pub paths: Paths,
     /// What the configuration says.
     pub settings: ArcSwap<Settings>,
     /// For ages on the status page.
@@ -81,8 +86,6 @@ pub struct App {
     pub lists: Lists,
     /// Slots for pages.
     pub pages: Pages,
-    /// Open and rejected connections.
-    pub connections: ConnectionCounts,
 }
 
 /// Slots for the status page and for reports.
@@ -122,11 +125,14 @@ impl App {
     /// that only this machine reaches.
     pub async fn answer<B>(self: Arc<Self>, request: Request<B>, loopback: bool) -> Response<Answer> {
         fail_point!("web::answer");
-        let open = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+        let handler = self.handler(request.uri().path());
         let head = *request.method() == Method::HEAD;
-        let access = Arc::clone(&self.access);
+        let (access, self_metrics) = (Arc::clone(&self.access), Arc::clone(&self.self_metrics));
         let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
-        let verdict = if open { Verdict::In } else { access.judges(request.headers(), peer).await };
+        let verdict = match handler {
+            Handler::Health => Verdict::In,
+            _ => access.judges(request.headers(), peer).await,
+        };
         let mut response = match verdict {
             Verdict::In => self.page(request, loopback).await,
             Verdict::Out => unauthorized(),
@@ -138,37 +144,66 @@ impl App {
         if head {
             without_body(&mut response);
         }
+        self_metrics.http_request(handler, response.status().as_u16());
         response
+    }
+
+    /// Returns the group of pages to which a request for `path` belongs.
+    fn handler(&self, path: &str) -> Handler {
+        match self.paths.route(path) {
+            Route::Page(page) if page == self.paths.telemetry => Handler::Metrics,
+            Route::Page("/") => Handler::Status,
+            Route::Page("/-/healthy" | "/-/ready") => Handler::Health,
+            Route::Page("/-/reload") => Handler::Reload,
+            Route::Page("/sd/vms") => Handler::Sd,
+            Route::Page(page) if page == "/reports" || page.starts_with("/reports/") => Handler::Reports,
+            Route::Page(_) | Route::Redirect(_) | Route::Outside => Handler::Other,
+        }
     }
 
     async fn page<B>(self: Arc<Self>, request: Request<B>, loopback: bool) -> Response<Answer> {
         let path = request.uri().path();
-        if path == "/-/reload" {
-            return match *request.method() {
-                Method::PUT | Method::POST if self.private(loopback) => self.reload().await,
-                Method::PUT | Method::POST => forbidden(),
-                _ => method_not_allowed("PUT, POST"),
-            };
+        let handler = self.handler(path);
+        if handler == Handler::Reload && !matches!(*request.method(), Method::PUT | Method::POST) {
+            return method_not_allowed("PUT, POST");
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if handler != Handler::Reload && !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed("GET, HEAD");
         }
+        let page = match self.paths.route(path) {
+            Route::Page(page) => page,
+            Route::Redirect(to) => return redirect(&to),
+            Route::Outside => return not_found(),
+        };
+        if matches!(handler, Handler::Reload | Handler::Reports) {
+            if !self.private(loopback) {
+                return forbidden();
+            }
+            let check_host = loopback && !self.access.rules().authenticated();
+            if let Some(refusal) = cross_site::refusal(&request, check_host, &self.paths) {
+                return reply(StatusCode::FORBIDDEN, TEXT, refusal.text());
+            }
+        }
         let json = negotiate::prefers_json(text(request.headers(), header::ACCEPT));
-        match path {
-            _ if path == self.telemetry_path => self.metrics(request.headers(), request.uri().query()),
-            "/" => {
+        match (handler, page) {
+            (Handler::Metrics, _) => self.metrics(request.headers(), request.uri().query()),
+            (Handler::Status, _) => {
                 let reports = self.private(loopback);
                 self.status(json, reports).await
             }
-            "/-/healthy" => reply(StatusCode::OK, TEXT, "flexvm-exporter is healthy.\n"),
-            "/-/ready" => self.ready(),
-            "/sd/vms" => self.discovery(request.uri().query()).await,
-            "/reports" | "/reports/" if self.private(loopback) => self.reports(json).await,
-            _ if path.starts_with("/reports") && !self.private(loopback) => forbidden(),
-            _ => match path.strip_prefix("/reports/") {
+            (Handler::Health, "/-/ready") => self.ready(),
+            (Handler::Health, _) => reply(StatusCode::OK, TEXT, "flexvm-exporter is healthy.\n"),
+            (Handler::Reload, _) => self.reload().await,
+            (Handler::Sd, _) => self.discovery(request.uri().query()).await,
+            (Handler::Reports, "/reports" | "/reports/") => {
+                let links = Links::of(page);
+                self.reports(json, links).await
+            }
+            (Handler::Reports, _) => match page.strip_prefix("/reports/") {
                 Some(rest) => self.download(rest.to_owned()).await,
                 None => not_found(),
             },
+            (Handler::Other, _) => not_found(),
         }
     }
 
@@ -215,12 +250,14 @@ impl App {
         either(json, page.await)
     }
 
-    async fn reports(self: Arc<Self>, json: bool) -> Response<Answer> {
+    /// `links` are those of the page.
+    async fn reports(self: Arc<Self>, json: bool, links: Links) -> Response<Answer> {
         let slots = self.pages.reports.clone();
         let page = slots.begin(move || {
             let settings = self.settings.load();
-            let list = reports::list(&settings.directory, &settings.tenants).with(&self.store.view());
-            if json { list.json() } else { list.html(&self).into_bytes() }
+            let root = self.paths.external_path();
+            let list = reports::list(&settings.directory, &settings.tenants, root).with(&self.store.view());
+            if json { list.json() } else { list.html(&self, &links).into_bytes() }
         });
         either(json, page.await)
     }
@@ -336,6 +373,15 @@ fn undone(not_done: NotDone) -> Response<Answer> {
 
 fn not_found() -> Response<Answer> {
     reply(StatusCode::NOT_FOUND, TEXT, "There is no such page; / lists what there is.\n")
+}
+
+/// A redirect to a path of this server. Its parts are checked: they come from flags.
+fn redirect(to: &str) -> Response<Answer> {
+    let mut response = reply(StatusCode::FOUND, TEXT, format!("The pages are below {to}\n"));
+    if let Ok(value) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    response
 }
 
 fn forbidden() -> Response<Answer> {

@@ -4,6 +4,8 @@
 
 #[path = "access/attack.rs"]
 mod attack;
+#[path = "access/counted.rs"]
+mod counted;
 #[path = "access/files.rs"]
 mod files;
 #[path = "access/floods.rs"]
@@ -17,5 +19,7 @@ mod program;
 mod prometheus;
 #[path = "access/rig.rs"]
 mod rig;
+#[path = "access/sites.rs"]
+mod sites;
 #[path = "access/tls.rs"]
 mod tls;

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "cli/certificates.rs"]
+mod certificates;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli/configuration.rs"]
@@ -25,6 +27,8 @@ mod owners;
 mod paths;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/prefix.rs"]
+mod prefix;
 mod program;
 #[path = "cli/progress.rs"]
 mod progress;

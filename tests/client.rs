@@ -10,6 +10,8 @@ mod common;
 mod connections;
 #[path = "client/credentials.rs"]
 mod credentials;
+#[path = "client/diagnosis.rs"]
+mod diagnosis;
 #[path = "client/network.rs"]
 mod network;
 #[path = "client/paging.rs"]

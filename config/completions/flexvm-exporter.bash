@@ -104,7 +104,7 @@ _flexvm__exporter() {
 
     case "${cmd}" in
         flexvm__exporter)
-            opts="-h -V --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help --version serve demo report check ledger simulate health help"
+            opts="-h -V --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help --version serve demo report check ledger simulate health help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -126,6 +126,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -142,7 +150,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__check)
-            opts="-h --online --output --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --online --output --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -168,6 +176,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -184,7 +200,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__demo)
-            opts="-h --dir --listen --fault --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --dir --listen --fault --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -218,6 +234,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -234,7 +258,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__health)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -253,6 +277,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -440,7 +472,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help backup inspect export help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help backup inspect export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -462,6 +494,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -478,7 +518,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger__subcmd__backup)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -497,6 +537,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -516,7 +564,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger__subcmd__export)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -535,6 +583,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -624,7 +680,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__ledger__subcmd__inspect)
-            opts="-h --output --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --output --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -650,6 +706,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -666,7 +730,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__report)
-            opts="-h --month --tenant --out --restate --force --accept-incomplete --from-file --waive --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --month --tenant --out --restate --force --accept-incomplete --from-file --waive --reason --dry-run --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -708,6 +772,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -724,7 +796,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__serve)
-            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -746,6 +818,14 @@ _flexvm__exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
                     return 0
@@ -762,7 +842,7 @@ _flexvm__exporter() {
             return 0
             ;;
         flexvm__exporter__subcmd__simulate)
-            opts="-h --listen --seed --vms --clouds --months --token --page-cap --fault --config.file --web.listen-address --web.config.file --web.telemetry-path --log.level --log.format --help"
+            opts="-h --listen --seed --vms --clouds --months --token --page-cap --fault --config.file --web.listen-address --web.config.file --web.telemetry-path --web.external-url --web.route-prefix --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -813,6 +893,14 @@ _flexvm__exporter() {
                     return 0
                     ;;
                 --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_flexvm_exporter_global_optspecs
-    string join \n config.file= web.listen-address= web.config.file= web.telemetry-path= log.level= log.format= h/help V/version
+    string join \n config.file= web.listen-address= web.config.file= web.telemetry-path= web.external-url= web.route-prefix= log.level= log.format= h/help V/version
 end
 
 function __fish_flexvm_exporter_needs_command
@@ -28,6 +28,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l config.
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -48,6 +50,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -98,6 +102,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -114,6 +120,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -132,6 +140,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -144,6 +154,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -159,6 +171,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -172,6 +186,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -183,6 +199,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -242,6 +260,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''
@@ -253,6 +273,8 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.telemetry-path -d 'Path of the metrics' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
 warn\t''

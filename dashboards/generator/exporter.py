@@ -8,6 +8,7 @@ from .parts import (
 
 SELF = 'job=~"$job",instance=~"$instance"'
 UP = thresholds(RED, (1, GREEN))
+EXPIRY = thresholds(RED, (2 * 86400, YELLOW), (14 * 86400, GREEN))
 AGE = thresholds(GREEN, (900, YELLOW), (3600, RED))
 
 
@@ -199,10 +200,39 @@ def ledger():
     ]
 
 
+def server():
+    """The exporter's own HTTP server and the certificates."""
+    left = "expiry_timestamp_seconds"
+    return [
+        series(
+            "HTTP requests", "Requests to the exporter per second, by handler and HTTP status. 401 is a refused password.", "reqps",
+            (f"{rate('flexvm_exporter_http_requests_total', 'handler, code', selector=SELF)} > 0", "{{handler}} {{code}}"), width=8,
+        ),
+        series(
+            "Connections", "Open connections of each exporter. The limit is 512 over all listen addresses.", "none",
+            (own("flexvm_exporter_http_connections"), "{{instance}}"), steps=thresholds(GREEN, (400, YELLOW), (512, RED)), width=8,
+        ),
+        series(
+            "Closed connections", "Connections per second that the exporter closed, by reason.", "ops",
+            (rate("flexvm_exporter_http_connections_rejected_total", "reason", selector=SELF), "{{reason}}"), width=8,
+        ),
+        table(
+            "Certificates", "Time until the certificates of each exporter expire. Empty without TLS.", "s",
+            [("Expires in", f"{own(f'flexvm_exporter_certificate_{left}', 'use')} - time()", "s", EXPIRY)],
+            names={"instance": "Exporter", "job": "Job", "use": "Use"}, width=12, height=6,
+        ),
+        table(
+            "Certificates of the API", "Time until the certificate of each tenant's API expires. Empty without TLS.", "s",
+            [("Expires in", f"{tenants(f'flexvm_exporter_api_certificate_{left}')} - time()", "s", EXPIRY)],
+            names={"tenant": "Tenant"}, width=12, height=6,
+        ),
+    ]
+
+
 def dashboard():
     panels = [
         frame.row("Processes"), *process(), frame.row("Polling"), *collectors(), frame.row("FlexVM API"), *api(),
-        frame.row("Closing months"), *reports(), frame.row("Ledger and process"), *ledger(),
+        frame.row("Closing months"), *reports(), frame.row("Ledger and process"), *ledger(), frame.row("HTTP server and certificates"), *server(),
     ]
     description = "The exporter itself: collectors and ages, API latency and errors, reports due and changed, the ledger."
     return frame.dashboard("flexvm-exporter", description, panels, past="now-6h")

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Reason;
 
 /// A read operation of the API: the value of every label `endpoint`.
@@ -111,6 +113,8 @@ pub trait Observer: Send + Sync {
     fn request(&self, endpoint: Endpoint, code: Code, elapsed: Duration);
     /// A failed request is going to be sent again.
     fn retry(&self, endpoint: Endpoint);
+    /// The server's certificate, on the connection of the latest request, is valid until `expiry`.
+    fn certificate(&self, _expiry: Timestamp) {}
 }
 
 /// An [`Observer`] for callers that do not count.

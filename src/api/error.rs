@@ -97,7 +97,7 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 /// Displayed, it says endpoint, reason, HTTP status and what is known beyond them: the API's own
 /// message, or what is wrong with the body. It never quotes a body and never holds the token.
 #[derive(Debug, thiserror::Error)]
-#[error("{endpoint}: {}{}{}", .reason.as_str(), Status(*.status), Detail(.message.as_deref()))]
+#[error("{endpoint}: {}{}{}", .reason.as_str(), Status(*.status), Detail(.message.as_deref(), *.hint))]
 pub struct Error {
     /// What was asked for.
     pub endpoint: Endpoint,
@@ -108,6 +108,8 @@ pub struct Error {
     /// One line, at most [`MAX_MESSAGE`] characters ([`MAX_REPORT_MESSAGE`] about a monthly report),
     /// without control characters.
     pub message: Option<String>,
+    /// What the operator should check.
+    pub hint: Option<&'static str>,
     /// What lies below.
     #[source]
     pub source: Option<Source>,
@@ -121,7 +123,7 @@ pub const MAX_REPORT_MESSAGE: usize = 1500;
 
 impl Error {
     pub(super) fn new(endpoint: Endpoint, reason: Reason) -> Self {
-        Self { endpoint, reason, status: None, message: None, source: None }
+        Self { endpoint, reason, status: None, message: None, hint: None, source: None }
     }
 
     pub(super) fn status(self, status: Option<u16>) -> Self {
@@ -131,6 +133,10 @@ impl Error {
     pub(super) fn message(self, message: &str) -> Self {
         let message = one_line(message, MAX_MESSAGE);
         Self { message: (!message.is_empty()).then_some(message), ..self }
+    }
+
+    pub(super) fn hint(self, hint: Option<&'static str>) -> Self {
+        Self { hint, ..self }
     }
 
     pub(super) fn caused_by(self, source: impl Into<Source>) -> Self {
@@ -172,12 +178,16 @@ impl fmt::Display for Status {
     }
 }
 
-/// `: text`, or nothing.
-struct Detail<'a>(Option<&'a str>);
+/// `: message; hint`, or what of it exists.
+struct Detail<'a>(Option<&'a str>, Option<&'static str>);
 
 impl fmt::Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |text| write!(f, ": {text}"))
+        match (self.0, self.1) {
+            (Some(message), Some(hint)) => write!(f, ": {message}; {hint}"),
+            (Some(text), None) | (None, Some(text)) => write!(f, ": {text}"),
+            (None, None) => Ok(()),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::statistics::{Met, Statistics};
 use super::transport::{Answer, Range, hide};
 use super::volume::Volume;
 use super::wire::{self, Parse, Texts};
-use super::{Defect, Endpoint, Error, Monthly, Reason, Shared, address, paging};
+use super::{Defect, Endpoint, Error, Monthly, Reason, Shared, address, diagnosis, paging};
 use crate::period::Period;
 use crate::snapshot::{Capacity, Cloud, CloudCapacity, Image, InstanceType, Node, Text, Vm, VmStatus};
 
@@ -372,7 +372,8 @@ impl Run {
         let (status, body) = (answer.status, answer.body.clone());
         let malformed = |message: String| {
             let message = hide(&token, &message);
-            Error::new(endpoint, Reason::Malformed).status(Some(status)).message(&match target.range {
+            let error = Error::new(endpoint, Reason::Malformed).status(Some(status));
+            error.message(&match target.range {
                 Some(Range { start, .. }) => format!("in the page from row {start}: {message}"),
                 None => message,
             })
@@ -393,7 +394,9 @@ impl Run {
                     .map_err(|error| malformed("parsing was abandoned".to_owned()).caused_by(error))?
             }
         };
-        let parsed = parsed.map_err(|error| malformed(wire::explain(&body, &error)))?;
+        let parsed = parsed.map_err(|error| {
+            malformed(wire::explain(&body, &error)).hint(diagnosis::of_body(&body, target.range.is_some()))
+        })?;
         for volume in &target.volumes {
             let added = volume.add_parsed(rows(&parsed.value) as u64, body.len() as u64);
             added.map_err(|exceeded| {

@@ -2,12 +2,13 @@
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::tls::TlsInfo;
 use reqwest::{Response, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -15,7 +16,8 @@ use tokio::time::Instant;
 use super::connections::{BuildError, Connections, Pool};
 use super::sharing::SharedConnections;
 use super::volume::{Receiving, Volume};
-use super::{Endpoint, Error, Reason, ResponseTime};
+use super::{Endpoint, Error, Reason, ResponseTime, diagnosis};
+use crate::certificate;
 use crate::config::Tenant;
 
 const TOKEN: HeaderName = HeaderName::from_static("private-token");
@@ -104,11 +106,31 @@ impl Drop for InProgress<'_> {
 pub(super) struct Transport {
     connections: Arc<Connections>,
     max_body: u64,
+    certificate: Presented,
+}
+
+/// The certificate that the server presented on the connection of the latest response.
+#[derive(Default)]
+struct Presented(Mutex<Option<(Vec<u8>, Timestamp)>>);
+
+impl Presented {
+    /// Remembers the certificate of a response. Parses it only if it has changed.
+    fn see(&self, tls: Option<&TlsInfo>) {
+        let Some(der) = tls.and_then(TlsInfo::peer_certificate) else { return };
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.as_ref().is_none_or(|(known, _)| known != der) {
+            *latest = certificate::expiry(der).map(|expiry| (der.to_owned(), expiry));
+        }
+    }
 }
 
 impl Transport {
     pub fn new(tenant: &Tenant, shared: &mut SharedConnections) -> Result<Self, BuildError> {
-        Ok(Self { connections: shared.of(tenant, Instant::now())?, max_body: tenant.api.max_body })
+        Ok(Self {
+            connections: shared.of(tenant, Instant::now())?,
+            max_body: tenant.api.max_body,
+            certificate: Presented::default(),
+        })
     }
 
     /// Applies a changed `api.ca_file`, or continues with the known certificates if reading it takes longer
@@ -120,6 +142,12 @@ impl Transport {
         let transport = Arc::clone(this);
         let read = tokio::task::spawn_blocking(move || transport.connections.follow_ca_file(Instant::now()));
         let _ = tokio::time::timeout(CA_FILE_PATIENCE, read).await;
+    }
+
+    /// Returns the expiry of the server's certificate on the connection of the latest response; `None` without
+    /// TLS.
+    pub fn certificate_expiry(&self) -> Option<Timestamp> {
+        self.certificate.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, expiry)| *expiry)
     }
 
     /// Replaces old connections, because a request failed in spite of its retries.
@@ -150,6 +178,7 @@ impl Transport {
         request: Request,
     ) -> Result<Answer, Failure> {
         let Request { url, token, range, no_cache, volumes } = request;
+        let is_https = url.scheme() == "https";
         let mut request = http.get(url).header(TOKEN, token.clone()).header("accept", "application/json");
         if let Some(Range { start, results }) = range {
             request = request.header(RANGE, format!("start={start},results={results}"));
@@ -157,7 +186,11 @@ impl Transport {
         if no_cache {
             request = request.header(CACHE_CONTROL, "no-cache");
         }
-        let response = request.send().await.map_err(|source| broken(endpoint, None, source))?;
+        let response = request.send().await.map_err(|source| {
+            let hint = diagnosis::of_request(&source, is_https);
+            broken(endpoint, None, source).hint(hint)
+        })?;
+        self.certificate.see(response.extensions().get());
         let status = response.status();
         if status.is_success() {
             let time = ResponseTime { date: date(response.headers()), age: age(response.headers()) };
@@ -242,19 +275,24 @@ async fn refused(endpoint: Endpoint, response: Response, limit: u64, token: &Hea
     // The `Date` of an error that a cache stored is not the server's clock now.
     let date = date(response.headers()).filter(|_| age(response.headers()).unwrap_or_default().is_zero());
     let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut stalled = false;
+    let (mut stalled, mut hint) = (false, diagnosis::of_status(status.as_u16(), &[], true));
     let message = match (reason, target) {
         (Reason::Redirect, Some(target)) => format!("redirects to {target}, which is not followed"),
         // What the body says is a courtesy: the status stands whatever becomes of it.
         _ => match read(response, endpoint, limit, &[]).await {
-            Ok(body) => api_message(&body).unwrap_or_default(),
+            Ok(body) => {
+                let message = api_message(&body);
+                hint = diagnosis::of_status(status.as_u16(), &body, message.is_some());
+                message.unwrap_or_default()
+            }
             Err(error) => {
                 stalled = self::stalled(&error);
                 String::new()
             }
         },
     };
-    let error = Error::new(endpoint, reason).status(Some(status.as_u16())).message(&hide(token, &message));
+    let error =
+        Error::new(endpoint, reason).status(Some(status.as_u16())).message(&hide(token, &message)).hint(hint);
     Failure { error, retry_after, date, stalled }
 }
 

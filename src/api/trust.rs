@@ -98,7 +98,7 @@ impl ServerCertVerifier for NamedCertificates {
 }
 
 /// Whether a certificate was refused only because it is the certificate of an authority.
-fn is_authority(error: &rustls::Error) -> bool {
+pub(super) fn is_authority(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error else {
         return false;
     };

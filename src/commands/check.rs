@@ -8,7 +8,7 @@ mod table;
 
 use serde::Serialize;
 
-use super::output::say;
+use super::output::{note, say};
 use super::{Failure, serve};
 use crate::cli::{self, Flags, Output};
 use crate::clock::Clock;
@@ -43,7 +43,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Check) -> Result<(), Failure> {
     let from =
         loaded.file.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        note!("warning: {warning}");
     }
     if arguments.online {
         return online(&loaded.config, arguments.output).await;

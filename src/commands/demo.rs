@@ -59,6 +59,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
+    let paths = flags.paths()?;
     let clock = Clock::system();
     let shutdown = shutdown_on_signals()?;
     let directory = match &arguments.dir {
@@ -87,8 +88,8 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
     let config = configuration(&simulator_url, &token, &directory)?;
     say!("flexvm-exporter demo: the exporter against a simulated FlexVM API. Ctrl-C ends it.")?;
     say!("  simulator    {simulator_url}  (token {token})")?;
-    say!("  status page  http://{address}/")?;
-    say!("  metrics      http://{address}{}", flags.telemetry_path)?;
+    say!("  status page  http://{address}{}", paths.local("/"))?;
+    say!("  metrics      http://{address}{}", paths.local(&paths.telemetry))?;
     let progress = Progress::new();
     // The simulator stops with everything else, so nothing could be closed any more.
     let mut stop = shutdown.clone();
@@ -102,18 +103,9 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
             Err(error) => return Err(error.into()),
         },
     }
-    let waiting =
-        tokio::spawn(first_poll(format!("http://{}/", health::local(&address.to_string())), progress));
-    crate::daemon::run(
-        config,
-        vec![listener],
-        flags.telemetry_path.clone(),
-        Access::default(),
-        clock,
-        shutdown,
-        None,
-    )
-    .await?;
+    let page = format!("http://{}{}", health::local(&address.to_string()), paths.local("/"));
+    let waiting = tokio::spawn(first_poll(page, progress));
+    crate::daemon::run(config, vec![listener], paths, Access::default(), clock, shutdown, None).await?;
     waiting.abort();
     match simulating.await {
         Ok(result) => result.context("the simulator")?,

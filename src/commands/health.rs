@@ -19,9 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const READY: &str = "/-/ready";
 
 pub async fn run(flags: &Flags, arguments: &cli::Health) -> Result<(), Failure> {
+    let ready = flags.paths()?.local(READY);
     let (url, status) = match &arguments.url {
-        Some(text) => named(text).await?,
-        None => own(flags.listen_addresses.first().map_or(DEFAULT_ADDRESS, String::as_str)).await?,
+        Some(text) => named(text, &ready).await?,
+        None => own(flags.listen_addresses.first().map_or(DEFAULT_ADDRESS, String::as_str), &ready).await?,
     };
     if status.is_success() {
         say!("ready")?;
@@ -30,14 +31,12 @@ pub async fn run(flags: &Flags, arguments: &cli::Health) -> Result<(), Failure> 
     Err(Failure::Failed(anyhow::anyhow!("{url} answers {status}: not ready")))
 }
 
-/// What the daemon at a given address answers.
-async fn named(text: &str) -> Result<(Url, StatusCode), Failure> {
+/// Returns the response of the daemon at a given address. Without a path, the page is `ready`.
+async fn named(text: &str, ready: &str) -> Result<(Url, StatusCode), Failure> {
     let mut url = Url::parse(text).map_err(|error| {
         Failure::Usage(format!("{text:?} is not an address such as http://127.0.0.1:10935: {error}"))
     })?;
-    if url.path() == "/" {
-        url.set_path(READY);
-    }
+    url.set_path(&page(url.path(), ready));
     let verified = !url.host_str().is_some_and(is_loopback);
     let status = ask(&url, verified).await?;
     Ok((url, status))
@@ -45,16 +44,26 @@ async fn named(text: &str) -> Result<(Url, StatusCode), Failure> {
 
 /// What this machine's daemon answers that listens on `address`. With TLS it takes nothing in the
 /// clear, and is asked again.
-async fn own(address: &str) -> Result<(Url, StatusCode), Failure> {
+async fn own(address: &str, ready: &str) -> Result<(Url, StatusCode), Failure> {
     let own = local(address);
     let url = |scheme: &str| {
-        Url::parse(&format!("{scheme}://{own}{READY}"))
+        Url::parse(&format!("{scheme}://{own}{ready}"))
             .map_err(|error| Failure::Usage(format!("{address:?} is not an address to listen on: {error}")))
     };
     let (clear, tls) = (url("http")?, url("https")?);
     match ask(&clear, false).await {
         Ok(status) => Ok((clear, status)),
         Err(silence) => Ok((tls.clone(), ask(&tls, false).await.map_err(|_| silence)?)),
+    }
+}
+
+/// Returns the path to request for a given path. A path that is not a health page is the prefix of the
+/// daemon's pages: the status page responds with 200 before the daemon is ready.
+fn page(path: &str, ready: &str) -> String {
+    match path {
+        "/" => ready.to_owned(),
+        path if path.contains("/-/") => path.to_owned(),
+        prefix => format!("{}{READY}", prefix.trim_end_matches('/')),
     }
 }
 
@@ -80,7 +89,19 @@ pub fn local(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::local;
+    use super::{local, page};
+
+    #[test]
+    fn path_of_a_given_address_is_a_prefix() {
+        for (path, requested) in [
+            ("/", "/a/-/ready"),
+            ("/flexvm", "/flexvm/-/ready"),
+            ("/flexvm/", "/flexvm/-/ready"),
+            ("/flexvm/-/healthy", "/flexvm/-/healthy"),
+        ] {
+            assert_eq!(page(path, "/a/-/ready"), requested);
+        }
+    }
 
     #[test]
     fn unspecified_addresses_are_asked_on_loopback() {

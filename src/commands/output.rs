@@ -20,4 +20,15 @@ pub fn line(text: Arguments<'_>) -> anyhow::Result<()> {
 macro_rules! say {
     ($($text:tt)*) => { $crate::commands::output::line(format_args!($($text)*)) };
 }
-pub(crate) use say;
+
+/// Writes a line to standard error. An error is ignored: a closed standard error must not stop the command, and
+/// there is no other place to report it.
+pub fn note_line(text: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// [`note_line`] with the arguments of `format!`.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::commands::output::note_line(format_args!($($text)*)) };
+}
+pub(crate) use {note, say};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::output::say;
+use super::output::{note, say};
 use super::{Failure, serve};
 use crate::api::{Client, ClockState};
 use crate::cli::{self, Flags};
@@ -68,7 +68,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
             if let Err(error) = one(closer, *month, arguments, &config.ledger.path, &clock, &progress).await {
                 usage_errors += usize::from(is_usage_error(&error));
                 let text = format!("{} {month}: {error:#}", closer.tenant());
-                eprintln!("flexvm-exporter: {text}");
+                note!("flexvm-exporter: {text}");
                 failures.push(text);
             }
         }
@@ -176,7 +176,7 @@ impl OpenLedger {
                 "There was no ledger at {}: all time is unobserved, except what earlier revisions prove.",
                 path.display()
             );
-            eprintln!("warning: {note} Check ledger.url if a daemon records polls elsewhere.");
+            note!("warning: {note} Check ledger.url if a daemon records polls elsewhere.");
             notes.push(note);
         }
         // A daemon may be running on the same ledger: they take turns.
@@ -244,7 +244,7 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
             None => "that the ledger has recorded".to_owned(),
         };
         if let Some(error) = unavailable {
-            eprintln!(
+            note!(
                 "warning: {month} was not compared with the provider's current report: {}",
                 describe(&error)
             );
@@ -272,7 +272,7 @@ async fn make(closer: &Closer, month: Month, arguments: &cli::Report, clock: &Cl
             Outcome::Written(published) => (published, "closed"),
             Outcome::Already(published) => {
                 if arguments.accept_incomplete {
-                    eprintln!(
+                    note!(
                         "warning: {month} is closed already, so --accept-incomplete and --reason change nothing; use --restate"
                     );
                 }
@@ -291,7 +291,7 @@ fn show(published: &Published) -> anyhow::Result<()> {
     let coverage = match published.coverage() {
         Ok(coverage) => coverage.to_string(),
         Err(error) => {
-            eprintln!("warning: which tag keys cover how much is not known: {}", describe(&error));
+            note!("warning: which tag keys cover how much is not known: {}", describe(&error));
             String::new()
         }
     };

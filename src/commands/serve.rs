@@ -9,14 +9,22 @@ use super::listen::{DEFAULT_ADDRESS, listen, shutdown_on_signals};
 use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::load::{Loaded, Look, environment, load};
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::Problems;
 use crate::config::{Config, TokenSource, WebReports, ca_file};
+use crate::daemon::Reloads;
 use crate::filesystem::absolute;
 use crate::web::Access;
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
+    // First of all, because by default a hangup ends the process.
+    let again = flags.clone();
+    let reloads = Reloads::new(Arc::new(move || match configuration(&again) {
+        Ok((loaded, _)) => Ok(loaded.config),
+        Err(problems) => Err(problems.to_string()),
+    }))?;
     let (loaded, access) = configuration(flags)?;
+    let paths = flags.paths()?;
     for sentence in &loaded.warnings {
         tracing::warn!("{sentence}");
     }
@@ -27,34 +35,22 @@ pub async fn run(flags: &Flags) -> Result<(), Failure> {
     for address in if flags.listen_addresses.is_empty() { &default } else { &flags.listen_addresses } {
         let listener = listen(address).await?;
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, telemetry_path = flags.telemetry_path, "listening");
+            tracing::info!(%address, telemetry_path = paths.local(&paths.telemetry), "listening");
         }
         listeners.push(listener);
     }
     say_who_may_read(&loaded.config, &access, &listeners);
     let tenants: Vec<_> = loaded.config.tenants.iter().map(|tenant| tenant.name.to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), tenants = tenants.join(","), "starting");
-    let again = flags.clone();
-    let read_again: daemon::Loader = Arc::new(move || match configuration(&again) {
-        Ok((loaded, _)) => Ok(loaded.config),
-        Err(problems) => Err(problems.to_string()),
-    });
-    let path = flags.telemetry_path.clone();
-    daemon::run(loaded.config, listeners, path, access, Clock::system(), shutdown, Some(read_again)).await?;
+    daemon::run(loaded.config, listeners, paths, access, Clock::system(), shutdown, Some(reloads)).await?;
     Ok(())
 }
 
 /// The configuration with every token found and the web configuration, or every problem of both.
 pub fn configuration(flags: &Flags) -> Result<(Loaded, Access), Problems> {
     let mut problems = Vec::new();
-    if !flags.telemetry_path.starts_with('/') || flags.telemetry_path.contains(['?', '#', ' ']) {
-        problems.push(Problem::new("--web.telemetry-path", "must be a path that begins with /"));
-    }
-    let pages = ["/-/", "/reports/", "/sd/"];
-    if flags.telemetry_path == "/"
-        || pages.iter().any(|of| format!("{}/", flags.telemetry_path).starts_with(of))
-    {
-        problems.push(Problem::new("--web.telemetry-path", "is taken by another page; /metrics is usual"));
+    if let Err(Problems(found)) = flags.paths() {
+        problems.extend(found);
     }
     let access = Access::open(flags.web_config.as_deref().map(absolute).as_deref());
     let access = access.map_err(|Problems(found)| problems.extend(found)).ok();

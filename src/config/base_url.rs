@@ -46,7 +46,7 @@ pub fn check(url: &Url, allow_http: bool) -> Result<(), BaseUrlError> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(BaseUrlError::Query);
     }
-    if url.path().trim_end_matches('/').to_ascii_lowercase().ends_with("/v3/flexvm") {
+    if format!("{}/", url.path()).to_ascii_lowercase().contains("/v3/flexvm/") {
         return Err(BaseUrlError::ApiPath);
     }
     Ok(())
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(check(&url("https://:p@api.i3d.net"), true), Err(BaseUrlError::Credentials));
         assert_eq!(check(&url("https://api.i3d.net?a"), true), Err(BaseUrlError::Query));
         assert_eq!(check(&url("https://api.i3d.net#a"), true), Err(BaseUrlError::Query));
-        for path in ["/v3/flexVM", "/x/v3/flexvm/"] {
+        for path in ["/v3/flexVM", "/x/v3/flexvm/", "/v3/flexVM/clouds"] {
             let url = url(&format!("https://api.i3d.net{path}"));
             assert_eq!(check(&url, false), Err(BaseUrlError::ApiPath), "{path}");
         }

@@ -33,7 +33,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// Returns the certificates in `pem`. Each of them can be used as a root certificate. The error is a
 /// text that consists of the path and the problem.
 pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(without_mark(pem))
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(path, &format!("is not PEM: {error}")))?;
     let mut roots = RootCertStore::empty();
@@ -46,6 +46,13 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
         return Err(wrong(path, "contains no certificate"));
     }
     Ok(certificates)
+}
+
+/// Returns a text without a byte-order mark at its beginning. Some editors write one, and a PEM parser does
+/// not recognise the first line behind it.
+#[must_use]
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 fn wrong(path: &Path, what: &str) -> String {

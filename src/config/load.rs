@@ -277,7 +277,15 @@ mod tests {
         assert_eq!(at("b", "2026-09").as_deref(), Some("0.20"));
         assert_eq!(at("b", "2026-10").as_deref(), Some("0.21"));
         for (entry, key) in [
-            ("a: 0.12", "prices.vm_hour.a (line 6)"),
+            ("a: 0.12", "prices.vm_hour.a (line 6): 0.12 is a YAML number: write it as text, \"0.12\""),
+            ("a: 0,08", "prices.vm_hour.a (line 6): 0,08 has a decimal comma; write \"0.08\""),
+            ("a: \"0,08\"", "prices.vm_hour.a (line 6): 0,08 has a decimal comma; write \"0.08\""),
+            ("{a: 0,08, b: \"1\"}", "prices.vm_hour.a (line 6): 0,08 has a decimal comma; write \"0.08\""),
+            (
+                "a: [{from: 2026-10-01, price: 0,08}]",
+                "prices.vm_hour.a[0].price (line 6): 0,08 has a decimal comma; write \"0.08\"",
+            ),
+            ("a: [{price: 12,5, from: 2026-10-01}]", "prices.vm_hour.a[0].price (line 6): 12,5 has"),
             ("a: \"-1\"", "prices.vm_hour.a (line 6)"),
             ("a: \"1e3\"", "prices.vm_hour.a (line 6)"),
             ("a: \"\"", "prices.vm_hour.a (line 6)"),
@@ -309,6 +317,22 @@ mod tests {
     fn colliding_tag_labels_are_refused() {
         let found = problems(&format!("{TENANT}metrics:\n  tag_keys: [a-b, a.b]\n"));
         assert!(found[0].starts_with("metrics.tag_keys (line 5)"), "{found:?}");
+    }
+
+    #[test]
+    fn mistyped_key_is_named_with_the_key_that_is_meant() {
+        for (text, message) in [
+            ("api: {retrys: 1}", "api.retrys (line 4): unknown key; did you mean \"retries\"? Known here: "),
+            ("api: {page-size: 1}", "api.page-size (line 4): unknown key; did you mean \"page_size\"?"),
+            ("api: {Timeout: 1s}", "api.Timeout (line 4): unknown key; did you mean \"timeout\"?"),
+            ("reports: {}", "reports (line 4): unknown key; did you mean \"report\"?"),
+            ("poll: {inventroy: 1m}", "poll.inventroy (line 4): unknown key; did you mean \"inventory\"?"),
+            ("api: {colour: 1}", "api.colour (line 4): unknown key; known here: "),
+            ("web: {x: 1}", "web.x (line 4): unknown key; known here: reports"),
+        ] {
+            let found = problems(&format!("{TENANT}{text}\n"));
+            assert!(found.len() == 1 && found[0].starts_with(message), "{text}: {found:?}");
+        }
     }
 
     #[test]

@@ -21,8 +21,15 @@ pub fn read(section: &Section<'_>, found: &Found) -> Prices {
     let currency =
         section.value("currency", |scalar| currency(scalar.as_str())).unwrap_or_else(|| "EUR".to_owned());
     let mut vm_hour = BTreeMap::new();
-    for (key, name, node) in section.entries("vm_hour") {
-        vm_hour.insert(name.to_owned(), rates(&key, node, found));
+    let entries = section.entries("vm_hour");
+    let mut entries = entries.iter().peekable();
+    while let Some((key, name, node)) = entries.next() {
+        let rest = entries.next_if(|(_, rest, following)| split_price(node, rest, following).is_some());
+        if let Some(whole) = rest.and_then(|(_, rest, following)| split_price(node, rest, following)) {
+            found.at(key, node, comma(&whole));
+            continue;
+        }
+        vm_hour.insert((*name).to_owned(), rates(key, node, found));
     }
     Prices { currency, vm_hour }
 }
@@ -44,7 +51,14 @@ fn rates(key: &str, node: &Node, found: &Found) -> Vec<(Option<Month>, Decimal)>
         let key = format!("{key}[{index}]");
         let section = Section::new(&key, node, found);
         let from = section.value("from", |scalar| first_of_month(scalar.as_str()));
-        let price = section.value("price", price);
+        let price = match section_price(&section) {
+            Some((rest, whole)) => {
+                section.ignore(&rest);
+                section.problem("price", comma(&whole));
+                None
+            }
+            None => section.value("price", price),
+        };
         for (name, missing) in
             [("from", section.node("from").is_none()), ("price", section.node("price").is_none())]
         {
@@ -73,8 +87,36 @@ fn first_of_month(text: &str) -> Result<Month, String> {
     })
 }
 
+/// Returns a price that YAML has split at its decimal comma, as in `{a: 0,08}`: the number `node` is followed by
+/// a key of digits without a value.
+fn split_price(node: &Node, rest: &str, following: &Node) -> Option<String> {
+    let number = node.as_scalar().filter(|scalar| scalar.may_coerce()).map(MarkedScalarNode::as_str)?;
+    (is_digits(number) && is_digits(rest) && is_null(following)).then(|| format!("{number},{rest}"))
+}
+
+/// Returns the price of an entry with a date that YAML has split at its decimal comma, and the key that is the
+/// rest of it.
+fn section_price(section: &Section<'_>) -> Option<(String, String)> {
+    let mut pairs = section.pairs().skip_while(|(name, _)| name.as_str() != "price");
+    let ((_, node), (rest, following)) = (pairs.next()?, pairs.next()?);
+    Some((rest.as_str().to_owned(), split_price(node, rest.as_str(), following)?))
+}
+
+/// Message about a decimal comma.
+fn comma(price: &str) -> String {
+    let correct = price.replace(',', ".");
+    format!("{price} has a decimal comma; write \"{correct}\", as text with a point")
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn price(scalar: &MarkedScalarNode) -> Result<Decimal, String> {
     let text = scalar.as_str();
+    if text.split_once(',').is_some_and(|(whole, rest)| is_digits(whole) && is_digits(rest)) {
+        return Err(comma(text));
+    }
     if scalar.may_coerce() {
         return Err(format!("{text} is a YAML number: write it as text, \"{text}\", so that it stays exact"));
     }

@@ -30,7 +30,7 @@ impl Found {
         problems
     }
 
-    fn at(&self, key: &str, node: &Node, message: impl Into<String>) {
+    pub fn at(&self, key: &str, node: &Node, message: impl Into<String>) {
         self.push(Problem { key: key.to_owned(), line: line_of(node), message: message.into() });
     }
 }
@@ -120,6 +120,7 @@ pub struct Section<'a> {
     path: String,
     node: Option<&'a MarkedMappingNode>,
     asked: RefCell<BTreeSet<&'static str>>,
+    ignored: RefCell<BTreeSet<String>>,
     found: &'a Found,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Section<'a> {
         if mapping.is_none() && !is_null(node) {
             found.at(&path, node, "must be a mapping of keys to values");
         }
-        Self { path, node: mapping, asked: RefCell::default(), found }
+        Self { path, node: mapping, asked: RefCell::default(), ignored: RefCell::default(), found }
     }
 
     /// The full name of `key`.
@@ -189,6 +190,16 @@ impl<'a> Section<'a> {
             .iter()
             .map(|(name, node)| (format!("{}.{}", self.key(key), name.as_str()), name.as_str(), node))
             .collect()
+    }
+
+    /// Ticks off a key that belongs to a value before it.
+    pub fn ignore(&self, key: &str) {
+        self.ignored.borrow_mut().insert(key.to_owned());
+    }
+
+    /// The names and values of the keys, in the order of the file.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a MarkedScalarNode, &'a Node)> + use<'a> {
+        self.node.into_iter().flat_map(|mapping| mapping.iter())
     }
 
     /// The scalar under `key`, turned into a value by `read`, whose error says what was expected.
@@ -249,10 +260,10 @@ impl<'a> Section<'a> {
 
     /// Reports every key that nobody asked for.
     pub fn finish(self) {
-        let asked = self.asked.into_inner();
+        let (asked, ignored) = (self.asked.into_inner(), self.ignored.into_inner());
         let known = asked.iter().copied().collect::<Vec<_>>().join(", ");
         for (name, _) in self.node.into_iter().flat_map(|mapping| mapping.iter()) {
-            if !asked.contains(name.as_str()) {
+            if !asked.contains(name.as_str()) && !ignored.contains(name.as_str()) {
                 let path = if self.path.is_empty() {
                     name.as_str().to_owned()
                 } else {
@@ -261,11 +272,25 @@ impl<'a> Section<'a> {
                 self.found.push(Problem {
                     key: path,
                     line: name.span().start().map(marked_yaml::Marker::line),
-                    message: format!("unknown key; known here: {known}"),
+                    message: match resembling(name.as_str(), &asked) {
+                        Some(meant) => format!("unknown key; did you mean {meant:?}? Known here: {known}"),
+                        None => format!("unknown key; known here: {known}"),
+                    },
                 });
             }
         }
     }
+}
+
+/// Returns the known key that `name` is probably a misspelling of; `None` if none resembles it.
+fn resembling<'a>(name: &str, known: &BTreeSet<&'a str>) -> Option<&'a str> {
+    // Case and the separator of words do not count.
+    let plain = |key: &str| key.to_lowercase().replace(['-', '.', ' ', '_'], "");
+    let name = plain(name);
+    // Two mistakes in a long key, one in a short one.
+    let most = if name.chars().count() > 5 { 2 } else { 1 };
+    let distances = known.iter().map(|key| (strsim::osa_distance(&name, &plain(key)), *key));
+    distances.min().filter(|(distance, _)| *distance <= most).map(|(_, key)| key)
 }
 
 /// A scalar turned into a value.

@@ -5,9 +5,11 @@
 //! order of the families, each behind its HELP and TYPE; it copies no text.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fail::fail_point;
 use flate2::Crc;
 
 use super::choice::Choice;
@@ -54,9 +56,21 @@ pub struct Assembled {
     pub length: u64,
 }
 
+/// The parts that depend on the choice of tags and groups.
+const CHOOSING: [Part; 2] = [Part::Collector(Collector::Inventory), Part::Collector(Collector::Usage)];
+
+/// Does `work`; `None` if it panics. The panic is in the log. Data of one part of one tenant that the exporter
+/// cannot handle must not stop the series of the others.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
 impl Renderer {
-    /// Renders `parts` of a tenant. Pieces whose text is the same stay as they are.
-    pub fn render(&mut self, tenant: &TenantView<'_>, options: &Metrics, parts: Parts) {
+    /// Renders `parts` of a tenant. Pieces whose text is the same stay as they are. Returns the parts whose
+    /// rendering panicked: they keep their previous pieces.
+    #[must_use]
+    pub fn render(&mut self, tenant: &TenantView<'_>, options: &Metrics, parts: Parts) -> Parts {
+        let mut failed = Parts::default();
         let pieces = match self.tenants.get_mut(tenant.name) {
             Some(pieces) => pieces,
             None => self.tenants.entry(tenant.name.into()).or_default(),
@@ -64,20 +78,32 @@ impl Renderer {
         if parts.contains(Part::Collector(Collector::Inventory))
             || parts.contains(Part::Collector(Collector::Usage))
         {
-            pieces.choice = pieces.choice.next(tenant, options);
+            match caught(|| pieces.choice.next(tenant, options)) {
+                Some(choice) => pieces.choice = choice,
+                None => failed = CHOOSING.into_iter().collect(),
+            }
         }
         for (part, old) in Part::ALL.into_iter().zip(&mut pieces.parts) {
-            if !parts.contains(part) {
+            if !parts.contains(part) || failed.contains(part) {
                 continue;
             }
-            // Nearly the same length as before: room for a few new objects.
-            let likely: usize = old.iter().map(|family| family.samples.length).sum();
-            let mut writer = Writer::new(Vec::with_capacity(likely + likely / 32), options.max_label_length);
-            write_samples(part, tenant, &pieces.choice, options, &mut writer);
-            if update(old, &writer) {
-                self.changed.insert(part);
+            let choice = &pieces.choice;
+            let rendered = caught(|| {
+                fail_point!("exposition::part");
+                // Nearly the same length as before: room for a few new objects.
+                let likely: usize = old.iter().map(|family| family.samples.length).sum();
+                let buffer = Vec::with_capacity(likely + likely / 32);
+                let mut writer = Writer::new(buffer, options.max_label_length);
+                write_samples(part, tenant, choice, options, &mut writer);
+                update(old, &writer)
+            });
+            match rendered {
+                Some(true) => self.changed.insert(part),
+                Some(false) => {}
+                None => failed.insert(part),
             }
         }
+        failed
     }
 
     /// Drops the pieces of every tenant that is not wanted.

@@ -204,7 +204,11 @@ pub fn export(path: &Path, out: impl Write) -> Result<u64, LedgerError> {
 
 fn write_events(connection: &mut Connection, out: impl Write) -> Result<u64, LedgerError> {
     let transaction = connection.transaction()?;
-    let at = |error: csv::Error| LedgerError::Output(error.into());
+    // The conversion of the crate csv loses the kind of the error, such as a closed pipe.
+    let at = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => LedgerError::Output(error),
+        other => LedgerError::Output(std::io::Error::other(format!("{other:?}"))),
+    };
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     csv.write_record(COLUMNS).map_err(at)?;
     let mut select = transaction.prepare(

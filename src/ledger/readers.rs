@@ -49,14 +49,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let mut reader = match self.take() {
-            Some(reader) => reader,
-            None => {
-                // Looked at first: if the ledger is replaced in between, the next read opens it again.
-                let identity = Identity::of(&self.path);
-                Reader { connection: open::reader(&self.path)?, identity }
-            }
-        };
+        let mut reader = self.take().map_or_else(|| self.open(), Ok)?;
         // After an error the connection is closed, so the next read begins anew.
         let result = work(&mut reader.connection)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,6 +57,12 @@ impl Readers {
             idle.push(reader);
         }
         Ok(result)
+    }
+
+    fn open(&self) -> Result<Reader, LedgerError> {
+        // Determined first: if the ledger is replaced in between, the next read opens it again.
+        let identity = Identity::of(&self.path);
+        Ok(Reader { connection: open::reader(&self.path)?, identity })
     }
 
     /// Takes an idle connection whose files are still those on disk; closes the others.

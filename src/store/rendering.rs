@@ -4,17 +4,21 @@
 //! tenants together is the only step whose cost grows with their number; it is bounded by time, not by
 //! polls. All pieces of a tenant are exchanged together, so a scrape is consistent per tenant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Current, Store, TenantState};
+use super::{CollectorState, Current, Store, TenantState, status};
+use crate::api::Reason;
 use crate::config::Metrics;
-use crate::exposition::{Exposition, Parts, Renderer, TenantView};
+use crate::exposition::{Exposition, Part, Parts, Renderer, TenantView};
+use crate::self_metrics::SelfMetrics;
+use crate::snapshot::Collector;
 
 /// Longest wait between rendering and publishing.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -52,6 +56,19 @@ pub struct Rendering {
     tried: BTreeSet<Arc<str>>,
     /// When the next exposition may be published.
     next: Option<Instant>,
+    /// The runs of collectors whose data was rendered last.
+    rendered: BTreeMap<(Arc<str>, Collector), CollectorState>,
+    /// Failures that were not reported yet.
+    failed: Vec<Failed>,
+}
+
+/// A collector whose data could not be rendered.
+#[derive(Debug)]
+struct Failed {
+    tenant: Arc<str>,
+    collector: Collector,
+    /// When the run ended whose data is shown; `None` if no data is shown.
+    last_success: Option<Timestamp>,
 }
 
 /// A tenant that is to be rendered.
@@ -74,13 +91,17 @@ enum Left {
 }
 
 /// Renders what changes until `shutdown` turns true.
-pub async fn run(store: Arc<Store>, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(store: Arc<Store>, self_metrics: Arc<SelfMetrics>, mut shutdown: watch::Receiver<bool>) {
     let work = async {
         loop {
             let (working, started) = (Arc::clone(&store), Instant::now());
+            let reporting = Arc::clone(&self_metrics);
             let timed = move || {
                 let before = thread_cpu();
                 let left = working.work();
+                for Failed { tenant, collector, last_success } in working.take_failures() {
+                    reporting.rendering_failed(&tenant, collector, last_success);
+                }
                 (left, thread_cpu().zip(before).map(|(after, before)| after.saturating_sub(before)))
             };
             let (left, cpu) = match tokio::task::spawn_blocking(timed).await {
@@ -156,7 +177,23 @@ impl Store {
         rendering.last = Some(Arc::clone(&name));
         let view =
             TenantView { name: &name, snapshot: &state.snapshot, up: state.up(), closed: &state.closed };
-        rendering.renderer.render(&view, &metrics, parts);
+        let failed = rendering.renderer.render(&view, &metrics, parts);
+        for (collector, run) in &state.collectors {
+            let (key, part) = ((Arc::clone(&name), *collector), Part::Collector(*collector));
+            let is_of_vms = *collector == Collector::Inventory && failed.contains(Part::Vms);
+            if failed.contains(part) || is_of_vms {
+                let shown = rendering.rendered.get(&key).cloned().unwrap_or_default();
+                rendering.failed.push(Failed {
+                    tenant: Arc::clone(&name),
+                    collector: *collector,
+                    last_success: shown.last_success,
+                });
+                self.rendering_failed(&name, *collector, &shown);
+            } else if parts.contains(part) || run.error.is_none() {
+                // A part that is not rendered again shows the data of this run, too.
+                rendering.rendered.insert(key, run.clone());
+            }
+        }
         if state.tried() {
             rendering.tried.insert(name);
         } else {
@@ -165,11 +202,34 @@ impl Store {
         true
     }
 
+    /// Counts the latest run of a collector as failed, because its data could not be rendered. `shown` is the
+    /// run whose data is shown.
+    fn rendering_failed(&self, tenant: &str, collector: Collector, shown: &CollectorState) {
+        tracing::error!(
+            tenant,
+            collector = collector.as_str(),
+            "cannot render the data of the latest poll; keeping the series of the previous poll"
+        );
+        self.change(tenant, |state| {
+            let Some(run) = state.collectors.get_mut(&collector) else { return status() };
+            let text =
+                "the exporter cannot render the data of the poll; please report this as a bug with the log";
+            (run.last_success, run.succeeded) = (shown.last_success, shown.succeeded);
+            run.error = Some((Reason::Malformed, text.to_owned()));
+            status()
+        });
+    }
+
+    fn take_failures(&self) -> Vec<Failed> {
+        std::mem::take(&mut self.rendering().failed)
+    }
+
     fn publish_from(&self, rendering: &mut Rendering) {
         let started = Instant::now();
         let tenants = self.view().tenants.clone();
         rendering.renderer.retain(|name| tenants.contains_key(name));
         rendering.tried.retain(|name| tenants.contains_key(name));
+        rendering.rendered.retain(|(name, _), _| tenants.contains_key(name));
         let ready = tenants.keys().all(|name| rendering.tried.contains(name));
         let exposition = rendering.renderer.assemble();
         self.served.store(Arc::new(Served { exposition, ready }));

@@ -15,11 +15,13 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
+use jiff::Timestamp;
 use rustls::ServerConfig;
 
 use self::basic::Users;
 use super::peer::Peer;
 use crate::config::problem::Problems;
+use crate::self_metrics::CertificateUse;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -29,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct Rules {
     /// TLS, if there is any.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Expiries of the certificates, the earliest for each use.
+    pub expiries: Vec<(CertificateUse, Timestamp)>,
     /// Whether every client has to show a certificate.
     clients_verified: bool,
     users: Users,

@@ -9,6 +9,7 @@ use super::page::{
     Kind::{Long, Number, Short},
     table,
 };
+use super::paths::Links;
 use super::words::{escape, money, size, thousands, time};
 use crate::period::rfc3339;
 use crate::report::{Listed, MonthTotals, Rounding, Status, Verdict};
@@ -48,20 +49,24 @@ pub struct Row {
 #[derive(Debug, Serialize)]
 pub struct FileRow {
     pub name: String,
-    /// Where it can be downloaded; none where reports are not for whoever asks.
+    /// Path for the download, with the path of the external URL; `None` if reports are not served to this
+    /// client.
     pub path: Option<String>,
+    /// The same path without the path of the external URL.
+    #[serde(skip)]
+    page: Option<String>,
     pub bytes: u64,
 }
 
 impl Row {
-    /// `readable` is whether the files can be downloaded.
-    pub fn of(tenant: &str, listed: &Listed, readable: bool) -> Self {
+    /// `root` is the path of the external URL; `None` if the files cannot be downloaded.
+    pub fn of(tenant: &str, listed: &Listed, root: Option<&str>) -> Self {
         let Listed { published, current, files } = listed;
         let folder = published.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let files = files.iter().map(|(name, bytes)| FileRow {
-            path: readable.then(|| format!("/reports/{tenant}/{}/{folder}/{name}", published.month)),
-            name: name.clone(),
-            bytes: *bytes,
+        let files = files.iter().map(|(name, bytes)| {
+            let page = format!("/reports/{tenant}/{}/{folder}/{name}", published.month);
+            let path = root.map(|root| format!("{root}{page}"));
+            FileRow { page: root.map(|_| page), path, name: name.clone(), bytes: *bytes }
         });
         Self {
             tenant: tenant.to_owned(),
@@ -92,7 +97,7 @@ impl Row {
         self.open_difference = comparison.is_some_and(|comparison| comparison.open);
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, links: &Links) -> Vec<String> {
         let totals = &self.totals;
         let cost = match (totals.internal_cost, &totals.currency) {
             (Some(cost), Some(currency)) => {
@@ -107,7 +112,7 @@ impl Row {
             thousands(totals.vm_hours),
             cost,
             self.verdict(),
-            self.files(),
+            self.files(links),
         ]
     }
 
@@ -163,17 +168,17 @@ impl Row {
         out
     }
 
-    fn files(&self) -> String {
+    fn files(&self, links: &Links) -> String {
         let mut out = "<span class=files>".to_owned();
-        for FileRow { name, path, bytes } in &self.files {
-            let Some(path) = path else {
+        for FileRow { name, page, bytes, .. } in &self.files {
+            let Some(page) = page else {
                 return "<span class=soft>not served at this address</span>".to_owned();
             };
             let short = name.rsplit('_').next().unwrap_or(name);
             let _ = write!(
                 out,
                 "<a href=\"{}\" title=\"{}, {}\">{}</a> ",
-                escape(path),
+                escape(&links.to(page)),
                 escape(name),
                 size(*bytes),
                 escape(short)
@@ -183,8 +188,8 @@ impl Row {
     }
 }
 
-/// The rows as a table.
-pub fn html(caption: &str, rows: &[Row]) -> String {
+/// The rows as a table of the page with these links.
+pub fn html(caption: &str, rows: &[Row], links: &Links) -> String {
     const COLUMNS: [Column; 7] = [
         ("Month", Short),
         ("Revision", Short),
@@ -194,5 +199,5 @@ pub fn html(caption: &str, rows: &[Row]) -> String {
         ("Reconciliation", Long),
         ("Files", Long),
     ];
-    table(caption, &COLUMNS, rows.iter().map(|row| (if row.current { "" } else { "old" }, row.cells())))
+    table(caption, &COLUMNS, rows.iter().map(|row| (if row.current { "" } else { "old" }, row.cells(links))))
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
+use super::paths::Links;
 use super::words::{escape, permille};
 
 const STYLE: &str = include_str!("page/style.css");
@@ -38,8 +39,10 @@ pub static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 pub struct Frame<'a> {
     /// Of the window, and which of the links is this page.
     pub title: &'a str,
-    /// Where the metrics are.
+    /// Path of the metrics.
     pub telemetry_path: &'a str,
+    /// Links of this page.
+    pub links: &'a Links,
     /// Whether reports can be read here.
     pub reports: bool,
 }
@@ -51,7 +54,7 @@ impl Frame<'_> {
         let pages = [("Status", "/"), ("Reports", "/reports/"), ("Metrics", self.telemetry_path)];
         for (name, path) in pages.into_iter().filter(|(name, _)| self.reports || *name != "Reports") {
             let here = if name == self.title { " aria-current=page" } else { "" };
-            let _ = write!(links, "<a href=\"{}\"{here}>{name}</a>", escape(path));
+            let _ = write!(links, "<a href=\"{}\"{here}>{name}</a>", escape(&self.links.to(path)));
         }
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title} · FlexVM exporter</title>\n\

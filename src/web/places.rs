@@ -9,14 +9,15 @@
 //! connections that never send one does not end connections that are served.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::connections::Rejection;
 use super::peer::Peer;
+use crate::self_metrics::Rejection;
 
 /// All slots.
 #[derive(Debug)]
@@ -52,6 +53,9 @@ pub struct Place {
     places: Arc<Places>,
     /// Its turn, and when that was.
     newest: Mutex<(u64, Instant)>,
+    /// Whether its connection may be idle for long. HTTP/1 ends idle connections earlier, by the limit for
+    /// the head of the next request.
+    may_be_idle: AtomicBool,
 }
 
 /// Why a connection has to end.
@@ -59,8 +63,10 @@ pub struct Place {
 pub enum Lost {
     /// A newer connection needs the slot or the file descriptor.
     Rejected(Rejection),
-    /// It has sent no request for too long.
+    /// It has sent no request for too long, and may have been idle.
     Idle,
+    /// It has sent no request for too long, and has not taken all of its response.
+    Slow,
 }
 
 impl Places {
@@ -77,7 +83,8 @@ impl Places {
             taken.end_one(self.limit, Rejection::Limit);
         }
         let turn = taken.put(Connection { peer, has_asked: false, end });
-        (Place { places: Arc::clone(self), newest: Mutex::new((turn, Instant::now())) }, ended)
+        let newest = Mutex::new((turn, Instant::now()));
+        (Place { places: Arc::clone(self), newest, may_be_idle: AtomicBool::new(false) }, ended)
     }
 
     /// Ends the connection that a new one would replace; returns whether there was one.
@@ -140,6 +147,11 @@ impl Place {
         }
     }
 
+    /// Its connection may be idle for long.
+    pub fn may_be_idle(&self) {
+        self.may_be_idle.store(true, Ordering::Relaxed);
+    }
+
     /// Whether its connection has sent a request.
     pub fn has_asked(&self) -> bool {
         let turn = self.newest().0;
@@ -149,7 +161,7 @@ impl Place {
     /// Returns when the connection has to end: a newer one needs the slot, or it has sent no request for
     /// `longest`.
     pub async fn lost(&self, ended: oneshot::Receiver<Rejection>, longest: Duration) -> Lost {
-        let idle = async {
+        let silent = async {
             loop {
                 let end = self.newest().1 + longest;
                 if end <= Instant::now() {
@@ -160,7 +172,7 @@ impl Place {
         };
         tokio::select! {
             reason = ended => Lost::Rejected(reason.unwrap_or(Rejection::Limit)),
-            () = idle => Lost::Idle,
+            () = silent => if self.may_be_idle.load(Ordering::Relaxed) { Lost::Idle } else { Lost::Slow },
         }
     }
 

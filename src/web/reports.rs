@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::App;
 use super::months::{self, Row};
 use super::page::Frame;
+use super::paths::Links;
 use super::words::escape;
 use crate::period::Month;
 use crate::report::{Folder, Listing};
@@ -24,13 +25,13 @@ pub struct List {
 }
 
 /// Every revision of every closed month of these tenants, newest month first, and provisional
-/// reports. Blocks.
-pub fn list(directory: &Path, tenants: &[String]) -> List {
+/// reports. `root` is the path of the external URL. Blocks.
+pub fn list(directory: &Path, tenants: &[String], root: &str) -> List {
     let (mut reports, mut problems) = (Vec::new(), Vec::new());
     for tenant in tenants {
         match Listing::of(&Folder::existing(directory, tenant)) {
             Ok(listing) => {
-                reports.extend(listing.reports.iter().map(|it| Row::of(tenant, it, true)));
+                reports.extend(listing.reports.iter().map(|it| Row::of(tenant, it, Some(root))));
                 problems.extend(listing.problems.iter().map(|problem| format!("{tenant} {problem}")));
             }
             Err(error) => problems.push(format!("{tenant}: {error}")),
@@ -83,8 +84,8 @@ impl List {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// As a page.
-    pub fn html(&self, app: &App) -> String {
+    /// As a page with these links.
+    pub fn html(&self, app: &App, links: &Links) -> String {
         let mut main =
             "<h1>Reports</h1><p class=soft>Closed months, all revisions, and provisional reports. \
             Files never change: a correction is a new revision. The provider's hours are shown.</p>"
@@ -97,17 +98,18 @@ impl List {
         }
         for rows in self.reports.chunk_by(|one, other| one.tenant == other.tenant) {
             let tenant = &rows[0].tenant;
-            let _ = write!(main, "<h2>{}</h2><div class=card>{}", escape(tenant), months::html("", rows));
+            let _ =
+                write!(main, "<h2>{}</h2><div class=card>{}", escape(tenant), months::html("", rows, links));
             // The index lists closed months alone.
             if rows.iter().any(|row| row.revision > 0) {
                 let _ = write!(
                     main,
-                    "<p class=small><a href=\"/reports/{0}/index.csv\">index.csv</a> <span class=soft>lists the months with totals and paths</span></p>",
-                    escape(tenant)
+                    "<p class=small><a href=\"{}\">index.csv</a> <span class=soft>lists the months with totals and paths</span></p>",
+                    escape(&links.to(&format!("/reports/{tenant}/index.csv")))
                 );
             }
             main.push_str("</div>");
         }
-        Frame { title: "Reports", telemetry_path: &app.telemetry_path, reports: true }.around(&main)
+        Frame { title: "Reports", telemetry_path: &app.paths.telemetry, links, reports: true }.around(&main)
     }
 }

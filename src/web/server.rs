@@ -25,10 +25,10 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::App;
 use super::body::Answer;
-use super::connections::{ConnectionCounts, Rejection};
 use super::handshakes::Handshakes;
 use super::peer::Peer;
 use super::places::{Lost, Place, Places};
+use crate::self_metrics::Rejection;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -160,13 +160,15 @@ async fn listen(listener: TcpListener, shared: Shared, mut shutdown: watch::Rece
                 }
                 // Without file descriptors who asked longest ago gives up his.
                 let none_left = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
-                let pause = if none_left && places.make_room() { CLOSING } else { ACCEPT_PAUSE };
+                let makes_room = none_left && places.make_room();
+                let pause = if makes_room { CLOSING } else { ACCEPT_PAUSE };
                 tokio::time::sleep(pause).await;
                 continue;
             }
         };
         let peer = Peer::from(address.ip());
         let (place, kept) = places.take(peer);
+        let (self_metrics, open) = (Arc::clone(&app.self_metrics), app.self_metrics.http_opened());
         let place = Arc::new(place);
         let asker = Asker {
             app: Arc::clone(&app),
@@ -177,41 +179,24 @@ async fn listen(listener: TcpListener, shared: Shared, mut shutdown: watch::Rece
         };
         let connection =
             Connection { asker, limits, handshakes: Arc::clone(&handshakes), watcher: graceful.watcher() };
-        let app = Arc::clone(&app);
         tokio::spawn(async move {
-            let counted = Counted::new(&app.connections);
             let ended = tokio::select! {
                 ended = connection.serve(stream) => ended,
                 lost = place.lost(kept, limits.idle) => Err(Ended::from(lost)),
             };
             if let Err(Ended { reason, error }) = ended {
                 if let Some(reason) = reason {
-                    counted.0.reject(reason);
+                    self_metrics.http_rejected(reason);
                 }
                 let reason = reason.map(Rejection::as_str);
                 tracing::debug!(reason, error = crate::poll::describe(&*error), "connection ended");
             }
+            drop(open);
         });
     }
     drop(listener);
     if timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some answers were cut off: their clients did not read them in time");
-    }
-}
-
-/// An open connection that is counted.
-struct Counted<'a>(&'a ConnectionCounts);
-
-impl<'a> Counted<'a> {
-    fn new(counts: &'a ConnectionCounts) -> Self {
-        counts.opened();
-        Self(counts)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.closed();
     }
 }
 
@@ -247,12 +232,12 @@ impl From<io::Error> for Ended {
 
 impl From<Lost> for Ended {
     fn from(lost: Lost) -> Self {
-        match lost {
-            Lost::Rejected(reason) => {
-                Self { reason: Some(reason), error: "a newer connection needed its slot".into() }
-            }
-            Lost::Idle => Self { reason: None, error: "it sent no request for too long".into() },
-        }
+        let (reason, error) = match lost {
+            Lost::Rejected(reason) => (Some(reason), "a newer connection needed its slot"),
+            Lost::Idle => (None, "it sent no request for too long"),
+            Lost::Slow => (Some(Rejection::Stalled), "it did not take its response in time"),
+        };
+        Self { reason, error: error.into() }
     }
 }
 
@@ -271,7 +256,8 @@ impl Ended {
         Self { reason, error: error.into() }
     }
 
-    /// The end of a connection in its TLS handshake. A client that leaves was not rejected.
+    /// The end of a connection in its TLS handshake. A client that closes the connection before is not
+    /// rejected: health checks of load balancers do that.
     fn handshake(error: io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         let is_gone = matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
@@ -324,6 +310,7 @@ impl Connection {
             .max_send_buf_size(UNSENT as usize)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
         let place = Arc::clone(&self.asker.place);
+        place.may_be_idle();
         let service = service(self.asker);
         let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service_fn(service));
         self.watcher.watch(connection).await.map_err(|error| Ended::http(error, place.has_asked()))

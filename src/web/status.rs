@@ -126,12 +126,13 @@ pub struct Next {
 /// The page's content now. `reports` is whether reports are for whoever asks.
 pub fn status(app: &App, reports: bool) -> Status {
     let (view, now) = (app.store.view(), app.clock.now());
+    let root = reports.then(|| app.paths.external_path());
     Status {
         version: env!("CARGO_PKG_VERSION"),
         now: rfc3339(now),
         ready: app.store.ready(),
         reports_served: reports,
-        tenants: view.tenants.iter().map(|(name, state)| tenant(name, state, now, reports)).collect(),
+        tenants: view.tenants.iter().map(|(name, state)| tenant(name, state, now, root)).collect(),
     }
 }
 
@@ -140,14 +141,14 @@ pub fn json(app: &App, reports: bool) -> Vec<u8> {
     serde_json::to_vec(&status(app, reports)).unwrap_or_default()
 }
 
-fn tenant(name: &str, state: &TenantState, now: Timestamp, reports: bool) -> Tenant {
+fn tenant(name: &str, state: &TenantState, now: Timestamp, root: Option<&str>) -> Tenant {
     let snapshot = &state.snapshot;
     let known = snapshot.capacity.as_ref().map(|section| &*section.data);
     let outlook = state.outlook.as_deref();
     let closed = |listing: &crate::report::Listing| {
         let closed = listing.reports.iter().filter(|it| it.published.revision > 0);
         let rows = closed.map(|it| {
-            let mut row = months::Row::of(name, it, reports);
+            let mut row = months::Row::of(name, it, root);
             if it.current {
                 row.compare(outlook);
             }

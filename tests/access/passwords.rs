@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flexvm_exporter::config::WebReports;
-use flexvm_exporter::web::{Access, Limits};
+use flexvm_exporter::web::{Access, Limits, Paths};
 use hyper::Request;
 
 use crate::rig::{Serving, app, plain, serve, until};
@@ -157,7 +157,7 @@ async fn with_a_password_reports_are_served_beyond_loopback() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("web.yml");
     let status = async |access: Access, reports, user: Option<&str>| {
-        let app = app(Arc::new(access), reports, folder.path());
+        let app = app(Arc::new(access), reports, folder.path(), Paths::default());
         let mut request = Request::get("/reports/");
         if let Some(user) = user {
             request = request.header("authorization", user);

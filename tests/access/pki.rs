@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -30,6 +30,15 @@ impl Authority {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         Certified { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Authority {
+    /// A certificate, in PEM, that expires in February 2033.
+    pub fn early(&self) -> String {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.not_after = date_time_ymd(2033, 2, 1);
+        params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().pem()
     }
 }
 

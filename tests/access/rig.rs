@@ -8,7 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Metrics, Poll, WebReports};
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::store::Store;
-use flexvm_exporter::web::{self, Access, App, ConnectionCounts, Limits, Lists, Pages, Settings};
+use flexvm_exporter::web::{self, Access, App, Limits, Lists, Pages, Paths, Settings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -29,20 +29,26 @@ pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 }
 
 /// What is served with no tenant at all.
-pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<App> {
+pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path, paths: Paths) -> Arc<App> {
     let store = Store::new(&[], Metrics::default(), Poll::default());
     // Without tenants nothing is rendered: the empty exposition is what is served.
     store.publish();
-    app_of(store, access, reports, directory)
+    app_of(store, access, reports, directory, paths)
 }
 
 /// What is served of `store`.
-pub fn app_of(store: Store, access: Arc<Access>, reports: WebReports, directory: &Path) -> Arc<App> {
+pub fn app_of(
+    store: Store,
+    access: Arc<Access>,
+    reports: WebReports,
+    directory: &Path,
+    paths: Paths,
+) -> Arc<App> {
     let (reload, _) = tokio::sync::mpsc::channel(1);
     Arc::new(App {
         store: Arc::new(store),
         self_metrics: Arc::new(SelfMetrics::new(jiff::Timestamp::UNIX_EPOCH).unwrap()),
-        telemetry_path: "/metrics".to_owned(),
+        paths,
         settings: arc_swap::ArcSwap::from_pointee(Settings {
             directory: directory.to_owned(),
             tenants: Vec::new(),
@@ -53,33 +59,55 @@ pub fn app_of(store: Store, access: Arc<Access>, reports: WebReports, directory:
         reload,
         lists: Lists::default(),
         pages: Pages::default(),
-        connections: ConnectionCounts::default(),
     })
 }
 
 /// A server that ends with this.
 pub struct Serving {
     pub address: String,
+    /// Address of a second listener.
+    pub second: String,
     pub access: Arc<Access>,
-    pub app: Arc<App>,
+    self_metrics: Arc<SelfMetrics>,
     _stop: watch::Sender<bool>,
+}
+
+impl Serving {
+    /// Returns the value of a series of the exporter itself; `None` if it does not exist.
+    pub fn own(&self, series: &str) -> Option<u64> {
+        let text = String::from_utf8(self.self_metrics.text()).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
+    /// Waits until a series of the exporter itself has this value.
+    pub async fn shows(&self, series: &str, value: u64) {
+        until(&format!("{series} {value}"), async || self.own(series) == Some(value)).await;
+    }
 }
 
 /// Serves by the rules of `web.yml` in `folder`, if there is one.
 pub async fn serve(folder: &Path, limits: Limits) -> Serving {
+    serve_at(folder, limits, Paths::default()).await
+}
+
+/// Serves the pages at these addresses.
+pub async fn serve_at(folder: &Path, limits: Limits, paths: Paths) -> Serving {
     let file = folder.join("web.yml");
     let access = Arc::new(Access::open(file.exists().then_some(&*file)).unwrap());
-    serve_app(app(access, WebReports::Auto, folder), limits).await
+    serve_app(app(access, WebReports::Auto, folder, paths), limits).await
 }
 
 /// Serves `app`.
 pub async fn serve_app(app: Arc<App>, limits: Limits) -> Serving {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let second_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let second = second_listener.local_addr().unwrap().to_string();
     let (stop, stopped) = watch::channel(false);
-    let served = Arc::clone(&app);
-    std::thread::spawn(move || web::serve(vec![listener], &served, limits, &stopped));
-    Serving { address, access: Arc::clone(&app.access), app, _stop: stop }
+    let (served, self_metrics) = (Arc::clone(&app), Arc::clone(&app.self_metrics));
+    std::thread::spawn(move || web::serve(vec![listener, second_listener], &served, limits, &stopped));
+    Serving { address, second, access: Arc::clone(&app.access), self_metrics, _stop: stop }
 }
 
 /// A client that trusts `authority` and shows `own`, speaking these protocols.

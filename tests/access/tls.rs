@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use flexvm_exporter::web::Limits;
+use flexvm_exporter::web::{Access, Limits};
 use reqwest::Version;
 
 use crate::pki::Authority;
@@ -112,4 +112,24 @@ async fn health_needs_neither_address_nor_authority() {
             assert_eq!(ended.stdout, if code == 0 { "ready\n" } else { "" });
         }
     }
+}
+
+#[tokio::test]
+async fn marked_files_are_read_with_their_earliest_expiry() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = authority.issue();
+    // As editors on Windows write it.
+    let marked = |pem: &str| format!("\u{feff}{pem}");
+    fs::write(folder.path().join("server.key"), marked(&own.key)).unwrap();
+    fs::write(folder.path().join("server.crt"), marked(&format!("{}{}", own.certificate, authority.early())))
+        .unwrap();
+    fs::write(folder.path().join("ca.crt"), marked(&authority.pem)).unwrap();
+    let rules = format!("{SERVER}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n");
+    let file = folder.path().join("web.yml");
+    fs::write(&file, marked(&rules)).unwrap();
+    let access = Access::open(Some(&file)).unwrap();
+    let expiries: Vec<_> =
+        access.rules().expiries.iter().map(|(of, at)| (of.as_str(), at.to_string())).collect();
+    let expected = [("server", "2033-02-01T00:00:00Z"), ("client_ca", "4096-01-01T00:00:00Z")];
+    assert_eq!(expiries, expected.map(|(of, at)| (of, at.to_owned())));
 }

@@ -71,10 +71,15 @@ impl Place {
 
     /// Starts a daemon on `NAME.yml` with this text; its address is the second value.
     pub fn serve(&self, name: &str, config: &str) -> (Running, String) {
+        self.serve_with(name, config, &[])
+    }
+
+    /// Starts a daemon with more arguments.
+    pub fn serve_with(&self, name: &str, config: &str, more: &[&str]) -> (Running, String) {
         let file = self.write(&format!("{name}.yml"), config);
         let arguments = ["serve", "--web.listen-address", "127.0.0.1:0", "--log.level", "debug"];
         let mut command = self.command(arguments);
-        command.arg("--config.file").arg(file);
+        command.arg("--config.file").arg(file).args(more);
         let daemon = self.start(name, command);
         let address = until("the daemon's address", || {
             let log = daemon.stderr();

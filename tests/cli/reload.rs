@@ -11,6 +11,29 @@ fn reloaded(address: &str) -> (bool, bool) {
 }
 
 #[test]
+fn tenant_that_returns_shows_no_old_gauge() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    let (_simulator, api) = place.simulator(&["--vms", "10"]);
+    let one = config(&api, "report: {directory: out}\n");
+    let two =
+        one.replace("api: {", "  - {name: k2, base_url: 'http://127.0.0.1:1', token_file: token}\napi: {");
+    let works = two.replace("http://127.0.0.1:1", &api);
+    let (daemon, address) = place.serve("daemon", &works);
+    let success =
+        "flexvm_exporter_collector_last_success_timestamp_seconds{collector=\"usage\",tenant=\"k2\"}";
+    until("the first success", || get(&address, "/metrics", "").1.contains(success).then_some(()));
+    for (text, has_k2) in [(&one, false), (&two, true)] {
+        fs::write(place.path("daemon.yml"), text).unwrap();
+        daemon.signal("HUP");
+        let gauge = "flexvm_exporter_collector_failures_total{collector=\"usage\",reason=\"transport\",tenant=\"k2\"}";
+        until("the reload", || (get(&address, "/metrics", "").1.contains(gauge) == has_k2).then_some(()));
+        // The API of the tenant that returns is not reachable.
+        assert!(!get(&address, "/metrics", "").1.contains(success));
+    }
+}
+
+#[test]
 fn tenants_come_and_go_and_a_bad_file_changes_nothing() {
     let place = Place::new();
     place.write("token", "simulator\n");

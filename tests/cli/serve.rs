@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
-use crate::place::{PATIENCE, Place, Running, config, get, until};
+use crate::place::{PATIENCE, Place, Running, config, get, metric, until};
 use crate::program::free_port;
 
 /// The contract: signals end the daemon within this time.
@@ -210,14 +211,73 @@ fn what_is_left_off_or_open_beyond_loopback_is_said_at_start_and_on_the_page() {
     // One sentence in one line.
     assert!(sentence.ends_with("or web.reports is on.\n") && sentence.lines().count() == 1, "{sentence}");
     assert!(
-        page.contains("Reports cannot be read at this address") && !page.contains("href=\"/reports"),
+        page.contains("Reports cannot be read at this address") && !page.contains("href=\"reports"),
         "{page}"
     );
     let (log, (status, _), page) = said("on", "web: {reports: on}\n");
     assert!(log.contains("reports and reloads are open to whoever reaches this address"), "{log}");
     assert_eq!(status, 200);
-    assert!(page.contains("href=\"/reports/\"") && !page.contains("cannot be read"), "{page}");
+    assert!(page.contains("href=\"reports/\"") && !page.contains("cannot be read"), "{page}");
     let (log, (status, _), _) = said("off", "web: {reports: off}\n");
     assert!(!log.contains("reports and reloads"), "{log}");
     assert_eq!(status, 403);
+}
+
+#[test]
+fn hangup_just_after_the_start_does_not_end_it() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "5"]);
+    // The configuration comes through a pipe: the daemon is still reading when the signal arrives.
+    let pipe = place.path("config.pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = place.command(["serve", "--web.listen-address", "127.0.0.1:0", "--config.file"]);
+    command.arg(&pipe);
+    let mut daemon = place.start("early", command);
+    // Opening waits until the daemon opens the pipe to read.
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    daemon.signal("HUP");
+    writer.write_all(config(&api, "").as_bytes()).unwrap();
+    drop(writer);
+    until("listening", || daemon.stderr().contains("listening").then_some(()));
+    // The signal is not lost: the daemon reads the configuration again, which has no end yet.
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    writer.write_all(config(&api, "").as_bytes()).unwrap();
+    drop(writer);
+    until("the reload", || daemon.stderr().contains("the configuration was read again").then_some(()));
+    assert!(daemon.is_alive());
+    ends_with_zero(&mut daemon, "TERM");
+}
+
+#[test]
+fn poll_that_cannot_be_rendered_is_no_success() {
+    let place = with_token();
+    let (_simulator, api) = place.simulator(&["--vms", "5"]);
+    let text = config(&api, "poll: {capacity: 1s, inventory: 1h, usage: 1h, catalogue: 1h}\n");
+    let file = place.write("daemon.yml", &text);
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let mut command = place.command(["serve", "--web.listen-address", &address, "--config.file"]);
+    // Every rendering after the first ones of all parts fails.
+    command.arg(file).env("FAILPOINTS", "exposition::part=30*off->panic");
+    let mut daemon = place.start("panic", command);
+    let series = |name: &str| {
+        let start = format!("flexvm_exporter_collector_{name}{{collector=\"capacity\"");
+        std::net::TcpStream::connect(&address).ok().and_then(|_| metric(&address, &start))
+    };
+    let malformed = || {
+        let start = "flexvm_exporter_collector_failures_total{collector=\"capacity\",reason=\"malformed\"";
+        metric(&address, start)?.parse::<u64>().ok()
+    };
+    until("the first success", || (series("success")? == "1").then_some(()));
+    until("the failure", || (malformed()? > 1).then_some(()));
+    let last = series("last_success_timestamp_seconds").unwrap();
+    let failed = malformed().unwrap();
+    // Later polls fetch their data and are no success either: the figures that are shown stay as old as they are.
+    until("more failures", || (malformed()? > failed + 1).then_some(()));
+    until("the old time", || (series("last_success_timestamp_seconds")? == last).then_some(()));
+    assert!(daemon.is_alive());
+    assert!(daemon.stderr().contains("cannot render the data of the latest poll"));
+    let (_, page) = get(&address, "/", "Accept: application/json\r\n");
+    assert!(page.contains("the exporter cannot render the data of the poll"), "{page}");
+    ends_with_zero(&mut daemon, "TERM");
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
-use crate::place::{Place, config};
+use crate::place::{PATIENCE, Place, config, metric, until};
 
 #[test]
 fn unknown_words_are_usage_errors() {
@@ -94,4 +94,45 @@ fn a_reader_that_leaves_is_no_failure() {
         assert!(!said.contains("panicked"), "{said}");
     }
     assert!(place.path("out/k1").join(month).join("r01").is_dir(), "the month was closed all the same");
+}
+
+#[test]
+fn closed_output_is_no_error_and_no_panic() {
+    let place = Place::new();
+    place.write("token", "simulator\n");
+    // More than a buffer of the output.
+    let (_simulator, api) = place.simulator(&["--vms", "300", "--months", "1"]);
+    let (mut daemon, address) = place.serve("l", &config(&api, ""));
+    until("a poll", || (metric(&address, "flexvm_exporter_ledger_polls_total")? != "0").then_some(()));
+    daemon.signal("TERM");
+    assert_eq!(daemon.code(PATIENCE), Some(0));
+    let month = Month::of(Clock::system().now()).previous().to_string();
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["ledger", "export"], 0),
+        (&["ledger", "inspect"], 0),
+        (&["ledger", "inspect", "--output", "json"], 0),
+        (&["check"], 0),
+        (&["check", "--online"], 0),
+        (&["report", "--month", &month, "--dry-run"], 0),
+        (&["report", "--month", &month], 0),
+        (&["report", "--month", "2999-01"], 2),
+        (&["health", "http://127.0.0.1:1"], 1),
+        (&["nonsense"], 2),
+    ] {
+        for is_stderr_closed in [false, true] {
+            // A pipe whose reader has closed it.
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = place.command(["--config.file", "l.yml"]);
+            command.args(arguments).stdout(writer.try_clone().unwrap());
+            if is_stderr_closed {
+                command.stderr(writer);
+            }
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+            assert!(!said.contains("panic") && !said.contains("roken pipe"), "{arguments:?}: {said}");
+        }
+    }
 }

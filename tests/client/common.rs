@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flexvm_exporter::api::{Client, Code, Endpoint, Observer, Run};
 use flexvm_exporter::config::{Api, Secret, Tenant, TokenSource};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::server::{Reply, Request, Server, json as reply, status};
@@ -17,6 +18,7 @@ pub const LONG: Duration = Duration::from_secs(30);
 pub struct Seen {
     requests: Mutex<Vec<(Endpoint, Code)>>,
     retries: Mutex<Vec<Endpoint>>,
+    expiry: Mutex<Option<Timestamp>>,
 }
 
 impl Observer for Seen {
@@ -27,11 +29,20 @@ impl Observer for Seen {
     fn retry(&self, endpoint: Endpoint) {
         self.retries.lock().unwrap().push(endpoint);
     }
+
+    fn certificate(&self, expiry: Timestamp) {
+        *self.expiry.lock().unwrap() = Some(expiry);
+    }
 }
 
 impl Seen {
     pub fn codes(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(|(_, code)| code.to_string()).collect()
+    }
+
+    /// Expiry of the certificate that was observed last.
+    pub fn expiry(&self) -> Option<String> {
+        self.expiry.lock().unwrap().map(|at| at.to_string())
     }
 
     pub fn retries(&self) -> usize {

@@ -121,7 +121,13 @@ async fn errors_say_endpoint_status_and_the_apis_own_words_but_no_html() {
             Reason::Client,
         ),
         (401, "", "capacity: credentials (HTTP 401)", Reason::Credentials),
-        (403, "<html>Forbidden</html>", "capacity: credentials (HTTP 403)", Reason::Credentials),
+        (
+            403,
+            "<html>Forbidden</html>",
+            "capacity: credentials (HTTP 403): this does not look like the FlexVM API; check base_url, to which the \
+             exporter adds /v3/flexVM",
+            Reason::Credentials,
+        ),
         (
             404,
             r#"{"errorCode":10001,"errorMessage":"Entity not found","errors":[]}"#,
@@ -130,7 +136,12 @@ async fn errors_say_endpoint_status_and_the_apis_own_words_but_no_html() {
         ),
         (409, "null", "capacity: client (HTTP 409)", Reason::Client),
         (422, r#"{"errorMessage":null,"errors":null}"#, "capacity: client (HTTP 422)", Reason::Client),
-        (301, "", "capacity: redirect (HTTP 301)", Reason::Redirect),
+        (
+            301,
+            "",
+            "capacity: redirect (HTTP 301): the FlexVM API does not redirect; check base_url",
+            Reason::Redirect,
+        ),
         (304, "", "capacity: redirect (HTTP 304)", Reason::Redirect),
         (
             418,

@@ -12,7 +12,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::daemon;
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::simulator::{Options, Simulator};
-use flexvm_exporter::web::Access;
+use flexvm_exporter::web::{Access, Paths};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -178,7 +178,7 @@ async fn daemon_child() {
     config.poll.usage = Duration::from_millis(300);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_stay, shutdown) = watch::channel(false);
-    let path = "/metrics".to_owned();
+    let path = Paths::default();
     daemon::run(config, vec![listener], path, Access::default(), clock, shutdown, None).await.unwrap();
 }
 

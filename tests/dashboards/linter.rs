@@ -16,12 +16,14 @@ const OVERLAPPING: [&str; 3] =
 const UNITS: [&str; 7] = ["none", "percentunit", "bytes", "s", "ops", "reqps", "dateTimeAsIso"];
 
 /// Series of a process, which serves several tenants.
-const OF_THE_PROCESS: [&str; 5] = [
+const OF_THE_PROCESS: [&str; 7] = [
     "flexvm_exporter_build_info",
     "flexvm_exporter_config_",
     "flexvm_exporter_last_wake_",
     "flexvm_exporter_ledger_",
     "process_",
+    "flexvm_exporter_certificate_",
+    "flexvm_exporter_http_",
 ];
 
 #[test]

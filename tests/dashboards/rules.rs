@@ -161,7 +161,7 @@ fn every_alert_is_tested_firing_and_not_firing() {
 }
 
 /// What the operators of a fleet asked to be told of, each with its alerts.
-const SUBJECTS: [(&str, &[&str]); 17] = [
+const SUBJECTS: [(&str, &[&str]); 19] = [
     ("exporter down", &["FlexvmExporterDown", "FlexvmExporterAbsent", "FlexvmConfigReloadFailed"]),
     ("a collector failing or stale", &["FlexvmCollectorFailing", "FlexvmCollectorStale"]),
     ("credentials refused", &["FlexvmCredentialsRefused"]),
@@ -195,6 +195,8 @@ const SUBJECTS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("wrong clock", &["FlexvmClockUntrusted"]),
+    ("certificates", &["FlexvmCertificateExpiring", "FlexvmApiCertificateExpiring"]),
+    ("the exporter's own HTTP server", &["FlexvmConnectionsRejected", "FlexvmPasswordsRefused"]),
     ("unknown fields", &["FlexvmUnknownFields"]),
 ];
 

@@ -6,12 +6,14 @@ use super::files::{asked, dashboards, names, panel_expressions, read, rules, tex
 
 /// Series about the exporter itself. The golden file has those of the domain; `live` compares this
 /// list with what the running program serves.
-pub const SELF: [&str; 38] = [
+pub const SELF: [&str; 43] = [
+    "flexvm_exporter_api_certificate_expiry_timestamp_seconds",
     "flexvm_exporter_api_request_duration_seconds",
     "flexvm_exporter_api_requests_total",
     "flexvm_exporter_api_retries_total",
     "flexvm_exporter_api_unknown_fields",
     "flexvm_exporter_build_info",
+    "flexvm_exporter_certificate_expiry_timestamp_seconds",
     "flexvm_exporter_clock_trusted",
     "flexvm_exporter_collector_duration_seconds",
     "flexvm_exporter_collector_failures_total",
@@ -19,6 +21,9 @@ pub const SELF: [&str; 38] = [
     "flexvm_exporter_collector_success",
     "flexvm_exporter_config_last_reload_success_timestamp_seconds",
     "flexvm_exporter_config_last_reload_successful",
+    "flexvm_exporter_http_connections",
+    "flexvm_exporter_http_connections_rejected_total",
+    "flexvm_exporter_http_requests_total",
     "flexvm_exporter_last_wake_timestamp_seconds",
     "flexvm_exporter_ledger_events_total",
     "flexvm_exporter_ledger_failures_total",

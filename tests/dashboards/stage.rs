@@ -11,7 +11,7 @@ use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use flexvm_exporter::daemon;
 use flexvm_exporter::period::Month;
 use flexvm_exporter::simulator::{Options, Simulator};
-use flexvm_exporter::web::Access;
+use flexvm_exporter::web::{Access, Paths};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -71,11 +71,11 @@ impl Later {
         tokio::spawn(daemon::run(
             config,
             vec![listener],
-            "/metrics".to_owned(),
+            Paths::default(),
             Access::default(),
             clock,
             told,
-            Some(Arc::new(move || Ok(again.clone()))),
+            Some(daemon::Reloads::new(Arc::new(move || Ok(again.clone()))).unwrap()),
         ));
         Self { simulator, address, ahead, _shutdown: shutdown }
     }

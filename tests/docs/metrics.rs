@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flexvm_exporter::api::{ClockState, Code, Defect, Endpoint, Observer as _, Reason};
 use flexvm_exporter::ledger::{ChangedSeconds, Comparison, Ledger};
-use flexvm_exporter::self_metrics::{Difference, RequestObserver, SelfMetrics};
+use flexvm_exporter::self_metrics::{CertificateUse, Difference, Handler, RequestObserver, SelfMetrics};
 use flexvm_exporter::snapshot::{Collector, InventoryData};
 use jiff::Timestamp;
 
@@ -77,6 +77,9 @@ async fn own() -> String {
         Collector::Capacity,
         &BTreeMap::from([((Endpoint::Capacity, "available"), defect)]),
     );
+    metrics.http_request(Handler::Metrics, 200);
+    metrics.certificates(&[(CertificateUse::Server, now)]);
+    observer.certificate(now);
     metrics.woke(now);
     metrics.report_due("k1", Some(0));
     metrics.report_succeeded("k1", now);

@@ -66,18 +66,18 @@ fn what_did_not_change_is_shared_and_not_made_again() {
     let mut world = World::new();
     let mut renderer = Renderer::default();
     for tenant in world.tenants() {
-        renderer.render(&tenant, &options(), Parts::ALL);
+        assert!(renderer.render(&tenant, &options(), Parts::ALL).is_empty());
     }
     let first = renderer.assemble();
     // The same again changes nothing.
     for tenant in world.tenants() {
-        renderer.render(&tenant, &options(), Parts::ALL);
+        assert!(renderer.render(&tenant, &options(), Parts::ALL).is_empty());
     }
     assert!(!renderer.is_stale());
     world.full.capacity = None;
     world.full.inventory = None;
     let changed = [Part::Collector(Collector::Capacity)].into_iter().collect();
-    renderer.render(&world.tenants()[0], &options(), changed);
+    assert!(renderer.render(&world.tenants()[0], &options(), changed).is_empty());
     assert!(renderer.is_stale());
     let second = renderer.assemble();
     assert!(plain(&first, None).contains("flexvm_capacity_nodes{"));
@@ -96,13 +96,13 @@ fn a_change_of_one_tenant_makes_no_text_of_another() {
     let mut world = World::new();
     let mut renderer = Renderer::default();
     for tenant in world.tenants() {
-        renderer.render(&tenant, &options(), Parts::ALL);
+        assert!(renderer.render(&tenant, &options(), Parts::ALL).is_empty());
     }
     let first = renderer.assemble().compressed(None, &[]);
     let before = places(&first);
     let clouds = &mut Arc::make_mut(&mut world.full.inventory.as_mut().unwrap().data).clouds;
     clouds[0].name = "renamed".into();
-    renderer.render(&world.tenants()[0], &options(), Parts::ALL);
+    assert!(renderer.render(&world.tenants()[0], &options(), Parts::ALL).is_empty());
     let mut body = renderer.assemble().compressed(None, &[]);
     body.pop().expect("the end of the gzip member");
     let new: Vec<_> = body.iter().filter(|piece| !before.contains_key(&piece.as_ptr())).collect();
@@ -117,7 +117,7 @@ fn tenants_that_are_gone_leave_no_family() {
     let world = World::new();
     let mut renderer = Renderer::default();
     for tenant in world.tenants() {
-        renderer.render(&tenant, &options(), Parts::ALL);
+        assert!(renderer.render(&tenant, &options(), Parts::ALL).is_empty());
     }
     renderer.assemble();
     renderer.retain(|name| name == "k00001");
@@ -137,9 +137,9 @@ fn families_stay_whole_while_tenants_are_rendered_with_two_configurations() {
     let without = Metrics { per_vm: false, ..options() };
     for order in [[&without, &options()], [&options(), &without]] {
         let mut renderer = Renderer::default();
-        renderer.render(&full, order[0], Parts::ALL);
-        renderer.render(&sparse, order[1], Parts::ALL);
-        renderer.render(&other, order[1], Parts::ALL);
+        assert!(renderer.render(&full, order[0], Parts::ALL).is_empty());
+        assert!(renderer.render(&sparse, order[1], Parts::ALL).is_empty());
+        assert!(renderer.render(&other, order[1], Parts::ALL).is_empty());
         // The parser refuses a family that comes twice.
         let families = families(&plain(&renderer.assemble(), None));
         assert!(families.iter().any(|family| family.name == "flexvm_vm_info"));

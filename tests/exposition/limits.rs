@@ -153,7 +153,7 @@ fn a_group_that_is_kept_stays_while_it_is_nearly_as_large() {
     let mut renderer = Renderer::default();
     let mut shown = |seconds: &[(&str, u64)]| {
         let snapshot = grouped(seconds);
-        renderer.render(&crate::only(&snapshot)[0], &options, Parts::ALL);
+        assert!(renderer.render(&crate::only(&snapshot)[0], &options, Parts::ALL).is_empty());
         let body = whole(renderer.assemble().plain(None, Vec::new()));
         let families = crate::families(&body);
         let of = |family: &str, label: &str| {

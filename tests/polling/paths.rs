@@ -15,7 +15,7 @@ const SECRET: &str = "the secret that lies beside the reports";
 /// The answer, all of it, to a request for exactly these bytes.
 async fn raw(rig: &Rig, path: &[u8]) -> String {
     let mut stream = TcpStream::connect(rig.url.trim_start_matches("http://")).await.unwrap();
-    let request = [b"GET ", path, b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"].concat();
+    let request = [b"GET ", path, b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"].concat();
     // A server that refuses what it has read so far may not take the rest.
     let _ = stream.write_all(&request).await;
     let mut answer = Vec::new();
@@ -90,7 +90,7 @@ async fn no_way_of_writing_an_address_leads_out() {
             format!("{base}\0"),
             format!("{base}index.csv\0.txt"),
             format!("{base}~root/secret.txt"),
-            format!("http://x{base}../../secret.txt"),
+            format!("http://localhost{base}../../secret.txt"),
             format!("{base}..\\..\\secret.txt"),
             format!("{base}CON"),
             format!("{base}."),

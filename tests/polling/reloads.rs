@@ -8,7 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use flexvm_exporter::daemon;
 use flexvm_exporter::simulator::{Fault, FaultKind, Operation, Options, Simulator};
-use flexvm_exporter::web::Access;
+use flexvm_exporter::web::{Access, Paths};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -73,9 +73,10 @@ impl Reloaded {
             change(&mut config);
             Ok(config)
         });
-        let (path, access, clock) = ("/metrics".to_owned(), Access::default(), Clock::system());
+        let reloads = daemon::Reloads::new(loader).unwrap();
+        let (path, access, clock) = (Paths::default(), Access::default(), Clock::system());
         let daemon =
-            tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(loader)));
+            tokio::spawn(daemon::run(config, vec![listener], path, access, clock, told, Some(reloads)));
         let http = flexvm_exporter::api::plain_client(PATIENCE).unwrap();
         Self { url, http, shutdown, daemon, _folder: folder }
     }

@@ -8,7 +8,7 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Api, Config, Ledger, Metrics, Poll, Report, Secret, Tenant, TokenSource, Web};
 use flexvm_exporter::daemon;
 use flexvm_exporter::simulator::{NamedFault, Options, Simulator};
-use flexvm_exporter::web::Access;
+use flexvm_exporter::web::{Access, Paths};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -93,7 +93,7 @@ impl Rig {
         let daemon = tokio::spawn(daemon::run(
             self.config.clone(),
             vec![listener],
-            "/metrics".to_owned(),
+            Paths::default(),
             Access::default(),
             self.clock.clone(),
             told,
@@ -138,7 +138,7 @@ impl Rig {
     pub async fn raw(&self, path: &str) -> u16 {
         let mut stream =
             tokio::net::TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();

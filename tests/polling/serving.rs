@@ -7,7 +7,7 @@ use flexvm_exporter::config::{Metrics, Poll, WebReports};
 use flexvm_exporter::self_metrics::SelfMetrics;
 use flexvm_exporter::simulator::{Fault, Operation};
 use flexvm_exporter::store::Store;
-use flexvm_exporter::web::{Access, App, ConnectionCounts, Lists, Pages, Settings};
+use flexvm_exporter::web::{Access, App, Lists, Pages, Paths, Settings};
 use serde_json::Value;
 
 use crate::rig::{INVENTORY, Rig, lines, running_from};
@@ -136,7 +136,7 @@ async fn beyond_loopback_reports_and_reloads_are_closed() {
     let app = Arc::new(App {
         store: Arc::new(Store::new(&[], Metrics::default(), Poll::default())),
         self_metrics: Arc::new(SelfMetrics::new(jiff::Timestamp::UNIX_EPOCH).unwrap()),
-        telemetry_path: "/metrics".to_owned(),
+        paths: Paths::default(),
         settings: arc_swap::ArcSwap::from_pointee(Settings {
             directory: folder.path().to_owned(),
             tenants: Vec::new(),
@@ -147,7 +147,6 @@ async fn beyond_loopback_reports_and_reloads_are_closed() {
         reload,
         lists: Lists::default(),
         pages: Pages::default(),
-        connections: ConnectionCounts::default(),
     });
     let ask = async |path: &str, loopback| {
         let request = hyper::Request::get(path).body(()).unwrap();

@@ -121,6 +121,9 @@ impl Run {
             (status, _) => Code::Status(status.unwrap_or_default()),
         };
         self.shared.observer.request(endpoint, code, elapsed);
+        if let Some(expiry) = self.shared.transport.certificate_expiry() {
+            self.shared.observer.certificate(expiry);
+        }
         let is_limited = reason == Some(Reason::RateLimited);
         let (date, retry_after) = match &answer {
             Ok(answer) => {

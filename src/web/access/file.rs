@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Result<Rules, Problems> {
             rules.clients_verified = wanted.clients == Clients::Verified;
             rules.files.extend(wanted.files().into_iter().map(Seen::now));
             match tls::server_config(&wanted, http2) {
-                Ok(config) => rules.tls = Some(config),
+                Ok((config, expiries)) => (rules.tls, rules.expiries) = (Some(config), expiries),
                 Err((key, message)) => found.push(Problem::new(format!("tls_server_config.{key}"), message)),
             }
         }

@@ -3,10 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+
+use crate::certificate;
+use crate::config::ca_file::without_mark;
+use crate::self_metrics::CertificateUse;
 
 /// PEM, in a file or in the configuration itself.
 pub enum Pem {
@@ -16,12 +21,13 @@ pub enum Pem {
 
 impl Pem {
     fn read(&self) -> Result<Vec<u8>, String> {
-        match self {
+        let pem = match self {
             Self::File(path) => {
-                std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+                std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?
             }
-            Self::Text(text) => Ok(text.clone().into_bytes()),
-        }
+            Self::Text(text) => text.clone().into_bytes(),
+        };
+        Ok(without_mark(&pem).to_vec())
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -71,9 +77,21 @@ impl Tls {
     }
 }
 
-/// Everything read and checked; an error names the key.
-pub fn server_config(tls: &Tls, http2: bool) -> Result<Arc<ServerConfig>, (&'static str, String)> {
+/// Expiries by the use of the certificates.
+type Expiries = Vec<(CertificateUse, Timestamp)>;
+
+/// Everything read and checked, with the earliest expiry for each use; an error names the key.
+pub fn server_config(
+    tls: &Tls,
+    http2: bool,
+) -> Result<(Arc<ServerConfig>, Expiries), (&'static str, String)> {
+    let mut expiries = Expiries::new();
+    let mut note = |of, certificates: &[CertificateDer<'_>]| {
+        let all = certificates.iter().filter_map(|it| certificate::expiry(it));
+        expiries.extend(all.min().map(|earliest| (of, earliest)));
+    };
     let certificates = tls.certificate.certificates().map_err(|what| ("cert_file", what))?;
+    note(CertificateUse::Server, &certificates);
     let key = tls.key.read().map_err(|what| ("key_file", what))?;
     // The library's error may hold the text that it could not read.
     let key = PrivateKeyDer::from_pem_slice(&key)
@@ -91,7 +109,9 @@ pub fn server_config(tls: &Tls, http2: bool) -> Result<Arc<ServerConfig>, (&'sta
     let builder = match (&tls.roots, tls.clients) {
         (Some(roots), Clients::Verified | Clients::VerifiedIfGiven) => {
             let mut store = RootCertStore::empty();
-            for root in roots.certificates().map_err(|what| ("client_ca_file", what))? {
+            let roots = roots.certificates().map_err(|what| ("client_ca_file", what))?;
+            note(CertificateUse::ClientCa, &roots);
+            for root in roots {
                 store.add(root).map_err(|error| ("client_ca_file", error.to_string()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
@@ -109,5 +129,5 @@ pub fn server_config(tls: &Tls, http2: bool) -> Result<Arc<ServerConfig>, (&'sta
         .map_err(|error| ("key_file", format!("does not go with the certificate: {error}")))?;
     let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expiries))
 }

@@ -12,12 +12,14 @@ use crate::web::page::{
     Kind::{Long, Number, Short},
     table,
 };
+use crate::web::paths::Links;
 use crate::web::words::{ago, escape, percent, thousands, time, took};
 use crate::web::{App, months};
 
 /// The page. `reports` is whether reports are for whoever asks.
 pub fn page(app: &App, reports: bool) -> String {
     let Status { now, ready, reports_served, tenants, .. } = status(app, reports);
+    let links = Links::of("/");
     let (class, state) = if ready {
         ("good", "✓ ready")
     } else {
@@ -34,9 +36,10 @@ pub fn page(app: &App, reports: bool) -> String {
         );
     }
     for of in &tenants {
-        tenant(&mut main, of);
+        tenant(&mut main, of, &links);
     }
-    Frame { title: "Status", telemetry_path: &app.telemetry_path, reports: reports_served }.around(&main)
+    Frame { title: "Status", telemetry_path: &app.paths.telemetry, links: &links, reports: reports_served }
+        .around(&main)
 }
 
 /// A time in a text of ours; whatever is none stays as it is.
@@ -44,7 +47,7 @@ fn when(text: &str) -> String {
     text.parse().map_or_else(|_| escape(text), time)
 }
 
-fn tenant(out: &mut String, of: &Tenant) {
+fn tenant(out: &mut String, of: &Tenant, links: &Links) {
     let (class, word) = match of.up {
         Some(true) => ("good", "✓ up"),
         Some(false) => ("bad", "✗ down"),
@@ -59,7 +62,7 @@ fn tenant(out: &mut String, of: &Tenant) {
     if let Some(month) = &of.month_to_date {
         usage::write(out, month);
     }
-    closed_months(out, of);
+    closed_months(out, of, links);
     out.push_str("</section>");
 }
 
@@ -175,7 +178,7 @@ fn collectors(out: &mut String, runs: &[Collector]) {
         write!(out, "<h3>Collectors</h3><div class=card>{}</div>", table("", &COLUMNS, runs.iter().map(row)));
 }
 
-fn closed_months(out: &mut String, of: &Tenant) {
+fn closed_months(out: &mut String, of: &Tenant, links: &Links) {
     out.push_str("<h3>Closed months</h3><div class=card>");
     match &of.reports_due {
         None => out.push_str("<p class=soft>Nobody has looked yet for what is due.</p>"),
@@ -203,7 +206,7 @@ fn closed_months(out: &mut String, of: &Tenant) {
     match of.closed_months.as_deref() {
         None => {}
         Some([]) => out.push_str("<p class=soft>No month has been closed yet.</p>"),
-        Some(rows) => out.push_str(&months::html("", rows)),
+        Some(rows) => out.push_str(&months::html("", rows, links)),
     }
     out.push_str("</div>");
 }
