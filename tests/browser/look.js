@@ -30,6 +30,6 @@
     unscoped: main.querySelectorAll("th:not([scope])").length,
     tables: [...main.querySelectorAll("table")].map((it) => it.tBodies[0].rows.length),
     headings: [...main.querySelectorAll("h4, h2")].map((it) => it.firstChild.textContent.trim()),
-    links: [...main.querySelectorAll("a")].map((it) => it.getAttribute("href")),
+    links: [...main.querySelectorAll("a")].map((it) => it.origin === location.origin ? it.pathname + it.hash : it.href),
   };
 })()

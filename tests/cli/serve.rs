@@ -269,7 +269,11 @@ fn poll_that_cannot_be_rendered_is_no_success() {
         metric(&address, start)?.parse::<u64>().ok()
     };
     until("the first success", || (series("success")? == "1").then_some(()));
-    until("the failure", || (malformed()? > 1).then_some(()));
+    // Data that does not change is not rendered again, but after a reload it is.
+    until("the failure", || {
+        daemon.signal("HUP");
+        (malformed()? > 1).then_some(())
+    });
     let last = series("last_success_timestamp_seconds").unwrap();
     let failed = malformed().unwrap();
     // Later polls fetch their data and are no success either: the figures that are shown stay as old as they are.
