@@ -46,4 +46,5 @@ cargo clippy --locked --all-targets -- -D warnings
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 step "tests"
-cargo test --locked
+# All tests run even if one fails, so that one run shows every failure.
+cargo test --locked --no-fail-fast
