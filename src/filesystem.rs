@@ -175,8 +175,8 @@ pub fn create_directories(path: &Path) -> Result<(), (PathBuf, io::Error)> {
     }
 }
 
-/// Opens a lock file, or creates it. If root creates it in a directory of another user, or has created it
-/// there before, it belongs to that user.
+/// Opens a lock file, or creates it. If root creates it in a directory of another user, it belongs to that
+/// user. An existing file keeps its owner: the owner of the directory can move any file of root to this name.
 ///
 /// A user who may write to the directory but not to the lock file of its owner opens the file for reading,
 /// which is enough for a lock.
@@ -184,23 +184,19 @@ pub fn create_directories(path: &Path) -> Result<(), (PathBuf, io::Error)> {
 /// # Errors
 /// The file cannot be opened or created.
 pub fn open_lock(path: &Path) -> io::Result<File> {
-    let owner = Owner::of_new_file_in(parent_of(path))?;
+    match create_file(path, 0o666) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created,
+    }
+    // Without NONBLOCK a pipe would block. NOFOLLOW: the owner of the directory could have any file opened.
+    let mut flags = OFlags::NONBLOCK;
+    if Owner::of_new_file_in(parent_of(path))?.is_some() {
+        flags |= OFlags::NOFOLLOW;
+    }
     let mut options = OpenOptions::new();
-    if owner.is_some() {
-        // Otherwise the owner of the directory could have any file of root opened.
-        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options.custom_flags(flags.bits().cast_signed());
+    match options.clone().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.read(true).open(path),
+        opened => opened,
     }
-    let opened = options.clone().create(true).truncate(false).write(true).open(path);
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.read(true).open(path)?,
-        other => other?,
-    };
-    if let Some(owner) = owner {
-        let metadata = file.metadata()?;
-        // A file of root with one name in this directory was created here by this program.
-        if metadata.is_file() && metadata.uid() == 0 && metadata.nlink() == 1 {
-            owner.take(&file)?;
-        }
-    }
-    Ok(file)
 }

@@ -139,6 +139,25 @@ fn any_other_user_needs_only_write_access() {
     assert_eq!(fs::metadata(month).unwrap().uid(), OTHER, "nothing is given away");
 }
 
+#[test]
+fn existing_lock_file_keeps_its_owner() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let state = place.path("state");
+    fs::create_dir(&state).unwrap();
+    std::os::unix::fs::chown(&state, Some(USER), Some(GROUP)).unwrap();
+    // The owner of the directory can move a secret of root to the name of the lock.
+    let lock = state.join("l.db.lock");
+    fs::write(&lock, "secret").unwrap();
+    drop(flexvm_exporter::filesystem::open_lock(&lock).unwrap());
+    assert_eq!(fs::metadata(&lock).unwrap().uid(), 0);
+    let new = state.join("new.lock");
+    drop(flexvm_exporter::filesystem::open_lock(&new).unwrap());
+    assert_eq!(fs::metadata(&new).unwrap().uid(), USER);
+}
+
 /// The path of a library that makes `fsync` of directories fail with an error, built by the system's compiler.
 fn library(place: &Place, error: &str) -> Option<PathBuf> {
     tool("cc")?;

@@ -76,7 +76,11 @@ fn report_directory(directory: &Path) -> Tried {
 
 fn ledger(path: &Path) -> Tried {
     let exists = path.symlink_metadata().is_ok();
-    let result = if exists {
+    let is_file = path.metadata().is_ok_and(|file| file.is_file());
+    let result = if path.exists() && !is_file {
+        // A pipe would block whoever opens it.
+        Err(format!("{} is not a regular file", absolute(path).display()))
+    } else if exists {
         ledger::check(path).map_err(|error| describe(&error)).and_then(|()| is_writable(path))
     } else {
         is_writable(existing_part_of(&absolute(path)))
@@ -100,6 +104,7 @@ fn is_writable(path: &Path) -> Result<(), String> {
 /// Creates, syncs, renames, locks and removes a directory with a file, as a report does.
 fn use_directory(directory: &Path) -> Result<(), String> {
     let failed = |step: &str, error: io::Error| format!("cannot {step} in {}: {error}", directory.display());
+    remove_leftovers(directory);
     let mut trial = Trial { path: temporary(directory, "check".as_ref()) };
     filesystem::create_directory(&trial.path).map_err(|error| failed("create a directory", error))?;
     let (file, renamed) = (trial.path.join("file"), trial.path.join("renamed"));
@@ -116,6 +121,19 @@ fn use_directory(directory: &Path) -> Result<(), String> {
     filesystem::sync_directory(directory).map_err(|error| failed("sync a directory", error))?;
     fs::remove_file(trial.path.join("renamed")).map_err(|error| failed("remove a file", error))?;
     fs::remove_dir(&trial.path).map_err(|error| failed("remove a directory", error))
+}
+
+/// Removes the trials of processes that were killed. What cannot be removed is left.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(".tmp-check-")?.split('-').next());
+        let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if process.filter(is_number).is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The directory of a trial; what a failed step leaves is removed.
@@ -145,6 +163,25 @@ mod tests {
         assert_eq!(report_directory(&reports).result, "ok");
         assert_eq!(fs::read_dir(&reports).unwrap().count(), 0);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn trial_removes_what_killed_trials_left() {
+        let directory = tempfile::tempdir().unwrap();
+        // No process has this number.
+        fs::create_dir_all(directory.path().join(".tmp-check-4294967295-0/file")).unwrap();
+        assert_eq!(report_directory(directory.path()).result, "ok");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn ledger_that_is_a_pipe_blocks_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("ledger.db");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        let text = ledger(&pipe).missing().unwrap().text;
+        assert!(text.contains("ledger.db is not a regular file"), "{text}");
     }
 
     #[test]
