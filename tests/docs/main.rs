@@ -15,6 +15,7 @@ mod modules;
 mod paths;
 mod report;
 mod simulator;
+mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
