@@ -28,8 +28,8 @@ const STORED_HEADER: usize = 5;
 /// Magic number, deflate, no flags, no time, unknown system (RFC 1952, 2.3).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// Maximum number of bytes of plain text that are decompressed in one step.
-const BLOCK: usize = 1 << 16;
+/// Maximum number of bytes of plain text that are decompressed in one step. Each slow reader holds some blocks.
+const BLOCK: usize = 1 << 13;
 
 /// A compressed text.
 #[derive(Debug, Default)]
