@@ -17,13 +17,14 @@ mod status;
 mod usage;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Crc;
 
 use self::choice::Choice;
+use self::gzip::Piece;
 pub use self::gzip::PlainText;
 use self::renderer::Assembled;
 pub use self::renderer::Renderer;
@@ -144,10 +145,13 @@ impl Exposition {
 
     /// Returns the body of [`Self::compressed`] as plain text.
     #[must_use]
-    pub fn plain(&self, collect: Option<&[Collector]>, own: Vec<u8>) -> PlainText {
-        let pieces = self.parts(collect).flat_map(|part| &part.compressed).cloned().collect();
-        let length = self.parts(collect).map(|part| part.length).sum();
-        PlainText::new(pieces, length, own.into())
+    pub fn plain(&self, collect: Option<&[Collector]>, own: &[u8]) -> PlainText {
+        let mut pieces: VecDeque<_> =
+            self.parts(collect).flat_map(|part| &part.compressed).cloned().collect();
+        let length: u64 = self.parts(collect).map(|part| part.length).sum();
+        // Compressed as well: a slow reader holds it until the end.
+        pieces.push_back(Piece::of(own).compressed);
+        PlainText::new(pieces, length + own.len() as u64)
     }
 
     fn parts(&self, collect: Option<&[Collector]>) -> impl Iterator<Item = &Assembled> {

@@ -316,7 +316,7 @@ impl App {
         let body = if gzip {
             Answer::from(exposition.compressed(collect.as_deref(), &own))
         } else {
-            Answer::from(exposition.plain(collect.as_deref(), own))
+            Answer::from(exposition.plain(collect.as_deref(), &own))
         };
         let mut response = reply(StatusCode::OK, format.content_type(), body);
         if gzip {

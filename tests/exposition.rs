@@ -24,7 +24,7 @@ use self::parse::{Family, families};
 /// All parts of `tenants` as one text.
 fn text(tenants: &[TenantView<'_>], options: &Metrics) -> String {
     let exposition = Exposition::of(tenants, options);
-    whole(exposition.plain(None, Vec::new()))
+    whole(exposition.plain(None, &[]))
 }
 
 /// Joins all blocks of a plain text.

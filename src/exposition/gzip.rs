@@ -29,7 +29,7 @@ const STORED_HEADER: usize = 5;
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// Maximum number of bytes of plain text that are decompressed in one step. Each slow reader holds some blocks.
-const BLOCK: usize = 1 << 13;
+const BLOCK: usize = 1 << 12;
 
 /// A compressed text.
 #[derive(Debug, Default)]
@@ -68,21 +68,18 @@ impl Piece {
     }
 }
 
-/// The plain text of compressed pieces, followed by text that was not compressed. The pieces are
-/// decompressed block by block.
+/// The plain text of compressed pieces, which are decompressed block by block.
 #[derive(Debug)]
 pub struct PlainText {
     pieces: VecDeque<Bytes>,
     decompress: Decompress,
-    last: Bytes,
     left: u64,
 }
 
 impl PlainText {
-    /// Creates the text of `pieces`, which has `length` bytes after decompression, followed by `last`.
-    pub(super) fn new(pieces: VecDeque<Bytes>, length: u64, last: Bytes) -> Self {
-        let left = length + last.len() as u64;
-        Self { pieces, decompress: Decompress::new(false), last, left }
+    /// Creates the text of `pieces`, which has `length` bytes after decompression.
+    pub(super) fn new(pieces: VecDeque<Bytes>, length: u64) -> Self {
+        Self { pieces, decompress: Decompress::new(false), left: length }
     }
 
     /// Returns the number of bytes that were not returned yet.
@@ -116,12 +113,11 @@ impl Iterator for PlainText {
 
     fn next(&mut self) -> Option<Self::Item> {
         let block = match self.block() {
-            Ok(block) if block.is_empty() => std::mem::take(&mut self.last),
-            Ok(block) => block.into(),
+            Ok(block) => block,
             Err(error) => return Some(Err(error)),
         };
         self.left = self.left.saturating_sub(block.len() as u64);
-        (!block.is_empty()).then_some(Ok(block))
+        (!block.is_empty()).then_some(Ok(block.into()))
     }
 }
 

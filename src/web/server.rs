@@ -65,8 +65,8 @@ const MAX_STREAMS: u32 = 16;
 const MAX_HEADERS: usize = 64;
 
 /// Most bytes of a request's head. The server also holds as many bytes of a response for a client that does not
-/// read, so 512 slow readers cost 16 MiB.
-const MAX_HEAD: usize = 32 << 10;
+/// read, so 512 slow readers cost 8 MiB.
+const MAX_HEAD: usize = 16 << 10;
 
 /// Most bytes of a request's body, which no address wants, that are read before the answer.
 const MAX_BODY: usize = 256 << 10;

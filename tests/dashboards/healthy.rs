@@ -119,7 +119,7 @@ impl Demo {
         self.ledger.statistics().look();
         self.store.render_now();
         let blocks: Vec<_> =
-            self.store.exposition().plain(None, self.metrics.text()).collect::<Result<_, _>>().unwrap();
+            self.store.exposition().plain(None, &self.metrics.text()).collect::<Result<_, _>>().unwrap();
         String::from_utf8(blocks.concat()).unwrap()
     }
 }

@@ -19,7 +19,7 @@ use crate::world::{World, options};
 use crate::{text, whole};
 
 fn plain(exposition: &Exposition, collect: Option<&[Collector]>) -> String {
-    whole(exposition.plain(collect, Vec::new()))
+    whole(exposition.plain(collect, &[]))
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn gzip_is_one_member_of_the_plain_text() {
         let mut member = GzDecoder::new(&stream[..]);
         member.read_to_string(&mut unpacked).unwrap();
         assert_eq!(unpacked, plain(&exposition, collect) + own);
-        let text = exposition.plain(collect, own.into());
+        let text = exposition.plain(collect, own.as_ref());
         assert_eq!(text.left(), unpacked.len() as u64);
         assert_eq!(whole(text), unpacked);
         // Many clients read the first member and call the rest an error.

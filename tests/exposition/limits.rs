@@ -154,7 +154,7 @@ fn a_group_that_is_kept_stays_while_it_is_nearly_as_large() {
     let mut shown = |seconds: &[(&str, u64)]| {
         let snapshot = grouped(seconds);
         assert!(renderer.render(&crate::only(&snapshot)[0], &options, Parts::ALL).is_empty());
-        let body = whole(renderer.assemble().plain(None, Vec::new()));
+        let body = whole(renderer.assemble().plain(None, &[]));
         let families = crate::families(&body);
         let of = |family: &str, label: &str| {
             values(&families, family, &[("use", "running")], &[label]).swap_remove(0).0
