@@ -4,7 +4,7 @@
     cargo build --release && benches/attack.py [SECONDS]
     FLEXVM_BIN=target/debug/flexvm-exporter benches/attack.py 10
 
-Each phase takes SECONDS. A client that is rejected returns after a pause.
+Each phase takes SECONDS, after QUIET seconds without a flood. A client that is rejected returns after a pause.
 
 - connections: 1,000 that send nothing, 1,000 slow readers of /metrics (400 with a debug build), and random
   bytes
@@ -49,6 +49,8 @@ SLOW = 400 if "debug" in stage.PROGRAM.parts else CLIENTS
 PATIENCE = 2
 TIMEOUT = 10
 AT_MOST = 2.0
+# Seconds without a flood. Two polls lie within them: their memory is not that of a flood.
+QUIET = 25
 # Memory of a run at its bounds of rows. docs/operating.md names the bounds.
 RUN = 400 * stage.MIB
 
@@ -312,7 +314,7 @@ async def api(simulator, seconds):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with stage.folder() as on:
         daemon = on.daemon(f"127.0.0.1:{server.server_address[1]}", "10s")
-        before = await measure("before, other API", daemon, min(seconds, 25), None)
+        before = await measure("before, other API", daemon, QUIET, None)
         for name, rows in (("endless lists", endless), ("names of 1 MB", large_names)):
             known = too_large(daemon)
             Api.rows = staticmethod(rows)
@@ -329,14 +331,14 @@ async def main(seconds=60):
         with stage.folder() as beside:
             daemon = beside.daemon(simulator, "10s")
             daemon.get("/sd/vms")
-            before = await measure("before", daemon, min(seconds, 25), None)
+            before = await measure("before", daemon, QUIET, None)
             await phase("1,000 silent", daemon, silent, CLIENTS, 1, seconds, before)
             await phase(f"{SLOW:,} slow", daemon, slow, SLOW, 1, seconds, before)
             await phase("random bytes", daemon, mad, MAD, 0, seconds, before)
             await phase("500 lists, not read", daemon, list_without_reading, LISTS, 1, seconds, before)
             await phase("lists, clients left", daemon, list_and_leave, MAD, 0, seconds, before)
             await phase("status page", daemon, page, FLOOD, 0, seconds, before)
-            await measure("after", daemon, min(seconds, 25), before)
+            await measure("after", daemon, QUIET, before)
             print(f"peak of it all {daemon.memory('VmHWM') / stage.MIB:.1f} MiB")
         await tls(simulator, seconds, before)
         await passwords(simulator, seconds, before)
