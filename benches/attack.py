@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Clients and an API that take more than their share, on the program with 20,000 VMs: scrapes and memory.
+"""Measures scrapes and memory with 20,000 VMs while clients or the API flood the exporter.
 
     cargo build --release && benches/attack.py [SECONDS]
     FLEXVM_BIN=target/debug/flexvm-exporter benches/attack.py 10
@@ -8,15 +8,15 @@ Each phase takes SECONDS, after QUIET seconds without a flood. A client that is 
 
 - connections: 1,000 that send nothing, 1,000 slow readers of /metrics (400 with a debug build), and random
   bytes
-- lists: 500 readers of /sd/vms that do not read, each with another port; clients that leave after the
-  request; the status page
-- TLS: connections that begin a handshake and never end it
-- passwords: wrong ones, before and after a restart
-- API: lists of ever new ids without an end, and names of 1 MB
+- lists: 500 clients that request /sd/vms, each with another port, and do not read the response; clients that
+  disconnect after the request; the status page
+- TLS: connections that begin a handshake and never complete it
+- passwords: wrong passwords, before and after a restart
+- API: lists that never end, and names of 1 MB
 
-Fails if a scrape takes longer than 2 s (the first one with a password: 10 s, the timeout of a scrape), or if
-the memory is more than twice that before. While the API floods, the bounds of a run add to this. All
-sockets are on loopback. Needs Python 3.11 and openssl.
+Fails if a scrape takes longer than 2 s (10 s for the first scrape with a password), or if the memory is more
+than twice the memory before the floods. While the API floods, 400 MiB more are allowed. All sockets are on
+loopback. Needs Python 3.11 and openssl.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ CLIENTS = 1_000
 LISTS = 500
 MAD = 20
 FLOOD = 64
-# A debug build decompresses plain text ten times slower: 1,000 clients that return would take all its time.
+# A debug build decompresses plain text ten times slower, so 1,000 returning clients would use all its processor time.
 SLOW = 400 if "debug" in stage.PROGRAM.parts else CLIENTS
 
 # Longest scrape, in seconds; the timeout of a scrape that needs a password; the factor of memory.
@@ -193,7 +193,7 @@ async def measure(name, daemon, seconds, before, met=(0,), headers=(), extra=0, 
     took, memory, started = [], [], time.monotonic()
     while time.monotonic() - started < seconds or not until():
         if time.monotonic() - started > seconds + 300:
-            sys.exit(f"{name}: waited in vain")
+            sys.exit(f"{name}: the expected state was not reached within {seconds + 300:.0f} s")
         took.append(await scrape(name, daemon, headers))
         memory.append(daemon.memory())
         await asyncio.sleep(0.2)

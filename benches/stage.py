@@ -1,4 +1,4 @@
-"""What the scripts beside it share: the program on its simulator, in a folder that goes.
+"""Shared code of the scripts in this directory: runs the program and its simulator in a temporary directory.
 
 FLEXVM_BIN names the program; without it, the release build is used.
 

@@ -32,8 +32,8 @@ use crate::ledger::{Beginning, Comparison, Ledger, LedgerError};
 use crate::period::Month;
 use crate::report::{Folder, Listing, Outcome, Published, ReportError, Summary};
 
-/// Maximum number of threads that read and write the files of months at the same time. At a start, all
-/// tenants may have a month to close; few threads leave the processor to the first polls.
+/// Maximum number of threads that read and write the files of months at the same time. At start, all
+/// tenants may have a month to close. Two threads leave processor time to the first polls.
 const MAX_BLOCKING: usize = 2;
 
 /// Number of a month's first revision.

@@ -35,20 +35,21 @@ use crate::web::{self, Access, App, Limits, Lists, Pages, Paths, Reload, Setting
 /// How long a shutdown waits for tasks that do not end by themselves.
 const LEAVE: Duration = Duration::from_secs(8);
 
-/// Requests for a reload that can wait to be joined to the next one.
+/// Maximum number of waiting reload requests. They are combined into the next reload.
 const RELOADS: usize = 64;
 
 /// Reads the configuration again; the error is every problem, in words.
 pub type Loader = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// How the configuration is read again.
+/// The sources of a reload: the loader of the configuration, and SIGHUP.
 pub struct Reloads {
     loader: Loader,
     hangup: Signal,
 }
 
 impl Reloads {
-    /// From now on SIGHUP does not end the process. A signal that arrives before the daemon runs is kept.
+    /// Registers the handler of SIGHUP, so that the signal no longer ends the process. A signal that arrives
+    /// before the daemon runs is kept.
     ///
     /// # Errors
     /// If the system does not deliver signals.
@@ -75,7 +76,7 @@ pub async fn run(
     shutdown: watch::Receiver<bool>,
     reloads: Option<Reloads>,
 ) -> anyhow::Result<()> {
-    // Also without a configuration to read: by default a hangup ends the process.
+    // The handler is also necessary without a loader, because by default SIGHUP ends the process.
     let (loader, hangup) = match reloads {
         Some(Reloads { loader, hangup }) => (Some(loader), hangup),
         None => (None, hangups()?),
@@ -161,8 +162,8 @@ struct Reloading {
 }
 
 impl Reloading {
-    /// Reloads when it is requested, until the shutdown. Requests that arrive during a reload are joined: one
-    /// further reload answers all of them.
+    /// Reloads on each request until the shutdown. Requests that arrive during a reload are combined into one
+    /// further reload.
     async fn until_told(
         &mut self,
         mut hangup: Signal,
@@ -187,7 +188,7 @@ impl Reloading {
                     }
                     let result = self.reload(&mut called).await;
                     for request in requests {
-                        // The client may have left.
+                        // The client may have disconnected.
                         let _ = request.send(result.clone());
                     }
                 }

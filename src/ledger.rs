@@ -499,7 +499,7 @@ impl Ledger {
 impl Drop for Shared {
     /// What was handed over is written before the lock goes.
     fn drop(&mut self) {
-        // The last connection that closes moves the log into the file: it must be the writer's.
+        // The last connection that closes moves the log into the file. This must be the connection of the writer.
         self.readers.close();
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take()

@@ -345,8 +345,8 @@ pub struct State {
     previous_month: usage::Previous,
 }
 
-/// Returns what is `shown` if the new data is equal, so that its text is not made again. Most polls find
-/// no change. VMs that the page memo shares are equal by address, so this costs little.
+/// Returns `shown` if the new data is equal, so that its text is not rendered again. Most polls find no
+/// change. The comparison is cheap, because unchanged VMs share their memory with the previous poll.
 fn shared<T: PartialEq>(shown: Option<Arc<T>>, data: T) -> Arc<T> {
     shown.filter(|shown| **shown == data).unwrap_or_else(|| Arc::new(data))
 }

@@ -242,7 +242,7 @@ impl SelfMetrics {
     pub fn add_tenant(&self, tenant: &str, collectors: impl Iterator<Item = Collector>) {
         let is_new = self.state().tenants.insert(tenant.to_owned());
         if is_new {
-            // A request that was in progress when the tenant was removed may have been counted since.
+            // A request that was in progress when the tenant was removed may have created series afterwards.
             self.remove_series(tenant);
         }
         for collector in collectors {
@@ -333,7 +333,7 @@ impl SelfMetrics {
         self.collector_failures.with_label_values(&[tenant, collector.as_str(), reason.as_str()]).inc();
     }
 
-    /// The data of the latest run cannot be rendered, so the run counts as failed. `last_success` is the end of the
+    /// Counts the latest run as failed, because its data cannot be rendered. `last_success` is the end of the
     /// run whose data is shown; `None` if no data is shown.
     pub fn rendering_failed(&self, tenant: &str, collector: Collector, last_success: Option<Timestamp>) {
         let labels = [tenant, collector.as_str()];
@@ -459,17 +459,17 @@ impl SelfMetrics {
         self.certificates.own(expiries);
     }
 
-    /// The HTTP server responded to a request with the status `code`.
+    /// Counts a request to which the HTTP server responded with the status `code`.
     pub fn http_request(&self, handler: Handler, code: u16) {
         self.http.request(handler, code);
     }
 
-    /// The HTTP server closed a connection.
+    /// Counts a connection that the HTTP server closed.
     pub fn http_rejected(&self, reason: Rejection) {
         self.http.rejected(reason);
     }
 
-    /// The HTTP server accepted a connection. It counts as open until the result is dropped.
+    /// Counts an accepted connection as open until the returned value is dropped.
     #[must_use]
     pub fn http_opened(&self) -> OpenConnection {
         self.http.opened()
@@ -486,7 +486,7 @@ impl SelfMetrics {
     /// All families in text format 0.0.4.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        // Nearly as long as the latest text: growing a buffer of megabytes copies it again and again.
+        // The text is nearly as long as the latest text. Each growth of the buffer would copy megabytes.
         let likely = self.text_length.load(Ordering::Relaxed);
         let mut text = Vec::with_capacity(likely + likely / 16);
         if let Err(error) = TextEncoder::new().encode(&self.families(), &mut text) {

@@ -205,7 +205,7 @@ impl Store {
             store(Arc::make_mut(&mut state.snapshot));
             let same = is_same(&before, &state.snapshot, collector);
             let state = state.collectors.entry(collector).or_default();
-            // After an error the text may be that of earlier data: it could not be rendered.
+            // After an error the text may be of earlier data, because the latest data could not be rendered.
             let parts = if same && state.error.is_none() { status() } else { parts_of(collector) };
             *state = CollectorState {
                 last_run: Some(at),
@@ -309,8 +309,8 @@ impl Store {
         }
     }
 
-    /// Replaces the state of a tenant by what `change` makes of it; `change` returns the parts of the
-    /// text that this changes.
+    /// Changes the state of a tenant with `change`, which returns the parts of the text that must be rendered
+    /// again.
     fn change(&self, tenant: &str, change: impl FnOnce(&mut TenantState) -> Parts) {
         let mut current = self.current();
         let Some((name, state)) = current.tenants.get_key_value(tenant) else { return };
@@ -362,8 +362,8 @@ fn forget(snapshot: &mut Arc<Snapshot>, collector: Collector) {
     }
 }
 
-/// Whether both snapshots share the data of `collector`, so that its text is the same. Only the time of
-/// the section may differ, which is in the part of no collector.
+/// Whether both snapshots share the data of `collector`, so that its text is unchanged. The time of the section
+/// may differ, because only the part `Status` contains it.
 fn is_same(before: &Snapshot, after: &Snapshot, collector: Collector) -> bool {
     fn shared<T>(before: Option<&Section<T>>, after: Option<&Section<T>>) -> bool {
         before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(&before.data, &after.data))

@@ -3,8 +3,8 @@
 //! Reads `store`, `self_metrics` and closed months on disk; changes nothing. A reload is handed to
 //! the daemon.
 //!
-//! Every path is below the prefix of `--web.route-prefix` (`paths`). Reports and reloads refuse requests of
-//! web pages of other sites (`cross_site`).
+//! Every path is below the prefix of `--web.route-prefix` (`paths`). Requests for reports and reloads that a web
+//! page of another site makes are refused (`cross_site`).
 //!
 //! | path | answers |
 //! |---|---|
@@ -136,7 +136,9 @@ impl App {
         let mut response = match verdict {
             Verdict::In => self.page(request, loopback).await,
             Verdict::Out => unauthorized(),
-            Verdict::Busy => busy("Too many passwords wait to be checked; retry in a few seconds.\n"),
+            Verdict::Busy => busy(
+                "The password was not checked in time, because too many requests wait; retry after 5 s.\n",
+            ),
         };
         for (name, value) in &access.rules().headers {
             response.headers_mut().insert(name, value.clone());
@@ -250,7 +252,7 @@ impl App {
         either(json, page.await)
     }
 
-    /// `links` are those of the page.
+    /// The list of reports. `links` are the links of the page with the requested path.
     async fn reports(self: Arc<Self>, json: bool, links: Links) -> Response<Answer> {
         let slots = self.pages.reports.clone();
         let page = slots.begin(move || {
@@ -364,7 +366,7 @@ fn busy(sentence: &'static str) -> Response<Answer> {
 
 fn undone(not_done: NotDone) -> Response<Answer> {
     match not_done {
-        NotDone::Busy => busy("Too many requests wait for this page; retry in a few seconds.\n"),
+        NotDone::Busy => busy("Too many requests wait for this page; retry after 5 s.\n"),
         NotDone::Panicked => {
             reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "The page cannot be created; the log shows why.\n")
         }
@@ -375,7 +377,7 @@ fn not_found() -> Response<Answer> {
     reply(StatusCode::NOT_FOUND, TEXT, "There is no such page; / lists what there is.\n")
 }
 
-/// A redirect to a path of this server. Its parts are checked: they come from flags.
+/// A redirect to a path of this server. The path consists of checked values of flags.
 fn redirect(to: &str) -> Response<Answer> {
     let mut response = reply(StatusCode::FOUND, TEXT, format!("The pages are below {to}\n"));
     if let Ok(value) = HeaderValue::from_str(to) {

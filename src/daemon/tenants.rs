@@ -1,9 +1,9 @@
 //! The tasks of all tenants, across reloads.
 //!
-//! A reload keeps what it can: the tasks of a tenant whose configuration is unchanged continue, so polls
-//! finish however often the configuration is read. If only general keys changed, the runs in progress
-//! finish, and the next runs follow the new configuration. Only a tenant whose own configuration changed
-//! drops its runs, because their data may be of another organisation.
+//! If neither the tenant nor the general keys changed, a reload keeps the tasks of the tenant, so frequent
+//! reloads do not prevent polls from finishing. If only general keys changed, the runs in progress finish, and
+//! the next runs use the new configuration. If the tenant's own configuration changed, its runs are dropped,
+//! because their data may belong to another organisation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ use crate::self_metrics::{RequestObserver, SelfMetrics};
 use crate::snapshot::Collector;
 use crate::store::{Store, interval};
 
-/// How long a tenant's tasks may take to end: a month whose files are being written is finished.
+/// Maximum time for which a reload waits for the tasks of a tenant to end. A month whose files are being
+/// written is finished.
 const END: Duration = Duration::from_secs(7);
 
-/// What outlives every configuration.
+/// Values that are kept across reloads.
 pub struct Lasting {
     pub store: Arc<Store>,
     pub self_metrics: Arc<SelfMetrics>,
@@ -43,7 +44,7 @@ pub struct Lasting {
     pub permits: Arc<Semaphore>,
     /// When each month was first seen as ended.
     pub ended_months: EndedMonths,
-    /// Bounds what the pollers of all tenants do at the same time.
+    /// Limits of concurrent work that the pollers of all tenants share.
     pub limits: Limits,
 }
 
@@ -55,7 +56,7 @@ pub struct Tenants {
     running: BTreeMap<Arc<str>, Running>,
     /// Tasks that end after their runs in progress.
     finishing: Vec<Running>,
-    /// Each returns whether it was told to end.
+    /// Each task returns whether it ended because of a request to stop.
     tasks: JoinSet<bool>,
 }
 
@@ -68,7 +69,7 @@ struct Running {
     collectors: Vec<AbortHandle>,
 }
 
-/// What becomes of a tenant's tasks.
+/// Effect of a new configuration on the tasks of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Nothing that they depend on has changed.
@@ -89,7 +90,7 @@ impl Running {
     }
 
     fn abort_worker(&self) {
-        tracing::warn!(tenant = %self.tenant.name, "some work did not end in time and is aborted");
+        tracing::warn!(tenant = %self.tenant.name, "tasks of the tenant did not end within 7 s; aborting them");
         self.closing.abort();
     }
 
@@ -100,7 +101,10 @@ impl Running {
 }
 
 impl Tenants {
-    /// Creates everything for `config` that can fail; nothing starts yet.
+    /// Creates the clients of the tenants whose tasks will start. Starts no task.
+    ///
+    /// # Errors
+    /// A client cannot be created, for example because its `ca_file` cannot be read.
     pub fn prepare(&self, config: &Config, lasting: &Lasting) -> anyhow::Result<Prepared> {
         let mut connections = SharedConnections::default();
         let starts = config.tenants.iter().filter(|tenant| self.fate(&tenant.name, config) != Fate::Kept);
@@ -112,7 +116,7 @@ impl Tenants {
         Ok(Prepared(clients.collect::<anyhow::Result<_>>()?))
     }
 
-    /// What `config` does to the tasks of the tenant `name`.
+    /// Returns the effect of `config` on the tasks of the tenant `name`.
     fn fate(&self, name: &str, config: &Config) -> Fate {
         let next = config.tenants.iter().find(|tenant| *tenant.name == *name);
         let (Some(running), Some(next), Some(before)) = (self.running.get(name), next, &self.config) else {
@@ -166,11 +170,11 @@ impl Tenants {
             running.polls.send_replace(Stop::No);
         }
         self.config = Some(Arc::clone(config));
-        // Also the workers that are kept check what is due, as at start.
+        // Workers that continue also check which months are due, as at start.
         lasting.schedules.send_replace(config.report.schedule.clone());
     }
 
-    /// Waits for a task to end that was not told to.
+    /// Waits until a task ends without a request to stop. Returns the cause.
     pub async fn first_to_end(&mut self) -> anyhow::Error {
         loop {
             match self.tasks.join_next().await {
@@ -178,7 +182,7 @@ impl Tenants {
                 Some(Err(error)) if error.is_cancelled() => {}
                 Some(Err(error)) => return anyhow::Error::new(error).context("a task ended"),
                 Some(Ok(false)) => return anyhow::anyhow!("a task ended by itself"),
-                // Between two configurations.
+                // No task is running, as before the first start.
                 None => std::future::pending().await,
             }
         }
@@ -191,7 +195,7 @@ impl Tenants {
     }
 }
 
-/// Tells tasks to end now, and waits until they have.
+/// Stops tasks immediately and waits until they have ended.
 async fn end(ended: Vec<Running>) {
     for running in &ended {
         running.stop(Stop::Now);

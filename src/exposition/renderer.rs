@@ -59,15 +59,15 @@ pub struct Assembled {
 /// The parts that depend on the choice of tags and groups.
 const CHOOSING: [Part; 2] = [Part::Collector(Collector::Inventory), Part::Collector(Collector::Usage)];
 
-/// Does `work`; `None` if it panics. The panic is in the log. Data of one part of one tenant that the exporter
-/// cannot handle must not stop the series of the others.
+/// Runs `work`; returns `None` if it panics. The panic is logged. A panic in one part of one tenant must not stop
+/// the rendering of other parts and tenants.
 fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 impl Renderer {
-    /// Renders `parts` of a tenant. Pieces whose text is the same stay as they are. Returns the parts whose
-    /// rendering panicked: they keep their previous pieces.
+    /// Renders `parts` of a tenant. Pieces whose text did not change are kept. Returns the parts whose
+    /// rendering panicked. These parts keep their previous pieces.
     #[must_use]
     pub fn render(&mut self, tenant: &TenantView<'_>, options: &Metrics, parts: Parts) -> Parts {
         let mut failed = Parts::default();

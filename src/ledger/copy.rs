@@ -90,8 +90,8 @@ fn backup_of(source: &Connection, from: &Path, to: &Path) -> Result<(), LedgerEr
     }
     // Made first, so that only its owner can read it.
     let file = filesystem::create_file(&temporary, 0o600).map_err(at(&temporary))?;
-    // Outside the directories of the daemon's user, the copy belongs to the owner of the ledger: in the
-    // place of a lost ledger, the daemon must be able to open it.
+    // If the directory belongs to root, the copy gets the owner of the ledger. Then the daemon can open the copy
+    // if it replaces a lost ledger.
     let owner = Owner::other_than_root(parent_of(to)).and_then(|of_directory| match of_directory {
         None => Owner::other_than_root(from),
         Some(_) => Ok(None),
@@ -204,7 +204,7 @@ pub fn export(path: &Path, out: impl Write) -> Result<u64, LedgerError> {
 
 fn write_events(connection: &mut Connection, out: impl Write) -> Result<u64, LedgerError> {
     let transaction = connection.transaction()?;
-    // The conversion of the crate csv loses the kind of the error, such as a closed pipe.
+    // `From<csv::Error>` of `io::Error` does not keep the kind of the error, such as a closed pipe.
     let at = |error: csv::Error| match error.into_kind() {
         csv::ErrorKind::Io(error) => LedgerError::Output(error),
         other => LedgerError::Output(std::io::Error::other(format!("{other:?}"))),

@@ -73,7 +73,7 @@ fn create(path: &Path) -> Result<(), LedgerError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
-    // Created here and not by SQLite, which leaves a file of root to root.
+    // Created here, because a file that SQLite creates for root belongs to root.
     filesystem::create_file(&temporary, 0o644).map_err(at)?;
     let mut connection = Connection::open(&temporary)?;
     connection.execute_batch("PRAGMA synchronous = FULL;")?;
@@ -120,7 +120,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// Opens an existing ledger so that not even a file of SQLite's own is created or removed beside it.
+/// Opens an existing ledger for reading. Creates and removes no file, including the `-wal` and `-shm` files of
+/// SQLite.
 pub(super) fn observer(path: &Path) -> Result<Connection, LedgerError> {
     if !path.exists() {
         return Err(LedgerError::Missing(path.to_owned()));
@@ -128,12 +129,12 @@ pub(super) fn observer(path: &Path) -> Result<Connection, LedgerError> {
     let shared = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let is_open = [log_path(path), shared_memory_path(path)].iter().all(|path| path.exists());
     let connection = if is_open {
-        // A daemon is running, or has crashed: its log is left for it.
+        // A daemon is running or has crashed. The log must be kept for the daemon.
         let connection = Connection::open_with_flags(path, shared)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection
     } else {
-        // Without the log that SQLite would create. The schema is never in the log alone.
+        // An immutable file needs no log. The schema is always in the file itself.
         Connection::open_with_flags(immutable_uri(path), shared | OpenFlags::SQLITE_OPEN_URI)?
     };
     connection.busy_timeout(TURN)?;
@@ -143,7 +144,7 @@ pub(super) fn observer(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// The URI by which SQLite opens a file that nothing changes meanwhile.
+/// Returns the URI with which SQLite opens `path` as a file that does not change.
 fn immutable_uri(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_bytes() {
@@ -159,7 +160,7 @@ fn immutable_uri(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
-/// The path of the memory that connections to the ledger share.
+/// Returns the path of the shared-memory file of a ledger.
 fn shared_memory_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-shm");

@@ -1,5 +1,5 @@
-//! Connections for reading that stay open between reads: opening one parses the whole schema, which
-//! costs more than what the worker of a tenant reads at each wake.
+//! Read connections that stay open between reads. Opening a connection parses the complete schema, which
+//! costs more than the reads of a tenant's worker at each wake.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use super::LedgerError;
 use super::identity::{Fate, Identity};
 use super::open;
 
-/// Idle connections that are kept. More reads at the same time open connections of their own.
+/// Maximum number of idle connections. Further concurrent reads open new connections.
 const IDLE: usize = 2;
 
 /// The connections for reading one ledger.
@@ -28,7 +28,7 @@ struct Reader {
 }
 
 impl Readers {
-    /// Makes an empty set; the ledger at `path` need not exist.
+    /// Creates an empty set. The ledger at `path` need not exist.
     pub fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::default() }
     }
@@ -50,7 +50,7 @@ impl Readers {
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let mut reader = self.take().map_or_else(|| self.open(), Ok)?;
-        // After an error the connection is closed, so the next read begins anew.
+        // After an error the connection is closed, so the next read opens a new connection.
         let result = work(&mut reader.connection)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE {
@@ -65,7 +65,7 @@ impl Readers {
         Ok(Reader { connection: open::reader(&self.path)?, identity })
     }
 
-    /// Takes an idle connection whose files are still those on disk; closes the others.
+    /// Takes an idle connection. Closes connections whose files were replaced or deleted.
     fn take(&self) -> Option<Reader> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain_mut(|reader| reader.identity.check() == Fate::Same);

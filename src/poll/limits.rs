@@ -58,7 +58,7 @@ impl Limits {
     #[must_use]
     pub fn turn(&self, tenant: &Arc<str>, collector: Collector) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of removed tenants.
+        // Removes the locks of removed tenants.
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(turns.entry((Arc::clone(tenant), collector)).or_default())
     }

@@ -1,4 +1,4 @@
-//! The task of each collector: when its runs begin, and how a reload or the end of the process ends it.
+//! The task of each collector: the times of its runs, and how a reload or a shutdown stops the task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +18,18 @@ const JITTER: f64 = 0.05;
 /// How long after a month's beginning `usage` runs: the provider's clock may be a little behind.
 const MONTH_BEGINS: Duration = Duration::from_secs(5);
 
-/// When the tasks of a tenant's collectors end.
+/// Request to stop the tasks of a tenant's collectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Not yet. If it is sent again, collectors whose latest run failed begin a run, unless the server
-    /// requires a wait.
+    /// The tasks continue. If this value is sent again, collectors whose latest run failed begin a run after
+    /// the remaining `Retry-After`.
     No,
-    /// After the run in progress. Runs of the collectors in `except` are dropped.
+    /// The tasks end after the run in progress. Runs of the collectors in `except` are dropped.
     AfterRun {
         /// Collectors that are switched off.
         except: Vec<Collector>,
     },
-    /// Now; runs in progress are dropped.
+    /// The tasks end immediately. Runs in progress are dropped.
     Now,
 }
 
@@ -45,8 +45,8 @@ impl Stop {
 }
 
 impl Poller {
-    /// Starts a task for each collector that is switched on. They end as `stop` says; each returns whether
-    /// it was told to.
+    /// Starts a task for each collector with an interval above zero. `stop` stops the tasks. Each task returns
+    /// whether it ended because of `stop`.
     pub fn spawn(
         self: &Arc<Self>,
         tasks: &mut JoinSet<bool>,
@@ -71,7 +71,7 @@ impl Poller {
         handles
     }
 
-    /// Repeats the runs of a collector until `stop` says otherwise.
+    /// Repeats the runs of a collector until `stop` has a value other than [`Stop::No`].
     async fn repeat(&self, collector: Collector, every: Duration, mut stop: watch::Receiver<Stop>) {
         let mut state = State::default();
         let (tenant, failures) = (&self.tenant, self.limits.failures());
@@ -89,7 +89,7 @@ impl Poller {
                 biased;
                 _ = stop.wait_for(|stop| *stop != Stop::No) => return,
                 guard = next_run => guard,
-                // An operator may have removed the cause.
+                // After a reload, a failed run is repeated, because the operator may have removed the cause.
                 Ok(()) = reloaded.changed(), if state.failing => {
                     wait = failures.remaining_pause(tenant, collector, Instant::now());
                     continue;

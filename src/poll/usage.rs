@@ -98,7 +98,7 @@ impl Previous {
                 } else if is_known {
                     tracing::warn!(%tenant, %month, error, "cannot read the previous month; keeping its last known figures and serving the current month");
                 } else {
-                    tracing::warn!(%tenant, %month, error, "cannot read the previous month; it has no series until it can be read, and the current month is served");
+                    tracing::warn!(%tenant, %month, error, "cannot read the previous month; serving only the current month until it can be read");
                 }
                 return Ok(());
             }

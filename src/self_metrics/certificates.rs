@@ -40,12 +40,12 @@ impl Certificates {
         Ok(Self {
             own: made.int_gauges(
                 "certificate_expiry_timestamp_seconds",
-                "Expiry of the certificates in --web.config.file, Unix time: the earliest of the certificate and its chain (server), or of the authorities for certificates of clients (client_ca). Absent without TLS.",
+                "Earliest expiry of the certificates in --web.config.file, as Unix time in seconds. server: the certificate and its chain. client_ca: the authorities that verify client certificates. Absent without TLS.",
                 &["use"],
             )?,
             api: made.int_gauges(
                 "api_certificate_expiry_timestamp_seconds",
-                "Expiry of the certificate that the API presented on the connection of the latest request, Unix time. Absent without TLS and before the first connection.",
+                "Expiry of the certificate that the API presented on the connection of the latest request, as Unix time in seconds. Absent without TLS and before the first connection.",
                 &["tenant"],
             )?,
         })

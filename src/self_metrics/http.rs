@@ -50,7 +50,7 @@ pub enum Rejection {
     Limit,
     /// The TLS handshake failed or took too long.
     Handshake,
-    /// The head of the first request was late, too large or not HTTP.
+    /// The first request did not arrive in time, or the head of a request was too large or not HTTP.
     Head,
     /// The client did not read its response in time.
     Stalled,
@@ -88,7 +88,7 @@ impl Http {
         let this = Self {
             requests: made.counters(
                 "http_requests_total",
-                "Requests to the exporter's own HTTP server by handler and HTTP status. A refused password has the code 401.",
+                "Requests to the exporter's own HTTP server, by handler and HTTP status. Requests with a wrong password or without a password have the code 401.",
                 &["handler", "code"],
             )?,
             connections: made.int_gauge(
@@ -97,7 +97,7 @@ impl Http {
             )?,
             rejected: made.counters(
                 "http_connections_rejected_total",
-                "Connections that the exporter's own HTTP server closed, by reason. limit: all 512 connections were in use. handshake: the TLS handshake failed or took too long. head: the first request was late, too large or not HTTP. stalled: the client did not read its response in time. descriptors: no file descriptor was left.",
+                "Connections that the exporter's own HTTP server closed, by reason. limit: all 512 connections were in use. handshake: the TLS handshake failed or took too long. head: the first request did not arrive in time, or the head of a request was too large or not HTTP. stalled: the client did not read its response in time. descriptors: no file descriptor was left.",
                 &["reason"],
             )?,
         };

@@ -56,7 +56,7 @@ pub struct Rendering {
     tried: BTreeSet<Arc<str>>,
     /// When the next exposition may be published.
     next: Option<Instant>,
-    /// The runs of collectors whose data was rendered last.
+    /// The runs whose data is shown, by tenant and collector.
     rendered: BTreeMap<(Arc<str>, Collector), CollectorState>,
     /// Failures that were not reported yet.
     failed: Vec<Failed>,
@@ -67,7 +67,7 @@ pub struct Rendering {
 struct Failed {
     tenant: Arc<str>,
     collector: Collector,
-    /// When the run ended whose data is shown; `None` if no data is shown.
+    /// End of the run whose data is shown; `None` if no data is shown.
     last_success: Option<Timestamp>,
 }
 
@@ -190,7 +190,7 @@ impl Store {
                 });
                 self.rendering_failed(&name, *collector, &shown);
             } else if parts.contains(part) || run.error.is_none() {
-                // A part that is not rendered again shows the data of this run, too.
+                // If a successful run changed no data, the existing text also shows the data of this run.
                 rendering.rendered.insert(key, run.clone());
             }
         }

@@ -62,7 +62,7 @@ pub enum Verdict {
     In,
     /// It names no user with the right password.
     Out,
-    /// Its password was not checked in time, because too many others wait.
+    /// Its password was not checked in time, because too many other passwords wait.
     Busy,
 }
 

@@ -1,10 +1,11 @@
 //! Protection of reports and reloads from web pages of other sites that a user of this machine, or of
 //! this network, has open in a browser.
 //!
-//! - A browser states in `Sec-Fetch-Site` whether a page of another site made the request. Browsers that
-//!   do not send it, and all browsers for `http://` on other machines, send `Origin` with each POST.
-//! - DNS rebinding: a page of another site has its own host name resolved to a loopback address. For the
-//!   browser, requests of this page are not cross-site, but `Host` still is the name of the other site.
+//! - A browser states in `Sec-Fetch-Site` whether a page of another site made the request. Old browsers do not
+//!   send this header, and no browser sends it to `http://` addresses of other machines. In these cases the
+//!   browser sends `Origin` with each POST.
+//! - DNS rebinding: the host name of another site resolves to a loopback address. The browser does not treat
+//!   requests of this site's page as cross-site, but `Host` contains the name of the other site.
 //!
 //! Programs such as curl and Prometheus send neither header. A page cannot change these headers.
 
@@ -34,13 +35,13 @@ impl Refusal {
     pub fn text(self) -> &'static str {
         match self {
             Self::CrossSite => {
-                "A web page of another site made this request, so it is refused (Sec-Fetch-Site, Origin). If the \
-                 exporter is behind a reverse proxy, set --web.external-url to the URL that users open.\n"
+                "The request was refused, because a web page of another site made it (Sec-Fetch-Site, Origin). If \
+                 the exporter is behind a reverse proxy, set --web.external-url to the URL that users open.\n"
             }
             Self::ForeignHost => {
-                "This address serves reports and reloads only for the host name localhost and loopback \
-                 addresses, as a protection from DNS rebinding. If the exporter is behind a reverse proxy, set \
-                 --web.external-url to the URL that users open.\n"
+                "The request was refused, because its Host is neither localhost nor a loopback address (protection \
+                 from DNS rebinding). If the exporter is behind a reverse proxy, set --web.external-url to the URL \
+                 that users open.\n"
             }
         }
     }
@@ -67,15 +68,15 @@ pub fn refusal<B>(request: &Request<B>, check_host: bool, paths: &Paths) -> Opti
     is_cross_site.then_some(Refusal::CrossSite)
 }
 
-/// Whether a user opens a link in a window of the browser. The other site cannot read the page then.
+/// Whether a user opens a link in a window of the browser. In this case the other site cannot read the page.
 fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
         && text(headers, &SEC_FETCH_MODE) == Some("navigate")
         && text(headers, &SEC_FETCH_DEST) == Some("document")
 }
 
-/// The host names and ports that the request is for. HTTP/2 has them in the URI. A name that cannot be
-/// read is an empty text.
+/// Returns the host names and ports in the request, from the URI (HTTP/2) and the `Host` headers. A name that is not
+/// ASCII is returned as an empty text.
 fn hosts<B>(request: &Request<B>) -> Vec<String> {
     let named = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let headers = request.headers().get_all(HOST).iter();
@@ -98,7 +99,7 @@ fn is_same(origin: &Url, hosts: &[String], external: Option<&Url>) -> bool {
     if external.is_some_and(|external| external.origin() == origin.origin()) {
         return true;
     }
-    // The scheme of the request is not known behind a proxy.
+    // Behind a proxy, the scheme of the client's request is unknown, so the scheme of `origin` is used.
     let same = |host: &String| {
         let asked = Url::parse(&format!("{}://{host}", origin.scheme()));
         asked.is_ok_and(|asked| asked.origin().is_tuple() && asked.origin() == origin.origin())

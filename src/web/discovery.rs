@@ -3,10 +3,10 @@
 //! Prometheus keeps the last good list if a response is not 200, so an unreliable list is never sent:
 //! neither an empty list nor a part.
 //!
-//! One list per change and tenant is kept ([`list`]), without ports and filters. A response applies them
-//! block by block while it is sent ([`stream`]), so requests with different ports cost no more memory than
-//! equal requests. Work needs one of two slots, for one block at a time; a client that does not read holds
-//! none, and for a client that has left no further block is made.
+//! One list per tenant is kept until the tenant changes ([`list`]), without ports and filters. A response applies
+//! ports and filters to each block while it is sent ([`stream`]), so requests with different ports need no more
+//! memory than equal requests. Each block needs one of two slots. A client that does not read holds no slot, and no
+//! further block is created for a client that has disconnected.
 
 mod list;
 mod stream;
@@ -24,14 +24,14 @@ use super::work::{NotDone, WorkSlots};
 use crate::snapshot::InventoryData;
 use crate::store::View;
 
-/// Port of the node exporter, which most VMs run.
+/// Default port of the node exporter.
 const DEFAULT_PORT: u16 = 9100;
 
-/// Old lists of a tenant that responses in progress may still read. If there are more, the responses that
-/// read the oldest are aborted: slow readers of many changes must not fill the memory.
+/// Maximum number of old lists per tenant that responses in progress read. If there are more, responses that read
+/// the oldest list are aborted, because slow readers must not fill the memory.
 const MAX_OLD: usize = 3;
 
-/// What a request asks for.
+/// The query parameters of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Filter {
     port: u16,
@@ -59,7 +59,7 @@ struct Versions {
     old: VecDeque<Weak<Version>>,
 }
 
-/// A list; `None` once it was withdrawn.
+/// A list; `None` after it was withdrawn because too many responses read old lists.
 type Version = ArcSwapOption<TargetList>;
 
 /// A tenant whose list is requested.
@@ -92,7 +92,7 @@ impl Lists {
     }
 }
 
-/// The list of a tenant; makes it if the inventory has changed.
+/// Returns the list of a tenant. Creates the list if the inventory has changed.
 fn version(made: &mut BTreeMap<Arc<str>, Versions>, (tenant, inventory): Wanted) -> Arc<Version> {
     let of = Arc::downgrade(&inventory);
     if let Some(versions) = made.get(&tenant)
@@ -122,7 +122,7 @@ fn version(made: &mut BTreeMap<Arc<str>, Versions>, (tenant, inventory): Wanted)
     Arc::clone(&versions.latest)
 }
 
-/// The inventories of the tenants that are asked for.
+/// Returns the inventories of the requested tenants.
 fn tenants(view: &View, filter: &Filter) -> Result<Vec<Wanted>, NoList> {
     let is_wanted = |name: &str| filter.tenant.as_ref().is_none_or(|tenant| tenant == name);
     let mut wanted = Vec::new();

@@ -1,4 +1,4 @@
-//! TLS handshakes: in which order, on which thread, and how many wait.
+//! TLS handshakes: their queue, their thread, and the limit of waiting handshakes.
 
 use std::io;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::peer::Peer;
 use super::permits::{Class, PermitQueue};
 use super::worker::Worker;
 
-/// While so many TLS handshakes wait for their signature, no connection is accepted. More connections wait in
-/// the kernel, which refuses none: each handshake that a flood begins costs the flood a wait, and a scraper
-/// waits for as long as the queue of the kernel (1,024 connections) takes to sign, about a second.
+/// Number of waiting TLS handshakes from which no connection is accepted. Further connections wait in the queue of
+/// the kernel (1,024 connections) and are not refused. A scraper waits until the handshakes in this queue are
+/// signed, about a second.
 const WAITING: usize = 64;
 
 /// TLS handshakes. Any client can begin one, so their signatures have a queue and a thread of their own.
@@ -32,13 +32,16 @@ impl Handshakes {
         Self { permits: PermitQueue::new(connections), signer: Worker::new("tls-handshakes") }
     }
 
-    /// Waits until so few handshakes wait that a further connection may be accepted.
+    /// Waits until fewer than [`WAITING`] handshakes wait, so that a further connection can be accepted.
     pub async fn room(&self) {
         self.permits.fewer_than(WAITING).await;
     }
 
-    /// A TLS handshake. The signature, which takes up to a millisecond, is made on another thread, one at a
-    /// time, in the order of [`PermitQueue`]; connections are served meanwhile.
+    /// Performs a TLS handshake. The signature takes up to a millisecond. Another thread creates one signature at a
+    /// time, in the order of [`PermitQueue`]. Meanwhile this thread serves other connections.
+    ///
+    /// # Errors
+    /// The handshake failed, the client has disconnected, or too many newer handshakes wait.
     pub async fn encrypt(
         &self,
         stream: TcpStream,
@@ -48,7 +51,7 @@ impl Handshakes {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let permit = self.permits.take(peer, Class::Ordinary).await;
         let permit = permit.ok_or_else(|| io::Error::other("too many newer TLS handshakes"))?;
-        // A client that has left costs no signature.
+        // No signature is created for a client that has disconnected.
         match hello.io.peek(&mut [0]).now_or_never() {
             Some(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Some(Err(error)) => return Err(error),

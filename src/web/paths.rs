@@ -1,8 +1,8 @@
 //! Addresses of the pages: the path of the metrics, the prefix of all routes, and the URL under which users
 //! reach the exporter. The meaning of the prefix and the URL is that of Prometheus.
 //!
-//! Pages link to each other by relative links. So the links work under each prefix, also behind a proxy
-//! that removes a prefix of its own and of which the exporter does not know.
+//! Pages contain relative links. Therefore the links work under every prefix, even behind a proxy that removes a
+//! prefix that is not configured in the exporter.
 
 use reqwest::Url;
 
@@ -16,7 +16,7 @@ const TELEMETRY_PATH: &str = "--web.telemetry-path";
 const EXTERNAL_URL: &str = "--web.external-url";
 const ROUTE_PREFIX: &str = "--web.route-prefix";
 
-/// Paths below which other pages are.
+/// Paths that the metrics cannot have, because other pages are below them.
 const TAKEN: [&str; 3] = ["/-/", "/reports/", "/sd/"];
 
 /// Addresses of the pages.
@@ -141,7 +141,7 @@ fn telemetry_problem(path: &str) -> Option<&'static str> {
         return Some("must be a path that begins with /");
     }
     let is_taken = path == "/" || TAKEN.iter().any(|of| format!("{path}/").starts_with(of));
-    is_taken.then_some("is taken by another page; /metrics is usual")
+    is_taken.then_some("is the path of another page; use another path, such as /metrics")
 }
 
 /// Returns the origin and the path of an external URL. As in Prometheus, a path alone is enough.

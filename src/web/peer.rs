@@ -1,5 +1,5 @@
-//! The group of addresses that a client belongs to. Clients of one group share what the server gives to
-//! clients that have not proven who they are.
+//! Groups of client addresses. Unauthenticated clients of one group share the permits and connection slots of the
+//! group.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,12 +1,12 @@
-//! Permits for slow work that clients cause before they have proven who they are: handshakes and passwords.
+//! Permit queue for slow work that unauthenticated clients can cause: TLS handshakes and password checks.
 //!
-//! There is one permit. It goes to the group of addresses ([`Peer`]) that has waited longest since it had
-//! one, so a flood from few addresses delays a client of another address by few permits. Within a group, it
-//! goes to the latest request: with the oldest first, a scraper would wait behind all requests of a flood,
-//! and most of their clients have left by then.
+//! There is one permit. It goes to the group of addresses ([`Peer`]) that has waited longest since its previous
+//! permit. Therefore a flood from few addresses delays a client of another address by few permits. Within a group,
+//! the permit goes to the latest request. In arrival order, a scraper would wait behind all requests of a flood,
+//! and most of their clients would already have disconnected.
 //!
-//! If too many wait, the oldest request of the group with the most requests is refused. No group needs an
-//! exemption, also not a proxy that many clients share: groups limit nothing, they only order requests.
+//! If too many requests wait, the oldest request of the group with the most requests is refused. A proxy with many
+//! clients needs no exemption, because groups only order requests and limit no rate.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,7 @@ pub struct PermitQueue {
 #[derive(Debug, Default)]
 struct State {
     is_taken: bool,
-    /// Number of permits given so far: the time of this queue.
+    /// Number of permits that were given. It is the clock of this queue.
     given: u64,
     waiting: BTreeMap<(Class, Peer), Line>,
     /// Number of requests in all lines.
@@ -51,8 +51,8 @@ struct Line {
     requests: VecDeque<oneshot::Sender<Permit>>,
 }
 
-/// The permit; the next request gets it when this is dropped. It belongs where the work is done, because
-/// the client may leave before the work ends.
+/// The permit. When it is dropped, the next request gets it. The code that does the work must hold it, because the
+/// client may disconnect before the work ends.
 #[derive(Debug)]
 pub struct Permit(Arc<PermitQueue>);
 
@@ -84,7 +84,7 @@ impl PermitQueue {
     /// Waits until fewer than `limit` requests wait.
     pub async fn fewer_than(&self, limit: usize) {
         loop {
-            // Before the look, so that no change is missed.
+            // Created before the check, so that no notification is missed.
             let fewer = self.fewer.notified();
             if self.state().requests < limit {
                 return;
@@ -107,8 +107,8 @@ impl State {
         self.requests += 1;
     }
 
-    /// Makes room: drops requests whose clients have left; if there are none, refuses the oldest request of
-    /// the longest line.
+    /// Drops the requests whose clients have disconnected. If there are none, refuses the oldest request of the
+    /// longest line.
     fn refuse_one(&mut self) {
         let before = self.requests;
         for line in self.waiting.values_mut() {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_delays_other_addresses_by_one_permit() {
+    fn flood_delays_other_address_by_one_permit() {
         let queue = PermitQueue::new(4);
         let permit = first(&queue);
         let mut waiting: Vec<_> =
@@ -262,11 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_left_are_passed_over() {
+    fn disconnected_clients_get_no_permit() {
         let queue = PermitQueue::new(9);
         let permit = first(&queue);
         let mut waiting: Vec<_> = (0..3).map(|_| ask(&queue, 1, Class::Ordinary)).collect();
-        // One leaves before it gets the permit, one after.
+        // One client disconnects before it gets the permit, another client afterwards.
         waiting.pop();
         drop(permit);
         waiting.pop();

@@ -1,12 +1,12 @@
-//! Slots for connections of all listeners: there are only so many, and a new connection always gets one.
+//! Connection slots of all listeners. Their number is limited, but a new connection always gets a slot.
 //!
-//! If all are taken, a connection makes room: of the group of addresses with the most connections, the one
-//! whose latest request is longest ago. So silent clients and slow readers, however many, do not keep a
-//! scraper out: it is newer than they are, or they come from another address. If a scraper had to wait for
-//! one of them to be cut off, it would wait for longer than its timeout.
+//! If all slots are in use, another connection is closed. It is the connection with the oldest last request of the
+//! group of addresses with the most connections. Therefore silent clients and slow readers cannot block a scraper:
+//! its connection is newer, or it has another address. If a scraper had to wait for their time limits, it would
+//! exceed its own timeout.
 //!
-//! Connections that have not sent a request yet can take three quarters of the slots from others. So a flood of
-//! connections that never send one does not end connections that are served.
+//! Connections without a request can take at most three quarters of the slots from other connections. Therefore a
+//! flood of such connections does not close all connections that are served.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,24 +53,24 @@ pub struct Place {
     places: Arc<Places>,
     /// Its turn, and when that was.
     newest: Mutex<(u64, Instant)>,
-    /// Whether its connection may be idle for long. HTTP/1 ends idle connections earlier, by the limit for
-    /// the head of the next request.
+    /// Whether its connection can be idle until the limit for connections without a request. An idle HTTP/1
+    /// connection ends earlier, because the head of its next request has a shorter limit.
     may_be_idle: AtomicBool,
 }
 
-/// Why a connection has to end.
+/// Reason why a connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// A newer connection needs the slot or the file descriptor.
     Rejected(Rejection),
     /// It has sent no request for too long, and may have been idle.
     Idle,
-    /// It has sent no request for too long, and has not taken all of its response.
+    /// It has sent no request for too long, and has not received its complete response.
     Slow,
 }
 
 impl Places {
-    /// So many slots.
+    /// Creates `limit` slots, at least one.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit: limit.max(1), taken: Mutex::default() })
     }
@@ -98,7 +98,7 @@ impl Places {
 }
 
 impl Taken {
-    /// Gives a connection the latest turn.
+    /// Gives a connection the latest turn; returns the turn.
     fn put(&mut self, connection: Connection) -> u64 {
         self.turn += 1;
         let turn = self.turn;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_with_most_connections_makes_room() {
+    fn address_with_the_most_connections_loses_one() {
         let places = Places::new(4);
         let mut scraper = take(&places, 1);
         let mut flood: Vec<_> = (0..9).map(|_| take(&places, 2)).collect();

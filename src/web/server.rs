@@ -128,7 +128,7 @@ pub fn serve(
     served
 }
 
-/// What all listeners share.
+/// State that all listeners share.
 #[derive(Clone)]
 struct Shared {
     app: Arc<App>,
@@ -218,7 +218,7 @@ struct Connection {
     watcher: Watcher,
 }
 
-/// Why a connection ended before it should have.
+/// Error that ended a connection.
 struct Ended {
     /// `None` if the client or the network ended it.
     reason: Option<Rejection>,
@@ -234,16 +234,16 @@ impl From<io::Error> for Ended {
 impl From<Lost> for Ended {
     fn from(lost: Lost) -> Self {
         let (reason, error) = match lost {
-            Lost::Rejected(reason) => (Some(reason), "a newer connection needed its slot"),
-            Lost::Idle => (None, "it sent no request for too long"),
-            Lost::Slow => (Some(Rejection::Stalled), "it did not take its response in time"),
+            Lost::Rejected(reason) => (Some(reason), "a newer connection needed the slot or file descriptor"),
+            Lost::Idle => (None, "the client sent no request for too long"),
+            Lost::Slow => (Some(Rejection::Stalled), "the client did not read its response in time"),
         };
         Self { reason, error: error.into() }
     }
 }
 
 impl Ended {
-    /// The end of a connection on which HTTP was spoken.
+    /// Converts an error of an HTTP connection. `has_asked` is whether the connection has sent a request.
     fn http(error: hyper::Error, has_asked: bool) -> Self {
         let stalled = std::iter::successors(std::error::Error::source(&error), |error| error.source())
             .filter_map(|error| error.downcast_ref::<io::Error>())
@@ -257,8 +257,8 @@ impl Ended {
         Self { reason, error: error.into() }
     }
 
-    /// The end of a connection in its TLS handshake. A client that closes the connection before is not
-    /// rejected: health checks of load balancers do that.
+    /// Converts an error of a TLS handshake. A connection that the client closes during the handshake is not counted
+    /// as rejected, because health checks of load balancers do that.
     fn handshake(error: io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         let is_gone = matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);

@@ -1,7 +1,7 @@
-//! Slots for work that a client can cause without a password: pages and lists.
+//! Slots for work that unauthenticated clients can cause: pages and lists.
 //!
-//! Each kind of work has its own slots, and its threads belong to the web server, so it never delays polls,
-//! the closing of months, TLS handshakes or passwords.
+//! Each kind of work has its own slots and runs on threads of the web server. Therefore the work never waits for,
+//! or blocks, the threads of polls, the closing of months, TLS handshakes and password checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Work of one kind at the same time. More would take processor time from polls.
+/// Number of slots per kind of work. More slots would take processor time from polls.
 const SLOTS: usize = 2;
 
-/// How long a request waits for a slot. This is less than the timeout of a scrape or of a refresh of
+/// Maximum time for which a request waits for a slot. It is shorter than the timeout of a scrape and of a refresh of
 /// service discovery, so that the client receives the reason.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,7 +39,10 @@ impl Default for WorkSlots {
 }
 
 impl WorkSlots {
-    /// Does `work` on another thread, as the first work of a request.
+    /// Runs `work` on another thread before the response begins.
+    ///
+    /// # Errors
+    /// [`NotDone::Busy`] if no slot becomes free in time, [`NotDone::Panicked`] if `work` panics.
     pub async fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -48,7 +51,10 @@ impl WorkSlots {
         run(slot, work).await
     }
 
-    /// Does `work` on another thread for a response that has begun, however long it waits for a slot.
+    /// Runs `work` on another thread for a response that has begun. Waits for a slot without a limit.
+    ///
+    /// # Errors
+    /// [`NotDone::Panicked`] if `work` panics.
     pub async fn resume<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -67,7 +73,7 @@ async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotDone> {
     let work = move || {
-        // Held until the work is done, even if its client has left.
+        // Held until the work is done, even if the client has disconnected.
         let _slot = slot;
         work()
     };
@@ -81,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_waits_for_a_slot_and_is_refused() {
+    async fn request_without_free_slot_is_refused() {
         let slots = WorkSlots { patience: Duration::from_millis(20), ..WorkSlots::default() };
         let (end, ends): (Vec<_>, Vec<_>) = (0..SLOTS).map(|_| mpsc::channel::<()>()).unzip();
         let taken: Vec<_> = ends

@@ -1,4 +1,4 @@
-//! A thread of its own for one kind of work, so that no other work can take its place in a pool.
+//! A dedicated thread for one kind of work, so that other work cannot delay it, as it would in a shared pool.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that runs jobs in the order of arrival. It starts with the first job and ends with this value.
+/// A thread that runs jobs in the order of arrival. The thread starts with the first job and ends after this value is
+/// dropped.
 #[derive(Debug)]
 pub struct Worker {
     name: &'static str,
@@ -16,7 +17,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker whose thread has this name, at most 15 bytes.
+    /// Creates a worker. `name` is the name of its thread, at most 15 bytes.
     pub fn new(name: &'static str) -> Self {
         Self { name, jobs: Mutex::default() }
     }
@@ -41,12 +42,12 @@ impl Worker {
         let (sender, jobs) = mpsc::channel::<Job>();
         let work = move || {
             while let Ok(job) = jobs.recv() {
-                // The panic is in the log already.
+                // The panic handler has logged the panic.
                 let _ = catch_unwind(AssertUnwindSafe(job));
             }
         };
         let started = thread::Builder::new().name(self.name.to_owned()).spawn(work);
-        started.inspect_err(|error| tracing::error!(%error, "cannot start a thread")).ok()?;
+        started.inspect_err(|error| tracing::error!(thread = self.name, %error, "cannot start a thread of the web server; refusing its work")).ok()?;
         Some(sender)
     }
 }
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_ends_its_job_only() {
+    async fn panic_ends_only_its_job() {
         let worker = Worker::new("test");
         assert_eq!(
             worker.run(|| thread::current().name().map(str::to_owned)).await,

@@ -1,4 +1,4 @@
-//! Floods that must delay neither scrapes nor each other: TLS handshakes, and lists for service discovery.
+//! Floods of TLS handshakes and of requests for service discovery. They must not delay scrapes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,7 +45,7 @@ async fn serve_tls(folder: &Path) -> (Serving, Authority) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_client_hellos_delays_no_scraper() {
+async fn client_hello_flood_does_not_block_scrapes() {
     let folder = tempfile::tempdir().unwrap();
     let (serving, authority) = serve_tls(folder.path()).await;
     let (hello, sent) = (Arc::new(client_hello()), Arc::new(AtomicUsize::new(0)));
@@ -53,7 +53,7 @@ async fn a_flood_of_client_hellos_delays_no_scraper() {
         .map(|_| {
             let (address, hello, sent) = (serving.address.clone(), Arc::clone(&hello), Arc::clone(&sent));
             tokio::spawn(async move {
-                // They stay open, so that each of them costs a handshake.
+                // The connections stay open, so that each connection causes a handshake.
                 let mut open = std::collections::VecDeque::new();
                 loop {
                     let Ok(mut stream) = TcpStream::connect(&address).await else { continue };
@@ -87,7 +87,7 @@ async fn a_flood_of_client_hellos_delays_no_scraper() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_address_with_most_connections_makes_room() {
+async fn address_with_the_most_connections_loses_one() {
     let folder = tempfile::tempdir().unwrap();
     let serving = serve(folder.path(), Limits { connections: 8, ..Limits::default() }).await;
     let connect = async |from: &str| {
@@ -153,7 +153,7 @@ async fn serve_vms(folder: &Path) -> Serving {
 /// Sends the request for a list with this port, without reading the response.
 async fn ask_for_list(serving: &Serving, port: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    // So that the server has to keep the response, not this end.
+    // With a small receive buffer, the server must keep the response.
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(serving.address.parse().unwrap()).await.unwrap();
     let request = format!("GET /sd/vms?port={port} HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -171,7 +171,7 @@ async fn targets(serving: &Serving, port: usize) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_that_do_not_read_delay_no_list() {
+async fn slow_readers_do_not_block_other_lists() {
     let folder = tempfile::tempdir().unwrap();
     let serving = serve_vms(folder.path()).await;
     // The first list is made.
@@ -196,7 +196,7 @@ async fn readers_that_do_not_read_delay_no_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_left_cost_no_further_work() {
+async fn disconnected_clients_cause_no_further_work() {
     let folder = tempfile::tempdir().unwrap();
     let serving = serve_vms(folder.path()).await;
     let list = targets(&serving, 9100).await;

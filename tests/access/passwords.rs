@@ -74,9 +74,9 @@ async fn serve_slow_hash(folder: &std::path::Path, cost: u32) -> Serving {
 }
 
 /// The server has just started, so it remembers no right password. Each client of the flood sends another
-/// wrong password as soon as the previous one is refused.
+/// wrong password when its previous password is refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_password_passes_a_flood_after_a_restart() {
+async fn right_password_precedes_flood_after_restart() {
     let folder = tempfile::tempdir().unwrap();
     let serving = serve_slow_hash(folder.path(), 8).await;
     let url = format!("http://{}/metrics", serving.address);

@@ -34,7 +34,7 @@ impl Authority {
 }
 
 impl Authority {
-    /// A certificate, in PEM, that expires in February 2033.
+    /// Returns a certificate in PEM that expires on 1 February 2033.
     pub fn early(&self) -> String {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.not_after = date_time_ymd(2033, 2, 1);

@@ -36,7 +36,7 @@ pub fn app(access: Arc<Access>, reports: WebReports, directory: &Path, paths: Pa
     app_of(store, access, reports, directory, paths)
 }
 
-/// What is served of `store`.
+/// An application that serves the data of `store`.
 pub fn app_of(
     store: Store,
     access: Arc<Access>,

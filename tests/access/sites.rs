@@ -8,7 +8,7 @@ use crate::rig::{plain, serve, serve_at};
 const ALLOWED: u16 = 503;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_sites_neither_reload_nor_read_reports() {
+async fn pages_of_other_sites_cannot_reload_or_read_reports() {
     let folder = tempfile::tempdir().unwrap();
     let external = Paths::new("/metrics", Some("https://host.example/"), None).unwrap();
     let serving = serve_at(folder.path(), Limits::default(), external).await;
@@ -43,7 +43,7 @@ async fn other_sites_neither_reload_nor_read_reports() {
             assert_eq!(status, if is_allowed { allowed } else { 403 }, "{path} {headers:?}: {text}");
             assert_eq!(text.contains("--web.external-url"), !is_allowed, "{path} {headers:?}: {text}");
         }
-        // Other pages have nothing that is not public, and Prometheus reaches them by any name.
+        // Other pages contain only public data, and Prometheus may use any host name.
         for path in ["/metrics", "/", "/-/ready"] {
             assert_eq!(send(reqwest::Method::GET, path).await.0, 200, "{path} {headers:?}");
         }

@@ -118,7 +118,7 @@ async fn health_needs_neither_address_nor_authority() {
 async fn marked_files_are_read_with_their_earliest_expiry() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let own = authority.issue();
-    // As editors on Windows write it.
+    // Editors on Windows write a byte order mark.
     let marked = |pem: &str| format!("\u{feff}{pem}");
     fs::write(folder.path().join("server.key"), marked(&own.key)).unwrap();
     fs::write(folder.path().join("server.crt"), marked(&format!("{}{}", own.certificate, authority.early())))

@@ -36,7 +36,7 @@ fn a_telemetry_path_covers_no_other_page() {
     for path in ["/", "/-/healthy", "/reports", "/reports/", "/reports/k1/index.csv", "/sd", "/sd/vms"] {
         let ended = place.run_with(&text, &["check", "--web.telemetry-path", path]);
         assert_eq!(ended.code, Some(78), "{path}");
-        assert!(ended.stderr.contains("is taken by another page"), "{path}: {}", ended.stderr);
+        assert!(ended.stderr.contains("is the path of another page"), "{path}: {}", ended.stderr);
     }
     for path in ["/metrics", "/reportsmetrics", "/-metrics", "/flexvm/metrics"] {
         assert_eq!(place.run_with(&text, &["check", "--web.telemetry-path", path]).code, Some(0), "{path}");

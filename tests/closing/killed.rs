@@ -36,7 +36,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// Kills `child` with SIGKILL after `moment`. Returns true if the child ended before, with success.
+/// Kills `child` with SIGKILL after `moment`. Returns true if the child ended successfully before the kill.
 fn killed_within(mut child: Child, moment: Duration) -> bool {
     let started = Instant::now();
     while started.elapsed() < moment {
@@ -51,14 +51,14 @@ fn killed_within(mut child: Child, moment: Duration) -> bool {
     false
 }
 
-/// What the parent sees of a month that a child closes, in the order in which it appears.
+/// Files that show the progress of a child that closes a month, in the order in which they appear.
 ///
-/// A kill waits for one of these signs, not for a time: a fixed time is too short on a busy machine.
+/// A kill waits for one of these signs, because a fixed time is too short on a busy machine.
 #[derive(Clone, Copy)]
 enum Sign {
     /// The child made its ledger.
     Ledger,
-    /// The child writes the files, still out of sight.
+    /// The child writes the files in a temporary directory.
     Files,
     /// The directory of the revision is in place.
     Revision,
@@ -77,8 +77,8 @@ impl Sign {
     }
 }
 
-/// Kills `child` with SIGKILL once `sign` is there and a part of the time that it took has passed
-/// again. Returns true if the child ended before, with success.
+/// Waits until `sign` exists and then for `part` of the time since the start, and kills `child` with SIGKILL.
+/// Returns true if the child ended successfully before the kill.
 fn killed_after(mut child: Child, folder: &Path, sign: Sign, part: f64) -> bool {
     let started = Instant::now();
     let mut moment = None;
@@ -184,7 +184,7 @@ async fn daemon_child() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_killed_across_a_months_end_closes_it_once() {
-    // Time does not reach the month's end before the polls that the test needs were recorded.
+    // The clock starts an hour before the month's end, so that the required polls are recorded before the end.
     let end: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
     let offset = Arc::new(AtomicI64::new(end.as_second() - 3600 - Clock::system().now().as_second()));
     let clock = moved_by(offset.clone());
@@ -210,7 +210,7 @@ async fn a_daemon_killed_across_a_months_end_closes_it_once() {
         let observed = ledger.observations(TENANT, month("2026-10").period(), Timestamp::MAX);
         observed.map_or(0, |observed| observed.polls.len())
     };
-    // A life is at most this long. On a busy machine it grows until lives reach what they must.
+    // Longest time before a kill. It grows, so that a slow machine also completes the required steps.
     let mut longest = Duration::from_millis(700);
     let mut kill_once = |random: &mut fastrand::Rng| {
         let life = longest.mul_f64(random.f64());

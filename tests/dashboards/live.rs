@@ -217,7 +217,7 @@ async fn every_expression_is_answered(prometheus: &Path) {
         others.into_iter().partition(about("flexvm_exporter_report_failures_total"));
     let (changed, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(about("flexvm_exporter_report_changed_seconds"));
-    // `tests/cli/certificates.rs` sees these series of an exporter with TLS.
+    // `tests/cli/certificates.rs` checks these series with TLS.
     let (certificates, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(about("certificate_expiry_timestamp_seconds"));
     assert!(!failures.is_empty() && !changed.is_empty() && !others.is_empty() && !certificates.is_empty());

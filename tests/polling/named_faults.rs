@@ -1,4 +1,4 @@
-//! What the daemon shows while the API has a fault that users choose with `--fault`.
+//! Series of the daemon while the simulator injects a fault that users can select with `--fault`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,7 +97,7 @@ async fn faults_of_values_and_lists_are_counted() {
         rig.simulator.inject(fault);
         rig.until(&format!("{fault:?}"), shown).await;
         rig.simulator.faults().clear();
-        // A defect of this fault must not be taken for one of the next.
+        // A defect of this fault must not be counted for the next fault.
         rig.until(&format!("the end of {fault:?}"), |text| !any_defect(text, "")).await;
     }
     // A report of the previous month that was read is not requested again for an hour.

@@ -1,4 +1,4 @@
-//! A reload takes away what the configuration before it had started.
+//! Effects of a reload on the tasks of tenants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ impl Reloaded {
         Self::start_with(api, |_| ()).await
     }
 
-    /// Like [`Self::start`], and `change` changes what each reload reads.
+    /// Like [`Self::start`], but `change` changes the configuration that each reload reads.
     async fn start_with(api: &str, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let often = Duration::from_mins(10);
@@ -192,7 +192,7 @@ async fn reload_of_an_unchanged_file_starts_no_poll() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reload_repeats_a_run_that_failed() {
     let api = simulated(Fault::status(403).on(Operation::CloudCapacity).times(1)).await;
-    // The interval is 10 minutes, and a refused token is not tried again before.
+    // Without the reload, the next run would begin after the interval of 10 minutes.
     let daemon = Reloaded::start(&api).await;
     daemon.until_capacity(0.0).await;
     daemon.reload().await;
@@ -206,7 +206,7 @@ async fn reloads_that_arrive_together_are_joined() {
     let counted = Arc::clone(&reads);
     let daemon = Reloaded::start_with("http://127.0.0.1:1", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
-        // As a slow disk. All requests below arrive during the first read.
+        // Simulates a slow disk, so that all requests below arrive during the first read.
         std::thread::sleep(Duration::from_millis(500));
     })
     .await;

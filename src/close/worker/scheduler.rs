@@ -101,7 +101,7 @@ pub async fn run(
         by_cron = tokio::select! {
             () = woken.notified() => true,
             () = tokio::time::sleep(TICK) => false,
-            // A reload: as at start, everything that is due is checked.
+            // After a reload, all months that are due are checked, as at start.
             Ok(()) = schedules.changed() => {
                 schedules.mark_changed();
                 true

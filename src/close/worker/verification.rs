@@ -24,8 +24,8 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Verifies the closed months if it is time, and once the clock is trusted. Returns whether it did:
-    /// then months may have been imported.
+    /// Verifies the closed months if a verification is due, and as soon as the clock is trusted. Returns whether
+    /// a verification took place, because it may have imported months.
     pub async fn run_if_due(
         &mut self,
         closer: &Closer,

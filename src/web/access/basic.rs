@@ -15,17 +15,18 @@ use crate::web::peer::Peer;
 use crate::web::permits::{Class, PermitQueue};
 use crate::web::worker::Worker;
 
-/// Most passwords that wait to be checked. Each connection over HTTP/1.1 has one, so none is refused before
-/// [`PATIENCE`]: a flood that is refused at once would ask again at once.
+/// Maximum number of passwords that wait to be checked. It is more than the number of connections, and over
+/// HTTP/1.1 each connection has one request. Therefore no password is refused before [`PATIENCE`]. Clients of a
+/// flood that are refused immediately would retry immediately.
 const MAX_WAITING: usize = 1024;
 
-/// How long a password waits to be checked. A scraper waits for 10 s by default.
+/// Maximum time for which a password waits to be checked. It equals the default timeout of a scrape.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Right passwords that are remembered.
+/// Maximum number of right passwords that are remembered.
 const MAX_RIGHT: usize = 100;
 
-/// Wrong passwords, and passwords that were not checked in time, that are remembered.
+/// Maximum number of wrong passwords that are remembered, and of passwords that were sent before.
 const MAX_REMEMBERED: usize = 4096;
 
 /// Bcrypt hashes by user.
@@ -100,15 +101,16 @@ impl Remembered {
 #[derive(Debug, Default)]
 struct Credentials {
     right: Remembered,
-    /// Checked and wrong: not checked again, so a client that repeats one costs nothing.
+    /// Wrong passwords. They are not checked again, so a client that repeats a wrong password causes no work.
     wrong: Remembered,
-    /// Not checked in time: checked first when they come again. A scraper repeats its password, whereas a
-    /// flood that guesses does not repeat one.
+    /// Passwords that were sent before. If they are sent again, they are checked first, because a scraper repeats
+    /// its password and a guessing client does not.
     unchecked: Remembered,
 }
 
 impl Credentials {
-    /// The verdict on credentials that were checked before. `own` is whether the hash is the user's own.
+    /// Returns the verdict on credentials that were checked before; `None` if they were not. `own` is whether the
+    /// hash is the hash of the user.
     fn remembered(&self, digest: &Digest, own: bool) -> Option<Verdict> {
         match () {
             () if own && self.right.contains(digest) => Some(Verdict::In),
@@ -126,7 +128,7 @@ impl Credentials {
     }
 }
 
-/// What is known of credentials that were sent before. Only digests are kept.
+/// Credentials that were sent before, and the queue of credentials to check. Only digests are kept.
 #[derive(Debug)]
 pub struct Known {
     credentials: Arc<Mutex<Credentials>>,
@@ -158,14 +160,14 @@ impl Known {
         };
         let permit = tokio::time::timeout(PATIENCE, self.permits.take(peer, class)).await;
         let Ok(Some(permit)) = permit else { return Verdict::Busy };
-        // The previous check may have been of the same.
+        // The previous check may have been of the same credentials.
         if let Some(verdict) = self.credentials().remembered(&digest, own) {
             return verdict;
         }
         let (hash, known) = (hash.to_owned(), Arc::clone(&self.credentials));
         let check = move || {
             let is_right = bcrypt::verify(password, &hash).unwrap_or(false) && own;
-            // Here, because the client may have left.
+            // Recorded on this thread, because the client may have disconnected.
             lock(&known).checked(digest, is_right);
             drop(permit);
             if is_right { Verdict::In } else { Verdict::Out }

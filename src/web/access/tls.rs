@@ -80,7 +80,10 @@ impl Tls {
 /// Expiries by the use of the certificates.
 type Expiries = Vec<(CertificateUse, Timestamp)>;
 
-/// Everything read and checked, with the earliest expiry for each use; an error names the key.
+/// Reads and checks all files. Returns the TLS configuration and the earliest expiry for each use.
+///
+/// # Errors
+/// The key of the configuration whose value cannot be used, and the reason.
 pub fn server_config(
     tls: &Tls,
     http2: bool,

@@ -1,4 +1,4 @@
-//! A list on its way to a client: made block by block, each when the client has taken the previous one.
+//! The body of a response with a list. The next block is created when the client has received the previous block.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::web::work::{NotDone, WorkSlots};
 /// Bytes of a block. A client that does not read holds one.
 const BLOCK: usize = 32 << 10;
 
-/// What is left of a list.
+/// The part of a response that was not created yet.
 #[derive(Debug)]
 pub struct Cursor {
     versions: VecDeque<Arc<Version>>,
@@ -45,7 +45,7 @@ enum State {
     /// The next block is to be made.
     Left(Cursor),
     Working(Working),
-    /// All was sent, or the list was withdrawn.
+    /// All blocks were sent, or an error ends the response.
     End(Option<io::Error>),
 }
 
@@ -110,7 +110,7 @@ impl TargetStream {
         matches!(self.state, State::End(None))
     }
 
-    /// Gives the next block as soon as it is made.
+    /// Returns the next block when it is ready; `None` after the last block.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             match std::mem::replace(&mut self.state, State::End(None)) {

@@ -91,7 +91,7 @@ fn latest(lists: &Lists, tenant: &str) -> *const TargetList {
 }
 
 #[tokio::test]
-async fn a_list_is_made_once_per_change() {
+async fn list_is_created_once_per_change() {
     let of = |id: &str| view(&[("t", &[vm(id, VmStatus::Running, &[("10.0.0.1", false)])])]);
     let (lists, one) = (Lists::default(), of("a"));
     read(&lists, &one, "port=1").await;
@@ -104,7 +104,7 @@ async fn a_list_is_made_once_per_change() {
     assert_eq!(latest(&lists, "t"), first);
     read(&lists, &of("b"), "").await;
     assert_ne!(latest(&lists, "t"), first);
-    // No tenant that was removed keeps a list.
+    // The list of a removed tenant is dropped.
     let other = view(&[("other", &[])]);
     assert_eq!(read(&lists, &other, "").await, serde_json::json!([]));
     assert!(!lists.made.lock().unwrap().contains_key("t"));

@@ -84,7 +84,8 @@ fn rows(
         ]
     };
     let body = rows.rows.iter().map(|row| ("", cells(name(row), row)));
-    // A tag or group can have the same text as the last row. The style separates them.
+    // A tag or group can have the same text as the last row. The last row has another style, so that users can
+    // distinguish them.
     let own = |row: &Row| format!("<span class=soft>{}</span>", escape(&row.name));
     let body =
         body.chain(last.map(|row| (if row.vm_seconds == all { "sum" } else { "" }, cells(own(row), row))));
