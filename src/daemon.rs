@@ -232,8 +232,11 @@ impl Reloading {
             return Err("ledger.url: another ledger needs a restart".to_owned());
         }
         let prepared = self.tenants.prepare(&config, &self.lasting).map_err(|error| format!("{error:#}"))?;
-        // From here on nothing can fail.
-        self.tenants.end_for(&config).await;
+        // From here on only the end of the daemon stops the reload.
+        tokio::select! {
+            () = self.tenants.end_for(&config) => {}
+            () = told(shutdown) => return Err("the daemon is leaving".to_owned()),
+        }
         let lasting = &self.lasting;
         lasting.store.reconfigure(&config.tenants, config.metrics.clone(), config.poll.clone());
         let store = Arc::clone(&lasting.store);

@@ -336,6 +336,10 @@ impl SelfMetrics {
     /// Counts the latest run as failed, because its data cannot be rendered. `last_success` is the end of the
     /// run whose data is shown; `None` if no data is shown.
     pub fn rendering_failed(&self, tenant: &str, collector: Collector, last_success: Option<Timestamp>) {
+        // A reload may have removed the tenant.
+        if !self.state().tenants.contains(tenant) {
+            return;
+        }
         let labels = [tenant, collector.as_str()];
         self.collector_success.with_label_values(&labels).set(0);
         let reason = Reason::Malformed.as_str();
@@ -452,6 +456,11 @@ impl SelfMetrics {
         }
         let open = comparisons.values().filter(|comparison| comparison.open).count();
         self.open_differences.with_label_values(&[tenant]).set(signed(open as u64));
+    }
+
+    /// Removes the expiry of the certificate of a tenant's API until the next connection.
+    pub fn remove_api_certificate(&self, tenant: &str) {
+        self.certificates.remove_tenant(tenant);
     }
 
     /// Replaces the expiries of the certificates of the HTTP server. A use without an expiry has no series.

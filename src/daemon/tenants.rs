@@ -89,9 +89,24 @@ impl Running {
         self.worker.send_replace(true);
     }
 
-    fn abort_worker(&self) {
-        tracing::warn!(tenant = %self.tenant.name, "tasks of the tenant did not end within 7 s; aborting them");
-        self.closing.abort();
+    /// Waits until the tasks have ended, except runs that may finish. Aborts them at `until`.
+    async fn end(&self, until: Instant) {
+        let drops_runs = *self.polls.borrow() == Stop::Now;
+        let all_end = async || {
+            // Two workers must not write the files of one month.
+            self.worker.closed().await;
+            if drops_runs {
+                self.polls.closed().await;
+            }
+        };
+        if timeout_at(until, all_end()).await.is_err() {
+            tracing::warn!(tenant = %self.tenant.name, "tasks of the tenant did not end within 7 s; aborting them");
+            self.closing.abort();
+            if drops_runs {
+                self.collectors.iter().for_each(AbortHandle::abort);
+            }
+            all_end().await;
+        }
     }
 
     /// Whether a task still runs.
@@ -129,32 +144,24 @@ impl Tenants {
         }
     }
 
-    /// Ends the tasks that `config` replaces. Runs of a tenant that did not change continue.
+    /// Stops the tasks that `config` replaces, and waits until they have ended. Runs of a tenant that did not
+    /// change continue. All tasks are told to stop before the first wait, so the caller may stop waiting.
     pub async fn end_for(&mut self, config: &Config) {
         let off = |collector: &Collector| interval(&config.poll, *collector).is_zero();
         let except: Vec<_> = Collector::ALL.into_iter().filter(off).collect();
+        let after_run = Stop::AfterRun { except };
+        for finishing in &self.finishing {
+            let is_configured = config.tenants.iter().any(|tenant| tenant == &finishing.tenant);
+            finishing.stop(if is_configured { after_run.clone() } else { Stop::Now });
+        }
         let fates: Vec<_> =
             self.running.keys().map(|name| (Arc::clone(name), self.fate(name, config))).collect();
-        let (mut replaced, mut ended) = (Vec::new(), Vec::new());
         for (name, fate) in fates.into_iter().filter(|(_, fate)| *fate != Fate::Kept) {
             let Some(running) = self.running.remove(&name) else { continue };
-            if fate == Fate::Replaced {
-                running.stop(Stop::AfterRun { except: except.clone() });
-                replaced.push(running);
-            } else {
-                ended.push(running);
-                ended.extend(self.finishing.extract_if(.., |finishing| finishing.tenant.name == name));
-            }
+            running.stop(if fate == Fate::Replaced { after_run.clone() } else { Stop::Now });
+            self.finishing.push(running);
         }
-        end(ended).await;
-        let until = Instant::now() + END;
-        for running in &replaced {
-            // Two workers must not write the files of one month.
-            if timeout_at(until, running.worker.closed()).await.is_err() {
-                running.abort_worker();
-            }
-        }
-        self.finishing.extend(replaced);
+        end_all(&self.finishing).await;
         self.finishing.retain(Running::is_alive);
     }
 
@@ -190,27 +197,20 @@ impl Tenants {
 
     /// Ends every task.
     pub async fn end(&mut self) {
-        let running = std::mem::take(&mut self.running).into_values();
-        end(running.chain(self.finishing.drain(..)).collect()).await;
+        self.finishing.extend(std::mem::take(&mut self.running).into_values());
+        for running in &self.finishing {
+            running.stop(Stop::Now);
+        }
+        end_all(&self.finishing).await;
+        self.finishing.clear();
     }
 }
 
-/// Stops tasks immediately and waits until they have ended.
-async fn end(ended: Vec<Running>) {
-    for running in &ended {
-        running.stop(Stop::Now);
-    }
+/// Waits until these tasks have ended. They were told to stop. Runs that may finish are not waited for.
+async fn end_all(stopped: &[Running]) {
     let until = Instant::now() + END;
-    for running in &ended {
-        let all_end = async || {
-            running.polls.closed().await;
-            running.worker.closed().await;
-        };
-        if timeout_at(until, all_end()).await.is_err() {
-            running.abort_worker();
-            running.collectors.iter().for_each(AbortHandle::abort);
-            all_end().await;
-        }
+    for running in stopped {
+        running.end(until).await;
     }
 }
 
@@ -225,6 +225,8 @@ fn start(
     let (polls, worker) = (watch::Sender::new(Stop::No), watch::Sender::new(false));
     let on = |collector: &Collector| !interval(&config.poll, *collector).is_zero();
     self_metrics.add_tenant(&tenant.name, Collector::ALL.into_iter().filter(on));
+    // The tenant may have another API now.
+    self_metrics.remove_api_certificate(&tenant.name);
     for off in Collector::ALL.into_iter().filter(|collector| !on(collector)) {
         self_metrics.remove_collector(&tenant.name, off);
     }

@@ -96,11 +96,13 @@ fn backup_of(source: &Connection, from: &Path, to: &Path) -> Result<(), LedgerEr
         None => Owner::other_than_root(from),
         Some(_) => Ok(None),
     });
-    if let Some(owner) = owner.map_err(at(from))? {
-        owner.take(&file).map_err(at(&temporary))?;
-    }
+    let given = owner.map_err(at(from)).and_then(|owner| match owner {
+        Some(owner) => owner.take(&file).map_err(at(&temporary)),
+        None => Ok(()),
+    });
     drop(file);
-    let copied = copy(source, &temporary)
+    let copied = given
+        .and_then(|()| copy(source, &temporary))
         .and_then(|()| File::open(&temporary).and_then(|file| file.sync_all()).map_err(at(&temporary)))
         // Unlike a rename, a link never replaces a file that came meanwhile.
         .and_then(|()| fs::hard_link(&temporary, to).map_err(at(to)));

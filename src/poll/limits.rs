@@ -27,14 +27,14 @@ pub struct Limits {
     crowd: Arc<Semaphore>,
     blocking: Arc<Semaphore>,
     failures: Failures,
-    turns: Arc<Mutex<Turns>>,
+    run_locks: Arc<Mutex<RunLocks>>,
 }
 
 /// The locks of all collectors.
-type Turns = BTreeMap<(Arc<str>, Collector), Turn>;
+type RunLocks = BTreeMap<(Arc<str>, Collector), RunLock>;
 
 /// Held by the run in progress of a tenant's collector.
-pub type Turn = Arc<tokio::sync::Mutex<()>>;
+pub type RunLock = Arc<tokio::sync::Mutex<()>>;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -42,7 +42,7 @@ impl Default for Limits {
             crowd: Arc::new(Semaphore::new(CROWDED)),
             blocking: Arc::new(Semaphore::new(BLOCKING)),
             failures: Failures::default(),
-            turns: Arc::default(),
+            run_locks: Arc::default(),
         }
     }
 }
@@ -56,11 +56,11 @@ impl Limits {
 
     /// The lock that the runs of a collector hold, also those of an earlier configuration.
     #[must_use]
-    pub fn turn(&self, tenant: &Arc<str>, collector: Collector) -> Turn {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn run_lock(&self, tenant: &Arc<str>, collector: Collector) -> RunLock {
+        let mut locks = self.run_locks.lock().unwrap_or_else(PoisonError::into_inner);
         // Removes the locks of removed tenants.
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry((Arc::clone(tenant), collector)).or_default())
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry((Arc::clone(tenant), collector)).or_default())
     }
 
     /// Waits for a place in the crowd.

@@ -18,11 +18,15 @@ const JITTER: f64 = 0.05;
 /// How long after a month's beginning `usage` runs: the provider's clock may be a little behind.
 const MONTH_BEGINS: Duration = Duration::from_secs(5);
 
+/// Minimum time between a failed run and its repetition after a reload, so that frequent reloads cannot send
+/// requests at any rate.
+const RELOAD_WAIT: Duration = Duration::from_secs(2);
+
 /// Request to stop the tasks of a tenant's collectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The tasks continue. If this value is sent again, collectors whose latest run failed begin a run after
-    /// the remaining `Retry-After`.
+    /// the remaining `Retry-After`, at least [`RELOAD_WAIT`] after the failed run.
     No,
     /// The tasks end after the run in progress. Runs of the collectors in `except` are dropped.
     AfterRun {
@@ -77,13 +81,14 @@ impl Poller {
         let (tenant, failures) = (&self.tenant, self.limits.failures());
         // A `Retry-After` that was received before a reload may still apply.
         let mut wait = failures.remaining_pause(tenant, collector, Instant::now());
-        let turn = self.limits.turn(&tenant.name, collector);
+        let run_lock = self.limits.run_lock(&tenant.name, collector);
+        let mut ended = Instant::now();
         let mut reloaded = stop.clone();
         loop {
             // The run of an earlier configuration may still be in progress.
             let next_run = async {
                 tokio::time::sleep(wait).await;
-                turn.lock().await
+                run_lock.lock().await
             };
             let in_progress = tokio::select! {
                 biased;
@@ -91,7 +96,9 @@ impl Poller {
                 guard = next_run => guard,
                 // After a reload, a failed run is repeated, because the operator may have removed the cause.
                 Ok(()) = reloaded.changed(), if state.failing => {
-                    wait = failures.remaining_pause(tenant, collector, Instant::now());
+                    let now = Instant::now();
+                    let pause = failures.remaining_pause(tenant, collector, now);
+                    wait = pause.max((ended + RELOAD_WAIT).saturating_duration_since(now));
                     continue;
                 }
             };
@@ -99,6 +106,7 @@ impl Poller {
             let started = Instant::now();
             state = self.run_once(collector, state).await;
             drop(in_progress);
+            ended = Instant::now();
             let spread = every.mul_f64(1.0 + JITTER * (fastrand::f64() * 2.0 - 1.0));
             wait = spread.saturating_sub(started.elapsed());
             if collector == Collector::Usage {

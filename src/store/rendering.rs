@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{CollectorState, Current, Store, TenantState, status};
+use super::{CollectorState, Current, Store, TenantState, parts_of, status};
 use crate::api::Reason;
 use crate::config::Metrics;
 use crate::exposition::{Exposition, Part, Parts, Renderer, TenantView};
@@ -183,12 +183,13 @@ impl Store {
             let is_of_vms = *collector == Collector::Inventory && failed.contains(Part::Vms);
             if failed.contains(part) || is_of_vms {
                 let shown = rendering.rendered.get(&key).cloned().unwrap_or_default();
-                rendering.failed.push(Failed {
-                    tenant: Arc::clone(&name),
-                    collector: *collector,
-                    last_success: shown.last_success,
-                });
-                self.rendering_failed(&name, *collector, &shown);
+                if self.rendering_failed(&name, *collector, run, &shown) {
+                    rendering.failed.push(Failed {
+                        tenant: Arc::clone(&name),
+                        collector: *collector,
+                        last_success: shown.last_success,
+                    });
+                }
             } else if parts.contains(part) || run.error.is_none() {
                 // If a successful run changed no data, the existing text also shows the data of this run.
                 rendering.rendered.insert(key, run.clone());
@@ -202,22 +203,39 @@ impl Store {
         true
     }
 
-    /// Counts the latest run of a collector as failed, because its data could not be rendered. `shown` is the
-    /// run whose data is shown.
-    fn rendering_failed(&self, tenant: &str, collector: Collector, shown: &CollectorState) {
-        tracing::error!(
-            tenant,
-            collector = collector.as_str(),
-            "cannot render the data of the latest poll; keeping the series of the previous poll"
-        );
+    /// Counts `run`, whose data could not be rendered, as failed; `shown` is the run whose data is shown. Returns
+    /// whether it was counted. If a later run has succeeded, its data is rendered first.
+    fn rendering_failed(
+        &self,
+        tenant: &str,
+        collector: Collector,
+        run: &CollectorState,
+        shown: &CollectorState,
+    ) -> bool {
+        let mut counted = false;
         self.change(tenant, |state| {
-            let Some(run) = state.collectors.get_mut(&collector) else { return status() };
+            let Some(current) = state.collectors.get_mut(&collector) else { return Parts::default() };
+            if current.error.is_some() {
+                return Parts::default();
+            }
+            if current.last_run != run.last_run {
+                return parts_of(collector);
+            }
             let text =
                 "the exporter cannot render the data of the poll; please report this as a bug with the log";
-            (run.last_success, run.succeeded) = (shown.last_success, shown.succeeded);
-            run.error = Some((Reason::Malformed, text.to_owned()));
+            (current.last_success, current.succeeded) = (shown.last_success, shown.succeeded);
+            current.error = Some((Reason::Malformed, text.to_owned()));
+            counted = true;
             status()
         });
+        if counted {
+            tracing::error!(
+                tenant,
+                collector = collector.as_str(),
+                "cannot render the data of the latest poll; keeping the series of the previous poll"
+            );
+        }
+        counted
     }
 
     fn take_failures(&self) -> Vec<Failed> {

@@ -123,8 +123,7 @@ impl Body for Answer {
         match self {
             Self::Pieces(pieces) => pieces.is_empty(),
             Self::Plain(text) => text.left() == 0,
-            Self::Targets(list) => list.is_at_end(),
-            Self::File(..) => false,
+            Self::Targets(_) | Self::File(..) => false,
         }
     }
 

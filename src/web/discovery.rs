@@ -11,7 +11,7 @@
 mod list;
 mod stream;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -76,7 +76,7 @@ impl Lists {
             Ok((tenants, filter)) => (filter, tenants),
             Err(no_list) => return Ok(Err(no_list)),
         };
-        let known: Vec<_> = view.tenants.keys().cloned().collect();
+        let known: BTreeSet<_> = view.tenants.keys().cloned().collect();
         let made = Arc::clone(&self.made);
         let first = move || {
             let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);

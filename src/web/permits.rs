@@ -119,7 +119,9 @@ impl State {
         if self.requests < before {
             return;
         }
-        let longest = self.waiting.iter().max_by_key(|((class, _), line)| (*class, line.requests.len()));
+        // Of lines of equal length, the one that has waited least.
+        let longest =
+            self.waiting.iter().max_by_key(|((class, _), line)| (*class, line.requests.len(), line.since));
         let Some(key) = longest.map(|(key, _)| *key) else { return };
         self.pop(key, VecDeque::pop_front);
     }
@@ -238,6 +240,21 @@ mod tests {
         // More requests of the flood than can wait refuse only requests of the flood.
         waiting.extend(["f4", "f5", "f6"].map(|name| (name, ask(&queue, 1, Class::Ordinary))));
         assert_eq!(order(permit, waiting), ["f6", "scraper", "f5", "f4"]);
+    }
+
+    #[test]
+    fn of_equal_lines_the_latest_is_refused() {
+        let queue = PermitQueue::new(2);
+        let permit = first(&queue);
+        let scraper = ("scraper", ask(&queue, 200, Class::Ordinary));
+        let mut earlier = ask(&queue, 7, Class::Ordinary);
+        drop(permit);
+        let permit = earlier.as_mut().now_or_never().unwrap().unwrap();
+        // A flood in which each address sends one request.
+        let flood = ("flood", ask(&queue, 1, Class::Ordinary));
+        let refused = queue.take(peer(2), Class::Ordinary).now_or_never();
+        assert!(refused.is_some_and(|permit| permit.is_none()));
+        assert_eq!(order(permit, vec![scraper, flood]), ["scraper", "flood"]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Default for Limits {
 }
 
 /// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 16;
+const MAX_STREAMS: u32 = 4;
 
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -308,7 +308,7 @@ impl Connection {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
-            .max_send_buf_size(UNSENT as usize)
+            .max_send_buf_size(MAX_HEAD)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
         let place = Arc::clone(&self.asker.place);
         place.may_be_idle();

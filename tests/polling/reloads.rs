@@ -1,13 +1,13 @@
 //! Effects of a reload on the tasks of tenants.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::config::{Config, Ledger, Metrics, Poll, Report, Web};
 use flexvm_exporter::daemon;
-use flexvm_exporter::simulator::{Fault, FaultKind, Operation, Options, Simulator};
+use flexvm_exporter::simulator::{Fault, Operation, Options, Simulator};
 use flexvm_exporter::web::{Access, Paths};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -99,6 +99,14 @@ impl Reloaded {
         }
     }
 
+    /// The value of a series of the exporter itself.
+    async fn own(&self, series: &str) -> f64 {
+        let answer =
+            self.http.get(format!("{}/metrics", self.url)).send().await.unwrap().text().await.unwrap();
+        let value = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
     /// Whether the collector `capacity` has succeeded.
     async fn is_capacity_known(&self) -> bool {
         let answer = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap();
@@ -151,12 +159,20 @@ async fn simulated(fault: Fault) -> String {
     api
 }
 
-/// Each response takes longer than the time between two reloads.
+/// The first run of the capacity is in progress until four reloads were made.
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_finish_while_reloads_follow_each_other() {
-    let api = simulated(Fault::new(FaultKind::Delay(Duration::from_secs(1)))).await;
     let reads = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&reads);
+    let (counted, awaited) = (Arc::clone(&reads), Arc::clone(&reads));
+    let wait = move |_: &mut Value| {
+        let wait_for_reloads = || {
+            while awaited.load(Ordering::SeqCst) < 4 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        tokio::task::block_in_place(wait_for_reloads);
+    };
+    let api = simulated(Fault::edit(wait).on(Operation::CloudCapacity)).await;
     // Each reload changes a general key.
     let daemon = Reloaded::start_with(&api, move |config| {
         config.metrics.max_vms = 1 + counted.fetch_add(1, Ordering::SeqCst);
@@ -167,7 +183,6 @@ async fn polls_finish_while_reloads_follow_each_other() {
         assert!(started.elapsed() < PATIENCE, "no poll finished in {} reloads", reads.load(Ordering::SeqCst));
         daemon.reload().await;
     }
-    assert!(reads.load(Ordering::SeqCst) > 3);
     daemon.end().await;
 }
 
@@ -202,15 +217,25 @@ async fn reload_repeats_a_run_that_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_that_arrive_together_are_joined() {
-    let reads = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&reads);
+    let (reads, may_read) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counted, released) = (Arc::clone(&reads), Arc::clone(&may_read));
+    // Like a slow disk: the first read lasts until all requests are there.
     let daemon = Reloaded::start_with("http://127.0.0.1:1", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
-        // Simulates a slow disk, so that all requests below arrive during the first read.
-        std::thread::sleep(Duration::from_millis(500));
+        while !released.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     })
     .await;
-    futures_util::future::join_all((0..30).map(|_| daemon.reload())).await;
+    let requests = futures_util::future::join_all((0..30).map(|_| daemon.reload()));
+    let release = async {
+        let started = Instant::now();
+        while daemon.own("flexvm_exporter_http_connections").await < 30.0 {
+            assert!(started.elapsed() < PATIENCE, "the requests do not arrive");
+        }
+        may_read.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(requests, release);
     let reads = reads.load(Ordering::SeqCst);
     assert!((1..=5).contains(&reads), "{reads} reads for 30 requests");
     daemon.end().await;

@@ -105,7 +105,7 @@ struct Credentials {
     wrong: Remembered,
     /// Passwords that were sent before. If they are sent again, they are checked first, because a scraper repeats
     /// its password and a guessing client does not.
-    unchecked: Remembered,
+    sent_before: Remembered,
 }
 
 impl Credentials {
@@ -154,9 +154,9 @@ impl Known {
         }
         let class = {
             let mut credentials = self.credentials();
-            let came_before = credentials.unchecked.contains(&digest);
-            credentials.unchecked.insert(digest, MAX_REMEMBERED);
-            if came_before { Class::First } else { Class::Ordinary }
+            let is_repeated = credentials.sent_before.contains(&digest);
+            credentials.sent_before.insert(digest, MAX_REMEMBERED);
+            if is_repeated { Class::First } else { Class::Ordinary }
         };
         let permit = tokio::time::timeout(PATIENCE, self.permits.take(peer, class)).await;
         let Ok(Some(permit)) = permit else { return Verdict::Busy };
@@ -201,4 +201,37 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let user = std::str::from_utf8(&decoded[..colon]).ok().filter(|user| !user.contains('\0'))?;
     Some((user.to_owned(), decoded[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use futures_util::FutureExt as _;
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(password: &str) -> HeaderMap {
+        let value = format!("Basic {}", BASE64_STANDARD.encode(format!("me:{password}")));
+        [(AUTHORIZATION, HeaderValue::from_str(&value).unwrap())].into_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn repeated_passwords_are_not_checked_again() {
+        let hash = bcrypt::hash("right", 4).unwrap();
+        let users = Users::new([("me".to_owned(), hash)].into());
+        let rules = Rules { users, ..Rules::default() };
+        let (known, peer) = (Known::default(), Peer::from(IpAddr::from([10, 0, 0, 1])));
+        for (password, verdict) in [("right", Verdict::In), ("wrong", Verdict::Out)] {
+            assert_eq!(known.judges(&rules, &headers(password), peer).await, verdict);
+        }
+        // No password can be checked while the permit is taken.
+        let _permit = known.permits.take(peer, Class::Ordinary).await;
+        for (password, verdict) in
+            [("right", Some(Verdict::In)), ("wrong", Some(Verdict::Out)), ("new", None)]
+        {
+            assert_eq!(known.judges(&rules, &headers(password), peer).now_or_never(), verdict, "{password}");
+        }
+    }
 }

@@ -61,9 +61,10 @@ impl TargetList {
         hosts.sort_unstable();
         let start = self.text.len();
         for (host, public) in &hosts {
-            // The host as JSON without its quotation marks.
             let json = serde_json::to_string(host).unwrap_or_default();
-            self.text.extend_from_slice(json.trim_matches('"').as_bytes());
+            // Without the quotation marks of the JSON string. The address can contain further ones.
+            let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
+            self.text.extend_from_slice(inner.as_bytes());
             self.hosts.push(Host { end: self.text.len(), public: *public });
         }
         // Writing to memory does not fail.

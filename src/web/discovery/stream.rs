@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 
 use super::Version;
 use super::list::Position;
-use crate::web::work::{NotDone, WorkSlots};
+use crate::web::work::WorkSlots;
 
 /// Bytes of a block. A client that does not read holds one.
 const BLOCK: usize = 32 << 10;
@@ -30,24 +31,8 @@ pub struct Cursor {
 /// A block; `None` if nothing is left.
 type Block = io::Result<Option<Bytes>>;
 
-/// The work on the next block.
-type Working = Pin<Box<dyn Future<Output = Result<(Cursor, Block), NotDone>> + Send>>;
-
 /// The body of a response.
-pub struct TargetStream {
-    slots: WorkSlots,
-    state: State,
-}
-
-enum State {
-    /// A block is ready.
-    Ready(Bytes, Cursor),
-    /// The next block is to be made.
-    Left(Cursor),
-    Working(Working),
-    /// All blocks were sent, or an error ends the response.
-    End(Option<io::Error>),
-}
+pub struct TargetStream(BoxStream<'static, io::Result<Bytes>>);
 
 impl Cursor {
     pub fn new(versions: VecDeque<Arc<Version>>, port: u16, public: Option<bool>) -> Self {
@@ -100,54 +85,21 @@ impl Cursor {
 impl TargetStream {
     /// The body whose first block is made already.
     pub fn new(slots: WorkSlots, cursor: Cursor, first: Block) -> Self {
-        let mut stream = Self { slots, state: State::End(None) };
-        stream.made(cursor, first);
-        stream
-    }
-
-    /// Whether nothing follows.
-    pub fn is_at_end(&self) -> bool {
-        matches!(self.state, State::End(None))
+        let rest = stream::try_unfold((slots, cursor), |(slots, mut cursor)| async move {
+            let work = move || {
+                let block = cursor.next_block();
+                (cursor, block)
+            };
+            let done = slots.resume(work).await;
+            let (cursor, block) = done.map_err(|_| io::Error::other("the list was abandoned"))?;
+            Ok(block?.map(|block| (block, (slots, cursor))))
+        });
+        Self(stream::iter(first.transpose()).chain(rest).boxed())
     }
 
     /// Returns the next block when it is ready; `None` after the last block.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        loop {
-            match std::mem::replace(&mut self.state, State::End(None)) {
-                State::Ready(block, cursor) => {
-                    self.state =
-                        if cursor.versions.is_empty() { State::End(None) } else { State::Left(cursor) };
-                    return Poll::Ready(Some(Ok(block)));
-                }
-                State::Left(mut cursor) => {
-                    let slots = self.slots.clone();
-                    let make = move || {
-                        let block = cursor.next_block();
-                        (cursor, block)
-                    };
-                    self.state = State::Working(Box::pin(async move { slots.resume(make).await }));
-                }
-                State::Working(mut work) => match work.as_mut().poll(context) {
-                    Poll::Pending => {
-                        self.state = State::Working(work);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Ok((cursor, block))) => self.made(cursor, block),
-                    Poll::Ready(Err(_)) => {
-                        self.state = State::End(Some(io::Error::other("the list was abandoned")));
-                    }
-                },
-                State::End(error) => return Poll::Ready(error.map(Err)),
-            }
-        }
-    }
-
-    fn made(&mut self, cursor: Cursor, block: Block) {
-        self.state = match block {
-            Ok(Some(block)) => State::Ready(block, cursor),
-            Ok(None) => State::End(None),
-            Err(error) => State::End(Some(error)),
-        };
+        self.0.poll_next_unpin(context)
     }
 }
 

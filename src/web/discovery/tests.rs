@@ -111,6 +111,26 @@ async fn list_is_created_once_per_change() {
 }
 
 #[tokio::test]
+async fn quotation_marks_in_an_address_stay() {
+    let vms = [vm("a", VmStatus::Running, &[("x\"", false), ("\"y", false)])];
+    let list = read(&Lists::default(), &view(&[("t", &vms)]), "").await;
+    assert_eq!(targets(&list), [["\"y:9100", "x\":9100"]]);
+}
+
+#[tokio::test]
+async fn dropped_response_holds_no_list() {
+    let vms: Vec<_> =
+        (0..400).map(|number| vm(&number.to_string(), VmStatus::Running, &[("10.0.0.1", false)])).collect();
+    let lists = Lists::default();
+    let mut response = lists.get(&view(&[("t", &vms)]), &[]).await.unwrap().unwrap();
+    assert!(next(&mut response).await.unwrap().is_ok());
+    let readers = || Arc::strong_count(&lists.made.lock().unwrap()["t"].latest);
+    assert_eq!(readers(), 2, "the response has further blocks");
+    drop(response);
+    assert_eq!(readers(), 1);
+}
+
+#[tokio::test]
 async fn slow_readers_hold_a_bounded_number_of_old_lists() {
     let of = |change: usize| {
         let vms: Vec<_> = (0..400)
