@@ -31,7 +31,9 @@ use crate::config::{Config, Tenant};
 use crate::ledger::Ledger;
 use crate::period::Month;
 use crate::self_metrics::SelfMetrics;
-use crate::snapshot::{CatalogueData, Collector, InstanceType, InventoryData, Section, Snapshot};
+use crate::snapshot::{
+    CapacityData, CatalogueData, Collector, InstanceType, InventoryData, Section, Snapshot,
+};
 use crate::store::{Store, interval, stale_after};
 
 /// Longest time of one run, unless the interval or `metrics.stale_after` is longer: 100,000 VMs at
@@ -146,27 +148,28 @@ impl Poller {
     async fn fetch(&self, collector: Collector, run: &Run, state: &mut State) -> Result<Put, Error> {
         match collector {
             Collector::Capacity => {
-                let known = self.store.tenant(&self.tenant.name).map(|state| Arc::clone(&state.snapshot));
-                let before = known.iter().find_map(|known| known.capacity.as_ref());
-                let inventory = known.iter().find_map(|known| known.inventory.as_ref());
+                let (before, inventory) = (self.capacity(), self.inventory());
                 let data = capacity::fetch(
                     run,
-                    before.map(|section| &*section.data),
-                    inventory.map(|section| &*section.data),
+                    before.as_deref(),
+                    inventory.as_deref(),
                     &mut state.capacity_kept,
                     self.clock.monotonic(),
                     stale_after(&self.config.metrics, &self.config.poll, collector),
                 )
                 .await?;
-                let data = shared(before.map(|section| Arc::clone(&section.data)), data);
+                let data = shared(before, data);
                 Ok(put(data, |snapshot| &mut snapshot.capacity))
             }
             Collector::Inventory => {
                 let shown = self.inventory();
+                let capacity = self.capacity();
                 let before = shown.clone().or_else(|| state.last_inventory.clone());
                 let is_ledger_read = self.read_ledger(state).await;
                 let now = self.clock.monotonic();
-                let data = inventory::fetch(run, before.as_deref(), &mut state.inventory, now).await?;
+                let data =
+                    inventory::fetch(run, before.as_deref(), capacity.as_deref(), &mut state.inventory, now)
+                        .await?;
                 let data = self.record(data, state, is_ledger_read).await;
                 let data = shared(shown, data);
                 state.last_inventory = Some(Arc::clone(&data));
@@ -191,6 +194,12 @@ impl Poller {
                 Ok(put(data, |snapshot| &mut snapshot.catalogue))
             }
         }
+    }
+
+    /// The latest capacity that is shown.
+    fn capacity(&self) -> Option<Arc<CapacityData>> {
+        let state = self.store.tenant(&self.tenant.name)?;
+        state.snapshot.capacity.as_ref().map(|section| Arc::clone(&section.data))
     }
 
     /// The latest inventory that is shown.

@@ -18,7 +18,7 @@ use super::absences::{Absences, Absent};
 use super::clouds::{self, Candidate, Contents};
 use crate::api::{Error, Run};
 use crate::ledger::Recorded;
-use crate::snapshot::{Cloud, InventoryData, Node, Text, Vm, VmStatus};
+use crate::snapshot::{CapacityData, Cloud, CloudCapacity, InventoryData, Node, Text, Vm, VmStatus};
 
 /// A list as it was read; one that is as it was before is the same.
 type List<T> = Arc<[Arc<T>]>;
@@ -49,12 +49,13 @@ impl Memory {
         (self.clouds, self.vms) = (clouds, vms);
     }
 
-    /// Returns the clouds that are not confirmed as deleted: the clouds of `before`, and those that the
-    /// ledger has recorded.
-    fn known_clouds(&self, before: Option<&InventoryData>) -> Vec<Cloud> {
+    /// Returns the clouds that are not confirmed as deleted: the clouds of `before`, those that the ledger has
+    /// recorded, and those of `capacity`.
+    fn known_clouds(&self, before: Option<&InventoryData>, capacity: &[CloudCapacity]) -> Vec<Cloud> {
         let mut known: Vec<Cloud> = before.map(|before| before.clouds.clone()).unwrap_or_default();
         let mut ids: BTreeSet<Text> = known.iter().map(|cloud| cloud.id.clone()).collect();
-        known.extend(self.clouds.iter().filter(|cloud| ids.insert(cloud.id.clone())).cloned());
+        let others = self.clouds.iter().chain(capacity.iter().map(|row| &row.cloud));
+        known.extend(others.filter(|cloud| ids.insert(cloud.id.clone())).cloned());
         // Early versions of the ledger recorded VMs without their clouds.
         let of_vms = self.vms.iter().map(|vm| &vm.cloud_id).filter(|id| ids.insert((*id).clone()));
         let unnamed = || Text::from("");
@@ -88,17 +89,26 @@ impl Memory {
 
 /// Reads the complete inventory at the monotonic time `now`. `before` is the latest complete inventory.
 /// Its clouds, nodes and VMs that are in no list now are requested by id. The clouds and VMs of
-/// `memory`, which the ledger has recorded, are requested in the same way.
+/// `memory`, which the ledger has recorded, and the clouds of `capacity` are requested in the same way.
+///
+/// Without any known cloud, as at the first start, the list of capacities is requested: a list of clouds that
+/// lacks a cloud would look complete otherwise.
 ///
 /// # Errors
 /// A list cannot be read, although its cloud is not confirmed as deleted.
 pub async fn fetch(
     run: &Run,
     before: Option<&InventoryData>,
+    capacity: Option<&CapacityData>,
     memory: &mut Memory,
     now: Duration,
 ) -> Result<InventoryData, Error> {
-    let candidates = clouds::candidates(run, memory.known_clouds(before)).await?;
+    let mut known = memory.known_clouds(before, capacity.map_or(&[], |capacity| &capacity.clouds));
+    if known.is_empty() {
+        // The collector of the capacity reports a failure.
+        known = memory.known_clouds(None, &run.cloud_capacity().await.unwrap_or_default());
+    }
+    let candidates = clouds::candidates(run, known).await?;
     for candidate in candidates.iter().filter(|candidate| candidate.is_listed) {
         memory.absences.forget(&Absent::Cloud(candidate.cloud.id.clone()));
     }

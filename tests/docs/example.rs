@@ -94,7 +94,7 @@ pub async fn make() -> Made {
     for at in polls() {
         hand.store(at, Ordering::SeqCst);
         let mut data =
-            inventory::fetch(&client.run(deadline), before.as_deref(), &mut memory, clock.monotonic())
+            inventory::fetch(&client.run(deadline), before.as_deref(), None, &mut memory, clock.monotonic())
                 .await
                 .unwrap();
         let since =

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flexvm_exporter::ledger::Ledger;
 use flexvm_exporter::observe::Seen;
 use flexvm_exporter::period::Month;
-use flexvm_exporter::simulator::{Fault, FaultKind, Operation};
+use flexvm_exporter::simulator::{Fault, FaultKind, NamedFault, Operation};
 use jiff::Timestamp;
 
 use crate::rig::{Rig, failures, lines, running_from, success, value, vm_ids};
@@ -223,6 +223,15 @@ async fn only_the_apis_own_404_deletes_a_vm() {
         faults.clear();
         rig.well().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_poll_requests_clouds_that_only_the_capacity_lists() {
+    let rig = Rig::faulty(running_from("2026-10-15T12:00:00Z"), NamedFault::EmptyClouds).await;
+    let text = rig.until("the inventory", |text| success(text, "inventory") == Some(1.0)).await;
+    let found = u32::try_from(clouds(&text).len()).unwrap();
+    assert!(found > 1 && !vm_ids(&text).is_empty(), "{found} clouds");
+    assert!((defects(&text, "clouds") - f64::from(found)).abs() < 0.5, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
