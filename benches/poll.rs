@@ -66,7 +66,7 @@ async fn measure(server: &Server) {
     let poll = async |before: Option<InventoryData>| {
         let started = Instant::now();
         let run = client.run(Duration::from_mins(5));
-        let data = inventory::fetch(&run, before.as_ref(), &mut Memory::default(), Duration::ZERO)
+        let data = inventory::fetch(&run, before.as_ref(), None, &mut Memory::default(), Duration::ZERO)
             .await
             .expect("an inventory");
         assert_eq!(data.vms.len(), VMS);

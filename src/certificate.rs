@@ -8,7 +8,9 @@ use x509_parser::prelude::FromDer as _;
 #[must_use]
 pub fn expiry(der: &[u8]) -> Option<Timestamp> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+    // The latest time of RFC 5280, which means that there is no expiry, is later than the latest `Timestamp`.
+    let seconds = certificate.validity().not_after.timestamp();
+    Some(Timestamp::from_second(seconds.min(Timestamp::MAX.as_second())).unwrap_or(Timestamp::MAX))
 }
 
 #[cfg(test)]
@@ -28,6 +30,11 @@ mod tests {
             let expected = format!("{year}-03-01T00:00:00Z");
             assert_eq!(expiry(&der(year)).unwrap().to_string(), expected);
         }
+        let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(9999, 12, 31);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let endless = parameters.self_signed(&key).unwrap();
+        assert_eq!(expiry(endless.der()).unwrap().as_second(), Timestamp::MAX.as_second());
         let whole = der(2030);
         assert_eq!(expiry(&whole[..whole.len() / 2]), None);
         assert_eq!(expiry(b""), None);

@@ -35,7 +35,7 @@ pub struct Flags {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", global = true, value_name = "PATH", default_value = "/metrics")]
     pub telemetry_path: String,
-    /// URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy
+    /// URL that users open, such as https://host/flexvm/ behind a reverse proxy
     #[arg(long = "web.external-url", global = true, value_name = "URL")]
     pub external_url: Option<String>,
     /// Prefix of the paths of all pages [default: the path of --web.external-url]
@@ -127,7 +127,7 @@ pub struct Demo {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10935")]
     pub listen: String,
-    /// Fault of the simulated API, again for more; docs/simulator.md describes each
+    /// Fault of the simulated API; can be repeated; docs/simulator.md describes each fault
     #[arg(long = "fault", value_name = "NAME")]
     pub faults: Vec<NamedFault>,
 }
@@ -211,7 +211,7 @@ pub struct Simulate {
     /// Largest page, whatever is asked for
     #[arg(long, value_name = "N")]
     pub page_cap: Option<usize>,
-    /// Fault of the API, again for more; docs/simulator.md describes each
+    /// Fault of the API; can be repeated; docs/simulator.md describes each fault
     #[arg(long = "fault", value_name = "NAME")]
     pub faults: Vec<NamedFault>,
 }

@@ -44,7 +44,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether everything but the tenants is equal in `other`.
+    /// Returns whether all settings except the tenants are equal in `other`.
     #[must_use]
     pub fn has_same_general_keys(&self, other: &Self) -> bool {
         let Self { tenants: _, poll, metrics, web, ledger, report } = self;
@@ -56,8 +56,8 @@ impl Config {
 /// A FlexVM organisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
-    /// `[A-Za-z0-9][A-Za-z0-9.-]*` without `..`, without a dot at the end, and not the name of a device of Windows: safe as
-    /// a folder's name.
+    /// `[A-Za-z0-9][A-Za-z0-9.-]*` without `..`, without a dot at the end, and not the name of a Windows device, so that
+    /// it is safe as the name of a directory.
     pub name: Arc<str>,
     /// Root of the API, without a trailing slash in its path.
     pub base_url: Url,

@@ -1,7 +1,7 @@
-//! File system calls whose result depends on the mount or on the user: names that become durable, new files and
-//! directories with their owner, and lock files.
+//! File system calls whose result depends on the mount or on the user: syncing directories, creating files and
+//! directories with the right owner, and opening lock files.
 //!
-//! Ledger and reports use them, so that both behave alike on every file system and for every user.
+//! The ledger and the reports use these functions, so that both behave equally on each file system and for each user.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -46,7 +46,7 @@ pub fn temporary(directory: &Path, name: &std::ffi::OsStr) -> PathBuf {
 /// Makes the names in `directory` durable.
 ///
 /// A file system that cannot sync directories (EINVAL or ENOTSUP, as some versions of CIFS, vboxsf and FUSE
-/// respond) is not an error: it gives no way to do more, and the files themselves are synced.
+/// respond) is not an error, because no other call makes names durable there. The files themselves are synced.
 ///
 /// # Errors
 /// The directory cannot be opened, or the sync fails for another reason.
@@ -69,18 +69,9 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Returns the owner that a new file in `directory` gets, or `None` if it keeps the user of this process.
-    ///
-    /// Only root gives files away, and only in a directory of another user: what `sudo flexvm-exporter
-    /// report` writes must stay usable for the daemon that owns the directory.
-    ///
-    /// # Errors
-    /// The directory cannot be inspected.
-    pub fn of_new_file_in(directory: &Path) -> io::Result<Option<Self>> {
-        Self::other_than_root(directory)
-    }
-
-    /// Returns the owner of `path` if this process runs as root and `path` belongs to another user.
+    /// Returns the owner of `path` if this process runs as root and `path` belongs to another user. New files in
+    /// such a directory get this owner, because the daemon that owns the directory must be able to use the files
+    /// that `sudo flexvm-exporter report` writes.
     ///
     /// # Errors
     /// The path cannot be inspected.
@@ -120,20 +111,20 @@ impl Owner {
 /// The file exists or cannot be created.
 pub fn create_file(path: &Path, mode: u32) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    if let Some(owner) = Owner::of_new_file_in(parent_of(path))? {
+    if let Some(owner) = Owner::other_than_root(parent_of(path))? {
         owner.take(&file)?;
     }
     Ok(file)
 }
 
-/// Creates one directory that does not exist. If root creates it in a directory of another user, it belongs
-/// to that user from the time on at which it has its name.
+/// Creates one directory that does not exist. If root creates it in a directory of another user, it belongs to that
+/// user before it gets its final name.
 ///
 /// # Errors
 /// The directory exists or cannot be created.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     let parent = parent_of(path);
-    let Some(owner) = Owner::of_new_file_in(parent)? else {
+    let Some(owner) = Owner::other_than_root(parent)? else {
         return fs::create_dir(path);
     };
     if path.symlink_metadata().is_ok() {
@@ -150,9 +141,16 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 }
 
 fn give_directory(path: &Path, owner: Owner) -> io::Result<()> {
-    // Never through a link, which the owner of the directory could have put there.
+    // Never follow a link, because the owner of the parent directory could have created it.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    owner.take(rustix::fs::open(path, flags, Mode::empty())?)
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    // The owner of the parent could have moved another directory of root to this name.
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+    }
+    owner.take(directory)
 }
 
 /// Creates `path` and all missing directories above it, durably.
@@ -169,14 +167,14 @@ pub fn create_directories(path: &Path) -> Result<(), (PathBuf, io::Error)> {
     }
     match create_directory(path) {
         Ok(()) => sync_directory(parent).map_err(|error| (parent.to_owned(), error)),
-        // Another process was faster.
+        // Another process created the directory first.
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err((path.to_owned(), error)),
     }
 }
 
 /// Opens a lock file, or creates it. If root creates it in a directory of another user, it belongs to that
-/// user. An existing file keeps its owner: the owner of the directory can move any file of root to this name.
+/// user. An existing file keeps its owner, because the owner of the directory can rename a file of root to this name.
 ///
 /// A user who may write to the directory but not to the lock file of its owner opens the file for reading,
 /// which is enough for a lock.
@@ -188,9 +186,9 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         created => return created,
     }
-    // Without NONBLOCK a pipe would block. NOFOLLOW: the owner of the directory could have any file opened.
+    // NONBLOCK, because opening a pipe would block. NOFOLLOW, because the owner of the directory could link to any file.
     let mut flags = OFlags::NONBLOCK;
-    if Owner::of_new_file_in(parent_of(path))?.is_some() {
+    if Owner::other_than_root(parent_of(path))?.is_some() {
         flags |= OFlags::NOFOLLOW;
     }
     let mut options = OpenOptions::new();

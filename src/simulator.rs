@@ -163,7 +163,7 @@ impl Simulator {
         self.0.faults.clone()
     }
 
-    /// From now on, requests over HTTP are hit by a fault that users choose by its name.
+    /// Applies a named fault to all later requests over HTTP.
     pub fn inject(&self, fault: NamedFault) {
         for part in fault.parts(&self.0.clock) {
             self.0.faults.add(part);
@@ -192,7 +192,7 @@ impl Simulator {
         }
     }
 
-    /// Deletes VMs that failed or are being provisioned, as the provider could; the API refuses to delete them.
+    /// Deletes VMs that have failed or are being provisioned. The API refuses such requests, but the provider can do it.
     pub fn delete_unhealthy_vms(&self) {
         let mut world = self.world();
         let is_unhealthy = |status| matches!(status, VmStatus::Failed | VmStatus::Provisioning);

@@ -229,7 +229,7 @@ fn client(api: &Api, tls: &ClientConfig) -> Result<reqwest::Client, (BuildProble
         // A redirect would send the token to another host.
         .redirect(redirect::Policy::none())
         .referer(false)
-        // The expiry of the server's certificate is shown.
+        // A metric shows the expiry of the server's certificate.
         .tls_info(true)
         // `retry` counts and limits all retries.
         .retry(reqwest::retry::never())

@@ -1,4 +1,4 @@
-//! Likely causes of errors that a wrong configuration leads to: what the operator should check.
+//! Likely causes of errors that a wrong configuration causes, with the setting that the operator should check.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,21 +15,22 @@ pub(super) const NOT_THE_API: &str =
 const REDIRECT: &str = "the FlexVM API does not redirect; check base_url";
 
 /// For a certificate without a chain to a trusted root.
-const UNTRUSTED: &str = "the certificate of the server is self-signed or from an authority that is not trusted; if it \
-                         is the right server, add the certificate of the authority to api.ca_file";
+const UNTRUSTED: &str = "the certificate of the server is self-signed or from an authority that is not trusted; if the \
+                         server is correct, add the certificate of the authority to api.ca_file";
 
 /// For a server that responds to a TLS handshake with another protocol.
 const NO_TLS: &str = "the server does not speak TLS on this port; check the port and https:// in base_url";
 
 /// For a server that ends a TLS handshake without an alert.
-const HANDSHAKE_CLOSED: &str = "the server closed the connection during the TLS handshake; check whether the port in base_url is \
-     one for https://";
+const HANDSHAKE_CLOSED: &str = "the server closed the connection during the TLS handshake; check whether the port in base_url \
+     accepts https://";
 
 /// For a server that responds to an HTTP request with another protocol.
 const NO_HTTP: &str =
     "the server does not speak HTTP on this port; check whether base_url must begin with https://";
 
-/// Returns the likely cause why a request got no response. `is_https` is whether it was sent by TLS.
+/// Returns the likely cause of a request without a response, or `None` if it is unknown. `is_https` is whether the
+/// request used TLS.
 pub(super) fn of_request(error: &reqwest::Error, is_https: bool) -> Option<&'static str> {
     causes(error).find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
@@ -57,8 +58,8 @@ fn of_tls(error: &rustls::Error) -> Option<&'static str> {
     }
 }
 
-/// Returns the likely cause of a response with a status that is not a success. `is_own` is whether its body
-/// has the form of the API's errors.
+/// Returns the likely cause of an error status, or `None` if it is unknown. `is_own` is whether the body is an error
+/// object of the API.
 pub(super) fn of_status(status: u16, body: &[u8], is_own: bool) -> Option<&'static str> {
     match status {
         304 => None,
@@ -69,8 +70,8 @@ pub(super) fn of_status(status: u16, body: &[u8], is_own: bool) -> Option<&'stat
     }
 }
 
-/// Returns the likely cause of a body of a success that cannot be read. `is_list` is whether a list was
-/// expected.
+/// Returns the likely cause of an unreadable body in a successful response, or `None` if it is unknown. `is_list` is
+/// whether the client expected a list.
 pub(super) fn of_body(body: &[u8], is_list: bool) -> Option<&'static str> {
     let is_other = is_list && !matches!(body.trim_ascii_start(), [] | [b'[', ..]);
     (is_other || is_markup(body)).then_some(NOT_THE_API)

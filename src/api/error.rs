@@ -178,7 +178,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// `: message; hint`, or what of it exists.
+/// `: message; hint`, or only the part that exists.
 struct Detail<'a>(Option<&'a str>, Option<&'static str>);
 
 impl fmt::Display for Detail<'_> {

@@ -15,7 +15,7 @@ const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Longest time that a request waits because of `Retry-After`. If the server sets a longer time, the
-/// request fails: a run that only waits would look successful, and a reload would shorten its wait.
+/// request fails, because a waiting run counts as successful and a reload would shorten its wait.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(10);
 
 /// Longest time that `Retry-After` delays the next run after a failed run. A longer value counts as

@@ -199,7 +199,7 @@ impl Run {
 
     /// Counts a value of this run that is out of range, unreadable or unavailable, and that the caller
     /// replaces or omits. `field` is the name of the value within `endpoint`.
-    /// `example` is shown in the log.
+    /// The log shows `example`.
     pub fn defect(&self, endpoint: Endpoint, field: &'static str, example: &dyn fmt::Display) {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         met.defects.entry(endpoint).or_default().add(field, 1, || example.to_string());

@@ -54,7 +54,7 @@ pub(super) struct Request {
     pub range: Option<Range>,
     /// Whether caches on the way must revalidate their stored response.
     pub no_cache: bool,
-    /// What the bytes of the response count for.
+    /// The list and the run whose bounds include the bytes of the response.
     pub volumes: Vec<Arc<Volume>>,
 }
 
@@ -201,8 +201,7 @@ impl Transport {
     }
 }
 
-/// Reads a body of at most `limit` bytes, counted after decompression, chunk by chunk. Its bytes also count
-/// for `volumes`.
+/// Reads a body of at most `limit` bytes, counted after decompression, chunk by chunk. Adds its bytes to `volumes`.
 async fn read(
     mut response: Response,
     endpoint: Endpoint,

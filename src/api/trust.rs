@@ -21,7 +21,7 @@ use super::error::Source;
 /// changes.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// The error for such a server whose certificate is not in `api.ca_file`.
+/// The error for a server that presents an authority's certificate that `api.ca_file` does not contain.
 const NOT_IN_CA_FILE: &str =
     "the server presents the certificate of an authority (CA:TRUE) that is not in api.ca_file";
 

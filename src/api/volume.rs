@@ -23,13 +23,13 @@ const MAX_LIST_BYTES: u64 = 400 << 20;
 /// Maximum number of bytes of one run, if twice `api.max_body` is not larger.
 const MAX_RUN_BYTES: u64 = 512 << 20;
 
-/// Bytes per row, on average, beyond which rows are too large: texts are kept as they were sent.
+/// Maximum average size of a row, in bytes. It is needed because the exporter stores texts unchanged.
 const MAX_ROW_BYTES: u64 = 4 << 10;
 
-/// Bytes up to which rows may be larger.
+/// Size of a list or run up to which rows may be larger than [`MAX_ROW_BYTES`], in bytes.
 const ROW_SLACK: u64 = 64 << 20;
 
-/// What a list or a run has received so far, and its bounds.
+/// Rows and bytes that a list or a run has received so far, and their bounds.
 #[derive(Debug)]
 pub(super) struct Volume {
     kind: &'static str,
@@ -117,8 +117,8 @@ impl Volume {
     }
 }
 
-/// The bytes of one response. They count for its list and its run; if the response fails, they no longer
-/// count when this is dropped.
+/// The bytes of one response, which are added to its list and its run. If the response fails, dropping this value
+/// subtracts the bytes again.
 pub(super) struct Receiving<'a> {
     volumes: &'a [Arc<Volume>],
     bytes: u64,
@@ -135,7 +135,7 @@ impl<'a> Receiving<'a> {
         self.volumes.iter().try_for_each(|volume| volume.add_received(bytes))
     }
 
-    /// Ends a complete response: its bytes stay counted.
+    /// Keeps the bytes of a complete response in the count.
     pub fn complete(mut self) {
         self.bytes = 0;
     }
@@ -144,7 +144,7 @@ impl<'a> Receiving<'a> {
 impl Drop for Receiving<'_> {
     fn drop(&mut self) {
         for volume in self.volumes {
-            // A volume that has refused bytes is not used again, so it may lack some of them.
+            // After a refusal the count can be too low by one chunk per response.
             let rest = |received: u64| Some(received.saturating_sub(self.bytes));
             let _ = volume.received.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
         }
@@ -190,5 +190,24 @@ mod tests {
     fn a_larger_body_is_allowed_in_a_list() {
         let volumes = [Volume::of_list(2048 * MIB)];
         assert_eq!(Receiving::new(&volumes).add(2048 * MIB), Ok(()));
+    }
+
+    #[test]
+    fn runs_are_bounded_over_all_their_lists() {
+        let message = |result: Result<(), Exceeded>| result.unwrap_err().to_string();
+        let run = Volume::of_run(256 * MIB);
+        assert_eq!(run.add_parsed(MAX_RUN_ROWS, 1024 * MAX_RUN_ROWS), Ok(()));
+        assert_eq!(message(run.add_parsed(1, 1024)), "the run has more than 500000 rows");
+        let run = Volume::of_run(256 * MIB);
+        let one_list = |bytes| {
+            let volumes = [Volume::of_list(256 * MIB), Arc::clone(&run)];
+            let mut receiving = Receiving::new(&volumes);
+            let added = receiving.add(bytes);
+            receiving.complete();
+            added
+        };
+        assert_eq!(one_list(300 * MIB), Ok(()));
+        assert_eq!(one_list(212 * MIB), Ok(()));
+        assert_eq!(message(one_list(1)), "the run has more than 512.0 MiB");
     }
 }

@@ -309,7 +309,7 @@ impl<'de, P, R: Row<'de, P>> Visitor<'de> for Rows<'_, '_, P, R> {
             let converted = converted(&row, self.known, self.context);
             rows.push(converted.map_err(|what| A::Error::custom(format!("row {}: {what}", rows.len())))?);
             if self.field.is_none() && rows.len() as u64 > MAX_LIST_ROWS {
-                // More rows than a list may have; the caller refuses them by their number.
+                // The list has too many rows. The caller refuses it because of the row count, so the rest is not stored.
                 while list.next_element::<IgnoredAny>()?.is_some() {}
                 break;
             }

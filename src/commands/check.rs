@@ -23,7 +23,7 @@ use self::storage::Tried;
 #[derive(Debug, Serialize)]
 struct Checked {
     tenants: Vec<TenantSeen>,
-    /// The report directory, those of tenants in it, and the ledger.
+    /// Results for the report directory, the directories of tenants in it, and the ledger.
     storage: Vec<Tried>,
     /// What is missing on this machine, for all tenants.
     missing: Vec<Missing>,
@@ -84,7 +84,7 @@ async fn online(config: &Config, output: Output) -> Result<(), Failure> {
         parts.push(format!("{failed} of {} endpoints failed", endpoints().count()));
     }
     if unable > 0 {
-        parts.push(format!("{unable} of {} tenants could not be asked", checked.tenants.len()));
+        parts.push(format!("{unable} of {} tenants could not be checked", checked.tenants.len()));
     }
     parts.extend(unusable.into_iter().map(|tried| format!("{} cannot be used", tried.path.display())));
     Err(Failure::Failed(anyhow::anyhow!("{}", parts.join("; "))))

@@ -98,7 +98,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Demo) -> Result<(), Failure> {
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
         published = close_last_month(&config, &clock, &progress) => match published {
             Ok(published) => show(&published)?,
-            // With a fault this is what a user wants to see; the daemon tries again.
+            // The user chose a fault, so a refused month is a result to show. The daemon retries.
             Err(error) if !arguments.faults.is_empty() => say!("  no report    {error:#}")?,
             Err(error) => return Err(error.into()),
         },

@@ -57,8 +57,8 @@ async fn own(address: &str, ready: &str) -> Result<(Url, StatusCode), Failure> {
     }
 }
 
-/// Returns the path to request for a given path. A path that is not a health page is the prefix of the
-/// daemon's pages: the status page responds with 200 before the daemon is ready.
+/// Returns the path to request for a given path. A path that is not a health page is used as the prefix of the
+/// daemon's pages, because the status page returns 200 before the daemon is ready.
 fn page(path: &str, ready: &str) -> String {
     match path {
         "/" => ready.to_owned(),

@@ -30,7 +30,7 @@ pub async fn run(flags: &Flags, arguments: &cli::Report) -> Result<(), Failure> 
     check_arguments(arguments, &months)?;
     let (loaded, _) = serve::configuration(flags)?;
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        note!("warning: {warning}");
     }
     let config = Arc::new(loaded.config);
     check_tenant(arguments, &config)?;

@@ -17,7 +17,7 @@ use crate::web::Access;
 use crate::{api, daemon};
 
 pub async fn run(flags: &Flags) -> Result<(), Failure> {
-    // First of all, because by default a hangup ends the process.
+    // Before everything else, because by default SIGHUP ends the process.
     let again = flags.clone();
     let reloads = Reloads::new(Arc::new(move || match configuration(&again) {
         Ok((loaded, _)) => Ok(loaded.config),

@@ -25,7 +25,7 @@ pub enum BaseUrlError {
     #[error("must end with a path, without ? or #")]
     Query,
     /// The path of the API itself, which is added to each request.
-    #[error("must be the address of the API without /v3/flexVM, which the exporter adds")]
+    #[error("must not contain /v3/flexVM, because the exporter adds it; remove it")]
     ApiPath,
 }
 

@@ -48,8 +48,8 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     Ok(certificates)
 }
 
-/// Returns a text without a byte-order mark at its beginning. Some editors write one, and a PEM parser does
-/// not recognise the first line behind it.
+/// Returns a text without the byte-order mark at its beginning. Some editors write a byte-order mark, and a PEM
+/// parser does not recognise a first line that begins with it.
 #[must_use]
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)

@@ -172,7 +172,13 @@ fn read(node: &Node, found: &Found, look: Look<'_>) -> Option<Config> {
     let (report, group_by) = top
         .section("report", |section| report(section, found, look))
         .unwrap_or_else(|| (Report::default(), Vec::new()));
-    let general = General { api: &api, prices: prices.as_ref(), group_by: &group_by, look };
+    let general = General {
+        api: &api,
+        prices: prices.as_ref(),
+        group_by: &group_by,
+        tag_rules: &report.tag_rules,
+        look,
+    };
     let tenants = tenants(&top, &general, found);
     top.finish();
     (!tenants.is_empty()).then_some(Config { tenants, poll, metrics, web, ledger, report })

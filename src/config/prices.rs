@@ -94,15 +94,15 @@ fn split_price(node: &Node, rest: &str, following: &Node) -> Option<String> {
     (is_digits(number) && is_digits(rest) && is_null(following)).then(|| format!("{number},{rest}"))
 }
 
-/// Returns the price of an entry with a date that YAML has split at its decimal comma, and the key that is the
-/// rest of it.
+/// Returns the second part and the complete text of a price in a dated entry, if YAML has split the price at its
+/// decimal comma; otherwise `None`.
 fn section_price(section: &Section<'_>) -> Option<(String, String)> {
     let mut pairs = section.pairs().skip_while(|(name, _)| name.as_str() != "price");
     let ((_, node), (rest, following)) = (pairs.next()?, pairs.next()?);
     Some((rest.as_str().to_owned(), split_price(node, rest.as_str(), following)?))
 }
 
-/// Message about a decimal comma.
+/// Returns the error message for a price with a decimal comma.
 fn comma(price: &str) -> String {
     let correct = price.replace(',', ".");
     format!("{price} has a decimal comma; write \"{correct}\", as text with a point")

@@ -40,7 +40,7 @@ impl TagRule {
     /// Returns whether the rule is for tags with this key.
     #[must_use]
     pub fn matches(&self, key: &str) -> bool {
-        // ASCII has one normalisation form. This is the case of nearly all tags.
+        // ASCII text has one normalisation form. Nearly all tags are ASCII.
         if self.key.is_ascii() && key.is_ascii() {
             return if self.ignore_case { self.key.eq_ignore_ascii_case(key) } else { self.key == key };
         }
@@ -89,7 +89,7 @@ impl TagRule {
         if !self.ignore_case {
             return normalised;
         }
-        // Folding can leave a letter and an accent that compose.
+        // Case folding can leave a letter and an accent that normalisation combines.
         let folded = case_folded(&normalised).into_owned();
         Cow::Owned(self.normalised(&folded).into_owned())
     }

@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Ticks off a key that belongs to a value before it.
+    /// Marks a key as known, because it is a part of the previous value.
     pub fn ignore(&self, key: &str) {
         self.ignored.borrow_mut().insert(key.to_owned());
     }
@@ -287,7 +287,7 @@ fn resembling<'a>(name: &str, known: &BTreeSet<&'a str>) -> Option<&'a str> {
     // Case and the separator of words do not count.
     let plain = |key: &str| key.to_lowercase().replace(['-', '.', ' ', '_'], "");
     let name = plain(name);
-    // Two mistakes in a long key, one in a short one.
+    // A long key may have two mistakes, a short key one.
     let most = if name.chars().count() > 5 { 2 } else { 1 };
     let distances = known.iter().map(|key| (strsim::osa_distance(&name, &plain(key)), *key));
     distances.min().filter(|(distance, _)| *distance <= most).map(|(_, key)| key)

@@ -36,8 +36,8 @@ pub fn readings(kind: &str, cells: &[&str], is_tag_set: bool) -> Vec<Vec<String>
     rows
 }
 
-/// Returns whether a share that version 0.1.0 wrote can be the same share as a current one. That version
-/// rounded each share half up, and wrote a share of nothing as 0.
+/// Returns whether a share of version 0.1.0 and a current share can have the same exact value. That version rounded
+/// each share half up, and wrote 0 if the total was 0.
 pub fn is_same_share(old: &str, new: &str) -> bool {
     let share = |cell: &str| Decimal::from_str_exact(cell).ok();
     match (share(old), share(new)) {

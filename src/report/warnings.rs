@@ -123,7 +123,7 @@ pub fn of(inputs: &Inputs<'_>, tally: &Tally<'_>, reconciliation: &Reconciliatio
     warnings
 }
 
-/// Tags that a reader cannot distinguish, although they form different groups.
+/// Adds warnings about tags that a reader cannot distinguish, although they form different groups.
 fn look_alikes(inputs: &Inputs<'_>, tally: &Tally<'_>, warnings: &mut Vec<String>) {
     let grouping = Grouping { group_by: inputs.group_by, tag_rules: inputs.tag_rules };
     let tags: Vec<&str> = tally.tags.keys().copied().collect();
@@ -135,7 +135,7 @@ fn look_alikes(inputs: &Inputs<'_>, tally: &Tally<'_>, warnings: &mut Vec<String
     }
     if let Some(keys) = found.keys_in_words() {
         warnings.push(format!(
-            "Tag keys look alike, but groups use only the second of each two: {keys}. Correct the tags, or add rules to report.tag_rules."
+            "Tag keys look alike, but report.group_by contains only the second key of each pair: {keys}. Correct the tags, or add rules to report.tag_rules."
         ));
     }
 }

@@ -28,7 +28,7 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Problem {
     status: u16,
-    /// The API's number, if it is not the usual one of the status.
+    /// `errorCode`, if it differs from the default of the status.
     code: Option<u32>,
     message: &'static str,
     details: Vec<Detail>,
@@ -60,7 +60,7 @@ impl Problem {
         Self { status, code: None, message, details }
     }
 
-    /// The same with another number.
+    /// Returns the problem with another `errorCode`.
     pub fn with_code(self, code: u32) -> Self {
         Self { code: Some(code), ..self }
     }

@@ -45,15 +45,15 @@ pub enum FaultKind {
     Shift(i64),
     /// A header of the response has these values instead of its own; without values it is absent.
     Header(&'static str, Vec<String>),
-    /// The `Date` differs from the simulator's clock by so many seconds.
+    /// Number of seconds by which the `Date` differs from the simulator's clock.
     ShiftDate(i64),
     /// The answer's JSON is changed on its way.
     Edit(Arc<dyn Fn(&mut Value) + Send + Sync>),
-    /// One text in the bytes of the answer is replaced by another, such as by an escape that is not valid Unicode.
+    /// Replaces one text in the bytes of the response by another, such as an escape that is not valid Unicode.
     Replace(&'static str, &'static str),
 }
 
-/// A request, as far as a fault chooses by it.
+/// The properties of a request that a fault can depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The operation.
@@ -64,7 +64,7 @@ pub struct Asked<'a> {
     pub at: Timestamp,
 }
 
-/// Whether a request is hit.
+/// Decides whether a fault applies to a request.
 type Condition = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 
 impl fmt::Debug for FaultKind {

@@ -84,7 +84,7 @@ pub enum NamedFault {
     ServerErrors,
     /// In every second minute, requests are refused with 403
     Forbidden,
-    /// In every second minute, requests are not responded to
+    /// In every second minute, requests get no response
     Stalled,
     /// Responses take 3 s
     Slow,
@@ -95,7 +95,7 @@ pub enum NamedFault {
 }
 
 impl NamedFault {
-    /// Returns the faults that it consists of. Times are measured from now on by `clock`.
+    /// Returns the parts of the fault. Its times begin at the current time of `clock`.
     pub(super) fn parts(self, clock: &Clock) -> Vec<Fault> {
         match self {
             Self::NullValues => values::null(),
@@ -156,7 +156,7 @@ fn edit_rows_of(
     operations.iter().map(edit).collect()
 }
 
-/// Whether an object is one of about a quarter, always the same.
+/// Returns whether an object belongs to a fixed quarter of all objects, chosen by its id.
 fn is_chosen(row: &Value) -> bool {
     let id = row.get("id").or_else(|| row.get("vm_id")).and_then(Value::as_str).unwrap_or_default();
     id.ends_with(['0', '1', '2', '3'])

@@ -111,7 +111,7 @@ impl World {
         Ok(Answer::empty(202))
     }
 
-    /// Only a VM that is running or stopped can be deleted. The numbers are those that the vendor's own client knows.
+    /// Deletes a VM that is running or stopped. Otherwise returns 422 with the `errorCode` that the vendor's client expects.
     pub(super) fn delete_vm_by_request(&mut self, vm: usize) -> Result<Answer, Problem> {
         match self.vm_status(vm) {
             VmStatus::Running | VmStatus::Stopped => {}

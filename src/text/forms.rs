@@ -7,7 +7,7 @@ use icu_normalizer::ComposingNormalizerBorrowed as Normalizer;
 use icu_properties::CodePointSetData;
 use icu_properties::props::DefaultIgnorableCodePoint;
 
-/// Maximum number of steps until [`visible_form`] is stable. Unicode needs two.
+/// Maximum number of steps until [`visible_form`] is stable. No known text needs more than two.
 const MAX_STEPS: usize = 4;
 
 /// Returns `text` in Unicode normalisation form C: a letter and its accent are one character.
@@ -33,7 +33,7 @@ pub fn visible_form(text: &str) -> Cow<'_, str> {
         return case_folded(text);
     }
     let mut form = text.to_owned();
-    // Each of the three can undo another: folding a letter can leave a sequence that composes.
+    // One step can require another again: case folding can leave a sequence that normalisation composes.
     for _ in 0..MAX_STEPS {
         let visible: String =
             Normalizer::new_nfkc().normalize(&form).chars().filter(|c| !is_ignorable(*c)).collect();

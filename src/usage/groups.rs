@@ -80,7 +80,7 @@ impl Grouping<'_> {
         Group { cells: cells.collect(), kind }
     }
 
-    /// A tag in an exact set: as it is, unless a rule is for it.
+    /// Returns a tag of an exact set: after its rule, or unchanged if no rule applies.
     fn whole(&self, tag: &str) -> String {
         if self.rule(split_tag(tag).0).is_none() {
             return tag.to_owned();
@@ -112,8 +112,8 @@ impl Grouping<'_> {
         self.rule(key).map_or(key, TagRule::new_key)
     }
 
-    /// Returns what a tag is after the rules, as one text, and what it contributes to the group of a
-    /// VM: two tags form the same groups if, and only if, they contribute the same.
+    /// Returns the text of a tag after the rules, and its contribution to the group of a VM. Two tags form the same
+    /// groups if, and only if, their contributions are equal.
     pub(super) fn contribution(&self, tag: &str) -> (String, Contribution) {
         if self.group_by.is_empty() {
             let whole = self.whole(tag);

@@ -25,7 +25,7 @@ const MAX_CHARS: usize = 80;
 /// Tags that look alike but are different groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookAlikes {
-    /// Sets of tags, verbatim or after the rules. Each tag of a set forms other groups.
+    /// Sets of tags, verbatim or after the rules. Each tag of a set forms a different group.
     pub tags: BTreeSet<Vec<String>>,
     /// Keys of tags, each with the key of `group_by` that looks alike.
     pub keys: BTreeSet<(String, String)>,
@@ -87,11 +87,12 @@ fn sets(grouping: &Grouping<'_>, tags: &[&str]) -> BTreeSet<Vec<String>> {
         for entry in entries {
             let tag = tags[entry.tag];
             let (after, contribution) = grouping.contribution(tag);
-            names.entry(contribution).or_insert(if entry.is_after_rules { after } else { tag.to_owned() });
+            // The text after the rules names the group.
+            names.entry(contribution).or_insert(after);
         }
         let mut names: Vec<String> = names.into_values().collect();
         names.sort();
-        // The rules can make one text of two tags; then they form the same groups.
+        // If the rules change two tags to one text, the tags form the same groups.
         names.dedup();
         names
     };
@@ -128,8 +129,8 @@ fn digest(text: &str) -> u128 {
     XxHash3_128::oneshot(form(text).as_bytes())
 }
 
-/// Quotes a name and escapes what cannot be seen: zero-width characters, combining accents, and all
-/// white space but the space.
+/// Quotes a name and escapes invisible characters: zero-width characters, combining accents, and all white space
+/// except the space.
 fn quoted(name: &str) -> String {
     match name.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{:?}…", &name[..end]),

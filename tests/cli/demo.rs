@@ -4,10 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
-
-use crate::place::{Place, get, metric, request, until};
+use crate::place::{Place, get, last_month, metric, request, until};
 use crate::program::tool;
 
 #[test]
@@ -32,7 +29,7 @@ fn it_does_the_whole_job_and_shows_where() {
     assert_eq!(after("status page"), format!("http://{address}/"));
 
     // The report: where it says, whole, of last month, and shown as it is.
-    let month = Month::of(Clock::system().now()).previous().to_string();
+    let month = last_month().to_string();
     let folder = place.path("").join(after("report"));
     assert_eq!(folder, directory.join("reports/demo").join(&month).join("r01"));
     let prefix = format!("flexvm-usage_demo_{month}_r01_");

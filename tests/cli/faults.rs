@@ -1,13 +1,11 @@
-//! `simulate --fault` and `demo --fault`, and what `report` says of months that are faulty.
+//! `simulate --fault` and `demo --fault`, and the output of `report` for faulty months.
 
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
 use flexvm_exporter::simulator::NamedFault;
 
-use crate::place::{PATIENCE, Place, config, until};
+use crate::place::{PATIENCE, Place, config, last_month, until};
 
 #[test]
 fn unknown_fault_is_a_usage_error_with_all_names() {
@@ -23,14 +21,14 @@ fn unknown_fault_is_a_usage_error_with_all_names() {
 }
 
 #[test]
-fn report_says_what_is_wrong_with_a_month() {
+fn report_names_the_fault_of_a_month() {
     for (fault, code, shown) in [
         ("empty-month", 0, "The provider lists no VM in the month."),
         ("incomplete-month", 0, "differs"),
         ("duplicate-rows", 0, "duplicate_rows on "),
         ("conflicting-rows", 1, "the report has two different rows for the cloud"),
         ("wrong-period", 1, "the report is for "),
-        ("previous-month-fails", 1, "500"),
+        ("previous-month-fails", 1, "HTTP 500"),
         ("missing-instance-type", 0, "unknown_type on "),
         ("empty-catalogue", 0, "unknown_type on "),
         ("unreadable-text", 0, "replaced_text on "),
@@ -41,7 +39,7 @@ fn report_says_what_is_wrong_with_a_month() {
         place.write("token", "simulator\n");
         let (_simulator, api) = place.simulator(&["--vms", "40", "--fault", fault]);
         let text = config(&api, "report: {directory: out, settle: 0s}\n");
-        let last = Month::of(Clock::system().now()).previous().to_string();
+        let last = last_month().to_string();
         let ended = place.run_with(&text, &["report", "--month", &last]);
         let all = format!("{}{}", ended.stdout, ended.stderr);
         assert_eq!(ended.code, Some(code), "{fault}: {all}");
@@ -50,7 +48,7 @@ fn report_says_what_is_wrong_with_a_month() {
 }
 
 #[test]
-fn demo_goes_on_with_a_month_that_cannot_be_closed() {
+fn demo_continues_if_a_month_cannot_be_closed() {
     let place = Place::new();
     let arguments = ["demo", "--listen", "127.0.0.1:0", "--dir", "demo", "--fault", "conflicting-rows"];
     let mut demo = place.start("demo", place.command(arguments));

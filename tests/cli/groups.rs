@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
-
 use serde_json::{Value, json};
 
-use crate::place::{Place, config, get, until};
+use crate::place::{Place, config, get, last_month, until};
 
 /// Exact seconds by the labels `group` and `group_kind`.
 type Groups = BTreeMap<(String, String), u64>;
 
 /// The groups of last month's by-group.csv, named as metrics name groups.
 fn in_the_file(place: &Place, tenant: &str, keys: &[&str]) -> Groups {
-    let last = Month::of(Clock::system().now()).previous();
+    let last = last_month();
     let path = format!("out/{tenant}/{last}/r01/flexvm-usage_{tenant}_{last}_r01_by-group.csv");
     let mut reader = csv::Reader::from_path(place.path(&path)).unwrap();
     let rows = reader.deserialize().map(|row| {
@@ -88,7 +85,7 @@ fn look_alike_tags_are_named_until_a_rule_joins_them() {
     let place = Place::new();
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "60"]);
-    let last = Month::of(Clock::system().now()).previous().to_string();
+    let last = last_month().to_string();
     let configured = |out: &str, group_by: &str, rules: &str| {
         let report = format!("{{directory: {out}, settle: 0s, group_by: [{group_by}], tag_rules: {rules}}}");
         config(&api, &format!("report: {report}\n"))
@@ -113,7 +110,10 @@ fn look_alike_tags_are_named_until_a_rule_joins_them() {
     let (texts, _) = seen("plain", "[]");
     for text in texts {
         assert!(text.contains("look alike but are different groups: \"Env:Build\", \"env:build\""), "{text}");
-        assert!(text.contains("groups use only the second of each two: \"Env\" and \"env\""), "{text}");
+        assert!(
+            text.contains("report.group_by contains only the second key of each pair: \"Env\" and \"env\""),
+            "{text}"
+        );
     }
     let rule = "[{key: env, ignore_case: true, lowercase: true, normalize: nfc}]";
     let (texts, recorded) = seen("joined", rule);
@@ -125,10 +125,12 @@ fn look_alike_tags_are_named_until_a_rule_joins_them() {
     assert_eq!(recorded, expected);
     // A key that only a rule creates is not missing.
     let rule = "[{key: ENV, ignore_case: true, rename: stage}]";
-    for (group_by, is_missing) in [("stage", false), ("env", true)] {
-        let text = configured("renamed", group_by, rule);
-        let checked = place.run_with(&text, &["check", "--online"]).stdout;
-        assert_eq!(checked.contains("with this key of report.group_by: env"), is_missing, "{checked}");
-        assert!(!checked.contains("report.group_by: stage"), "{checked}");
-    }
+    let text = configured("renamed", "stage", rule);
+    let checked = place.run_with(&text, &["check", "--online"]).stdout;
+    assert!(!checked.contains("report.group_by"), "{checked}");
+    // A key that a rule changes is in no tag.
+    let refused = place.run_with(&configured("renamed", "env", rule), &["check"]);
+    assert_eq!(refused.code, Some(78));
+    let problem = "report.tag_rules[0] changes the key \"env\" to \"stage\"; write \"stage\" here";
+    assert!(refused.stderr.contains(problem), "{}", refused.stderr);
 }

@@ -2,10 +2,7 @@
 
 use std::fs;
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
-
-use crate::place::{PATIENCE, Place, config, get, metric, until};
+use crate::place::{PATIENCE, Place, config, get, last_month, metric, until};
 
 #[test]
 fn a_running_daemons_ledger_is_copied_described_and_listed() {
@@ -73,7 +70,7 @@ fn a_copy_is_restored_and_what_came_after_it_is_taken_in() {
     assert_eq!(copied.code, Some(0), "{}", copied.stderr);
     let at_copy = polls();
     // The daemon goes on: more polls, and a month is closed.
-    let month = Month::of(Clock::system().now()).previous().to_string();
+    let month = last_month().to_string();
     let closed = place.run(&["--config.file", "daemon.yml", "report", "--month", &month]);
     assert_eq!(closed.code, Some(0), "{}", closed.stderr);
     until("more polls", || (polls() > at_copy).then_some(()));

@@ -1,6 +1,6 @@
 //! Mounts and users: directories that cannot be synced, `check --online` on disks, and files that root writes.
 //!
-//! What needs root is skipped visibly without it.
+//! Tests that need root print SKIPPED if they run without root.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,17 +13,13 @@ use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 use serde_json::Value;
 
-use crate::place::{PATIENCE, Place, config, metric, until};
+use crate::place::{PATIENCE, Place, config, last_month, metric, until};
 use crate::program::{run, tool};
 
-/// A user and a group that own the state directory; no such user has to exist.
+/// A user and a group that own the state directory. They need not exist on the machine.
 const USER: u32 = 65_532;
 const OTHER: u32 = 65_531;
 const GROUP: u32 = 65_532;
-
-fn last() -> String {
-    Month::of(Clock::system().now()).previous().to_string()
-}
 
 fn is_root() -> bool {
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
@@ -74,7 +70,7 @@ fn files_of_root_belong_to_the_owner_of_the_directory() {
         assert!(owners.len() >= least, "{owners:?}");
         assert!(owners.values().all(|owner| *owner == (USER, GROUP)), "{owners:?}");
     };
-    let ended = place.run_with(&text, &["report", "--month", &last()]);
+    let ended = place.run_with(&text, &["report", "--month", &last_month().to_string()]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     all_are_the_users(13);
     let (mut daemon, address) = place.serve("l", &text);
@@ -97,7 +93,10 @@ fn files_of_root_belong_to_the_owner_of_the_directory() {
     daemon.signal("TERM");
     assert_eq!(daemon.code(PATIENCE), Some(0));
     let running = Month::of(Clock::system().now()).to_string();
-    for more in [&["--month", &running][..], &["--month", &last(), "--restate", "--force", "--reason", "x"]] {
+    for more in [
+        &["--month", &running][..],
+        &["--month", &last_month().to_string(), "--restate", "--force", "--reason", "x"],
+    ] {
         let ended = place.run_with(&text, &[&["report"], more].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
@@ -124,7 +123,7 @@ fn any_other_user_needs_only_write_access() {
         command.args(["--config.file", "l.yml", "report", "--month", month]).current_dir(place.path(""));
         run(command.uid(user).gid(GROUP))
     };
-    let first = as_user(USER, &last());
+    let first = as_user(USER, &last_month().to_string());
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     // What the first user made is writable for the group: files of the ledger, and the tenant's directory.
     for (path, _) in owners(&place.path("state")) {
@@ -175,7 +174,7 @@ fn library(place: &Place, error: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn directories_that_cannot_be_synced_are_no_error() {
+fn unsupported_directory_sync_is_not_an_error() {
     let place = Place::new();
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "5"]);
@@ -190,7 +189,8 @@ fn directories_that_cannot_be_synced_are_no_error() {
         let check = with(&["check", "--online"]);
         assert_eq!(check.code, expected, "{error}: {}", check.stderr);
         assert!(!fails || check.stdout.contains("cannot sync a directory in "), "{}", check.stdout);
-        let restate = ["report", "--month", &last(), "--restate", "--force", "--reason", "x"];
+        let restate =
+            ["report", "--month", &last_month().to_string(), "--restate", "--force", "--reason", "x"];
         let report = if place.path("l.db").exists() { with(&restate) } else { with(&restate[..3]) };
         assert_eq!(report.code, expected, "{error}: {}", report.stderr);
         let backup = with(&["ledger", "backup", &format!("{error}.db")]);
@@ -218,7 +218,7 @@ fn check_online_tries_storage_and_leaves_nothing() {
     assert_eq!(tried, ["report_directory absent", "ledger absent"]);
     assert!(!place.path("out").exists() && !place.path("l.db").exists());
 
-    assert_eq!(place.run_with(&text, &["report", "--month", &last()]).code, Some(0));
+    assert_eq!(place.run_with(&text, &["report", "--month", &last_month().to_string()]).code, Some(0));
     let snapshot = || {
         let mut files = place.files("");
         files.retain(|path, _| !path.to_string_lossy().starts_with("simulator."));
@@ -249,7 +249,7 @@ fn check_online_does_not_migrate_an_old_ledger() {
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "5"]);
     let text = config(&api, "");
-    assert_eq!(place.run_with(&text, &["report", "--month", &last()]).code, Some(0));
+    assert_eq!(place.run_with(&text, &["report", "--month", &last_month().to_string()]).code, Some(0));
     // A ledger of the first schema has its tables of that time; the version alone shows it.
     let connection = rusqlite::Connection::open(place.path("l.db")).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();

@@ -1,16 +1,9 @@
-//! Relative paths: of a file, of the environment and of defaults; and what protects an installation of 0.1.0.
+//! Relative paths in a file, in the environment and in defaults, and the protection of an installation of 0.1.0.
 
 use std::fs;
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
-
-use crate::place::{Place, config};
+use crate::place::{Place, config, last_month};
 use crate::program::{Ended, run};
-
-fn last() -> String {
-    Month::of(Clock::system().now()).previous().to_string()
-}
 
 /// A directory `etc` with a configuration and its token; programs run in the directory above.
 fn with_file(text: &str) -> Place {
@@ -31,7 +24,7 @@ fn written_paths_are_relative_to_the_file() {
     let place = Place::new();
     let (_simulator, api) = place.simulator(&["--vms", "5"]);
     let place = with_file(&config(&api, "report: {directory: out, settle: 0s}\n"));
-    let ended = run_file(&place, &["report", "--month", &last()]);
+    let ended = run_file(&place, &["report", "--month", &last_month().to_string()]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(place.path("etc/l.db").exists() && place.path("etc/out/k1").is_dir());
     assert!(!place.path("l.db").exists() && !place.path("out").exists());
@@ -39,7 +32,7 @@ fn written_paths_are_relative_to_the_file() {
     assert!(ended.stdout.contains(&format!("\n  ledger {ledger}\n")), "{}", ended.stdout);
     let warning = format!("There was no ledger at {ledger}: all time is unobserved");
     assert!(ended.stderr.contains(&format!("warning: {warning}")), "{}", ended.stderr);
-    let month = last();
+    let month = last_month().to_string();
     let manifest = format!("etc/out/k1/{month}/r01/flexvm-usage_k1_{month}_r01_manifest.json");
     let manifest: serde_json::Value =
         serde_json::from_slice(&fs::read(place.path(&manifest)).unwrap()).unwrap();

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use flexvm_exporter::clock::Clock;
+use flexvm_exporter::period::Month;
+
 use crate::program::{self, Ended};
 
 /// Longest wait for something that comes in a second on a fast machine.
@@ -208,4 +211,9 @@ pub fn config(api: &str, more: &str) -> String {
         "tenants:\n  - name: k1\n    base_url: {api}\n    token_file: token\n\
          api: {{retries: 0, connect_timeout: 2s}}\nledger: {{url: 'sqlite:l.db'}}\n{more}"
     )
+}
+
+/// The month before the running one.
+pub fn last_month() -> Month {
+    Month::of(Clock::system().now()).previous()
 }

@@ -1,10 +1,8 @@
 //! Pages behind a reverse proxy: links and downloads below a prefix, and `health`.
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
 use reqwest::Url;
 
-use crate::place::{Place, config, get, until};
+use crate::place::{Place, config, get, last_month, until};
 
 /// The links of a page.
 fn links(page: &str) -> Vec<String> {
@@ -18,7 +16,7 @@ fn links_and_downloads_work_below_a_prefix() {
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "5", "--months", "1"]);
     let text = config(&api, "");
-    let month = Month::of(Clock::system().now()).previous().to_string();
+    let month = last_month().to_string();
     assert_eq!(place.run_with(&text, &["report", "--month", &month]).code, Some(0));
     for (name, flags, prefix) in [
         ("none", &[][..], ""),

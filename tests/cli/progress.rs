@@ -2,10 +2,7 @@
 
 use std::process::Command;
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
-
-use crate::place::{PATIENCE, Place, config, until};
+use crate::place::{PATIENCE, Place, config, last_month, until};
 use crate::program::tool;
 
 /// How a line begins that is drawn again and again.
@@ -28,7 +25,7 @@ fn check_and_report_show_what_they_wait_for_on_a_terminal_alone() {
     place.write("token", "simulator\n");
     let (_simulator, api) = place.simulator(&["--vms", "30"]);
     place.write("l.yml", &config(&api, "report: {directory: out, settle: 0s}\n"));
-    let last = Month::of(Clock::system().now()).previous();
+    let last = last_month();
     // Without a ledger, report warns on a pipe too.
     drop(flexvm_exporter::ledger::Ledger::open(&place.path("l.db")).unwrap());
     for (arguments, parts) in [
@@ -61,7 +58,7 @@ fn the_demo_shows_its_first_poll() {
     let mut demo = place.start("terminal", command);
     let stdout = || std::fs::read_to_string(place.path("stdout")).unwrap_or_default();
     until("the end of the first poll", || stdout().contains("Everything was polled once").then_some(()));
-    let last = Month::of(Clock::system().now()).previous();
+    let last = last_month();
     let shown = demo.stdout();
     for part in [format!("closing {last} … 0 s"), "first poll".to_owned()] {
         assert!(shown.contains(&format!("{DRAWN}{part}")), "{part}: {shown:?}");

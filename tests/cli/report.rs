@@ -3,16 +3,12 @@
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
-use crate::place::{Place, config};
+use crate::place::{Place, config, last_month};
 use crate::program::Ended;
 
 /// The running month; a test that crosses a month's end does not mind.
 fn running() -> Month {
     Month::of(Clock::system().now())
-}
-
-fn last() -> String {
-    running().previous().to_string()
 }
 
 /// Nothing listens there.
@@ -41,7 +37,7 @@ fn months_that_cannot_be_reported_are_usage_errors() {
     let report = |month: &str| place.run_with(&settled(NOBODY), &["report", "--month", month]);
     let next = running().next().to_string();
     refused(&report(&next), &format!("{next} has not begun"));
-    refused(&report(&format!("{}..{next}", last())), &format!("{next} has not begun"));
+    refused(&report(&format!("{}..{next}", last_month())), &format!("{next} has not begun"));
     refused(&report("2999-12"), "2999-12 has not begun");
     for month in
         ["", "x", "2026", "2026-13", "2026-00", "2026-1", "2026-01-01", "10000-01", "2026-01..", "..", "-1"]
@@ -61,7 +57,7 @@ fn months_that_cannot_be_reported_are_usage_errors() {
 fn a_month_that_settles_is_refused_until_then() {
     let place = with_token();
     let text = config(NOBODY, "report: {directory: out/reports, settle: 60d}\n");
-    let ended = place.run_with(&text, &["report", "--month", &last()]);
+    let ended = place.run_with(&text, &["report", "--month", &last_month().to_string()]);
     refused(&ended, "still settling");
     assert!(ended.stderr.contains("report.settle"), "{}", ended.stderr);
 }
@@ -70,11 +66,11 @@ fn a_month_that_settles_is_refused_until_then() {
 fn a_closed_month_is_closed_once() {
     let place = with_token();
     let (simulator, api) = place.simulator(&["--vms", "20"]);
-    let report = || place.run_with(&settled(&api), &["report", "--month", &last()]);
+    let report = || place.run_with(&settled(&api), &["report", "--month", &last_month().to_string()]);
     let first = report();
     assert_eq!(first.code, Some(0), "{}", first.stderr);
-    let folder = format!("out/reports/k1/{}/r01/flexvm-usage_k1_{}_r01_", last(), last());
-    assert!(first.stdout.contains(&format!("k1 {}: closed\n", last())), "{}", first.stdout);
+    let folder = format!("out/reports/k1/{}/r01/flexvm-usage_k1_{}_r01_", last_month(), last_month());
+    assert!(first.stdout.contains(&format!("k1 {}: closed\n", last_month())), "{}", first.stdout);
     let names =
         ["by-tag.csv", "by-group.csv", "by-vm.csv", "control.csv", "provider-report.json", "manifest.json"];
     for name in names.iter().chain(&["SHA256SUMS"]) {
@@ -105,13 +101,13 @@ fn a_range_closes_every_month_of_each_tenant() {
     let (_simulator, api) = place.simulator(&["--vms", "10"]);
     let text = settled(&api)
         .replace("api: {", &format!("  - {{name: k2, base_url: '{api}', token_file: token}}\napi: {{"));
-    let range = format!("{}..{}", running().earlier_by(2), last());
+    let range = format!("{}..{}", running().earlier_by(2), last_month());
     let one = place.run_with(&text, &["report", "--month", &range, "--tenant", "k2"]);
     assert_eq!(one.code, Some(0), "{}", one.stderr);
     assert!(!place.path("out/reports/k1").exists());
     assert_eq!(place.run_with(&text, &["report", "--month", &range]).code, Some(0));
     for tenant in ["k1", "k2"] {
-        for month in [running().earlier_by(2).to_string(), last()] {
+        for month in [running().earlier_by(2).to_string(), last_month().to_string()] {
             assert!(place.path(&format!("out/reports/{tenant}/{month}/r01")).is_dir(), "{tenant} {month}");
         }
     }
@@ -136,9 +132,13 @@ fn the_running_month_is_provisional() {
 #[test]
 fn without_the_api_nothing_is_written() {
     let place = with_token();
-    let ended = place.run_with(&settled(NOBODY), &["report", "--month", &last()]);
+    let ended = place.run_with(&settled(NOBODY), &["report", "--month", &last_month().to_string()]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("k1") && ended.stderr.contains(&last()), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("k1") && ended.stderr.contains(&last_month().to_string()),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(place.reports("out"), [""; 0]);
     let ended = place.run_with(&settled(NOBODY), &["report", "--month", &running().to_string()]);
     assert_eq!((ended.code, place.reports("out").len()), (Some(1), 0), "{}", ended.stderr);
@@ -148,7 +148,7 @@ fn without_the_api_nothing_is_written() {
 fn a_dry_run_shows_totals_and_writes_nothing() {
     let place = with_token();
     let (_simulator, api) = place.simulator(&["--vms", "10"]);
-    for month in [last(), running().to_string()] {
+    for month in [last_month().to_string(), running().to_string()] {
         let ended = place.run_with(&settled(&api), &["report", "--month", &month, "--dry-run"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(
@@ -164,14 +164,18 @@ fn a_dry_run_shows_totals_and_writes_nothing() {
 fn a_copy_closes_nothing() {
     let place = with_token();
     let (_simulator, api) = place.simulator(&["--vms", "10"]);
-    let copy = || place.run_with(&settled(&api), &["report", "--month", &last(), "--out", "copy"]);
+    let copy =
+        || place.run_with(&settled(&api), &["report", "--month", &last_month().to_string(), "--out", "copy"]);
     let ended = copy();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains("nothing is closed") && ended.stdout.contains("copy/flexvm-usage_k1_"));
     assert!(place.reports("copy").len() >= 7, "{:?}", place.reports("copy"));
     assert_eq!(place.reports("out"), [""; 0]);
     // Of a closed month it is the closed files.
-    assert_eq!(place.run_with(&settled(&api), &["report", "--month", &last()]).code, Some(0));
+    assert_eq!(
+        place.run_with(&settled(&api), &["report", "--month", &last_month().to_string()]).code,
+        Some(0)
+    );
     let before = place.files("out");
     assert_eq!(copy().code, Some(0));
     for (path, bytes) in before.iter().filter(|(path, _)| path.to_string_lossy().contains("/r01/")) {
@@ -196,7 +200,7 @@ fn a_copy_closes_nothing() {
 fn a_folder_that_cannot_be_written_is_a_failure_until_it_is_mended() {
     let place = with_token();
     let (_simulator, api) = place.simulator(&["--vms", "10"]);
-    let report = || place.run_with(&settled(&api), &["report", "--month", &last()]);
+    let report = || place.run_with(&settled(&api), &["report", "--month", &last_month().to_string()]);
     place.write("out", "a file where the folder should be");
     let ended = report();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -206,21 +210,22 @@ fn a_folder_that_cannot_be_written_is_a_failure_until_it_is_mended() {
     std::fs::remove_file(place.path("out")).unwrap();
     // And one level deeper, where the month belongs.
     std::fs::create_dir_all(place.path("out/reports/k1")).unwrap();
-    let month = place.write(&format!("out/reports/k1/{}", last()), "another");
+    let month = place.write(&format!("out/reports/k1/{}", last_month()), "another");
     let ended = report();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains(&last()), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&last_month().to_string()), "{}", ended.stderr);
     std::fs::remove_file(month).unwrap();
     assert_eq!(report().code, Some(0));
-    assert!(place.path(&format!("out/reports/k1/{}/r01", last())).is_dir());
+    assert!(place.path(&format!("out/reports/k1/{}/r01", last_month())).is_dir());
 }
 
 #[test]
 fn a_closed_month_is_restated_beside_what_it_was() {
     let place = with_token();
     let (_simulator, api) = place.simulator(&["--vms", "10"]);
-    let report =
-        |more: &[&str]| place.run_with(&settled(&api), &[&["report", "--month", &last()], more].concat());
+    let report = |more: &[&str]| {
+        place.run_with(&settled(&api), &[&["report", "--month", &last_month().to_string()], more].concat())
+    };
     let early = report(&["--restate", "--reason", "too early"]);
     assert_eq!(early.code, Some(1));
     assert!(early.stderr.contains("is not closed: there is nothing to restate"), "{}", early.stderr);
@@ -234,15 +239,16 @@ fn a_closed_month_is_restated_beside_what_it_was() {
     assert!(!dry.stdout.contains("Changed configuration"), "{}", dry.stdout);
     assert!(dry.stdout.contains("reports the same as when the month was closed"), "{}", dry.stdout);
     let others = "report: {directory: out/reports, settle: 0s, group_by: [project, env], excel_bom: true}\n";
-    let arguments = ["report", "--month", &last(), "--restate", "--reason", "x", "--dry-run"];
+    let arguments =
+        ["report", "--month", &last_month().to_string(), "--restate", "--reason", "x", "--dry-run"];
     let dry = place.run_with(&config(&api, others), &arguments);
     let changes =
         "Changed configuration: report.group_by (exact tag set -> project, env), report.excel_bom.\n";
     assert!(dry.stdout.contains(changes), "{}", dry.stdout);
-    let month = place.path("out/reports/k1").join(last());
+    let month = place.path("out/reports/k1").join(last_month().to_string());
     assert!(!month.join("r02").exists(), "a dry run writes nothing");
     let same = report(&["--restate", "--reason", "an auditor asked"]);
-    refused(&same, &format!("nothing that counts differs from revision 1 of {}", last()));
+    refused(&same, &format!("nothing that counts differs from revision 1 of {}", last_month()));
     assert!(same.stderr.contains("--force writes it anyway"), "{}", same.stderr);
     assert!(!month.join("r02").exists(), "nothing differs");
     let restated = report(&["--restate", "--force", "--reason", "an auditor asked"]);

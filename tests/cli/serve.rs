@@ -2,13 +2,11 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use flexvm_exporter::clock::Clock;
-use flexvm_exporter::period::Month;
-
-use crate::place::{PATIENCE, Place, Running, config, get, metric, until};
+use crate::place::{PATIENCE, Place, Running, config, get, last_month, metric, until};
 use crate::program::free_port;
 
 /// The contract: signals end the daemon within this time.
@@ -169,7 +167,7 @@ fn two_daemons_on_one_report_folder_write_one_report() {
         config(&api, "report: {directory: reports, settle: 0s, backfill: 1}\n").replace("l.db", ledger)
     };
     let mut daemons = ["one", "two"].map(|name| place.serve(name, &text(&format!("{name}.db"))));
-    let month = Month::of(Clock::system().now()).previous();
+    let month = last_month();
     for (daemon, address) in &mut daemons {
         let series =
             format!("flexvm_report_reported_vm_seconds{{tenant=\"k1\",month=\"{month}\",revision=\"1\"}} ");
@@ -233,14 +231,16 @@ fn hangup_just_after_the_start_does_not_end_it() {
     let mut command = place.command(["serve", "--web.listen-address", "127.0.0.1:0", "--config.file"]);
     command.arg(&pipe);
     let mut daemon = place.start("early", command);
-    // Opening waits until the daemon opens the pipe to read.
-    let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    // This fails until the daemon opens the pipe to read.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let open = || std::fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(&pipe).ok();
+    let mut writer = until("a reader of the pipe", open);
     daemon.signal("HUP");
     writer.write_all(config(&api, "").as_bytes()).unwrap();
     drop(writer);
     until("listening", || daemon.stderr().contains("listening").then_some(()));
     // The signal is not lost: the daemon reads the configuration again, which has no end yet.
-    let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let mut writer = until("a second reader of the pipe", open);
     writer.write_all(config(&api, "").as_bytes()).unwrap();
     drop(writer);
     until("the reload", || daemon.stderr().contains("the configuration was read again").then_some(()));

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use flexvm_exporter::clock::Clock;
 use flexvm_exporter::period::Month;
 
-use crate::place::{PATIENCE, Place, config, metric, until};
+use crate::place::{PATIENCE, Place, config, last_month, metric, until};
 
 #[test]
 fn unknown_words_are_usage_errors() {
@@ -106,7 +106,7 @@ fn closed_output_is_no_error_and_no_panic() {
     until("a poll", || (metric(&address, "flexvm_exporter_ledger_polls_total")? != "0").then_some(()));
     daemon.signal("TERM");
     assert_eq!(daemon.code(PATIENCE), Some(0));
-    let month = Month::of(Clock::system().now()).previous().to_string();
+    let month = last_month().to_string();
     for (arguments, code) in [
         (&["--help"][..], 0),
         (&["ledger", "export"], 0),

@@ -1,4 +1,4 @@
-//! Errors that a wrong configuration leads to name what the operator should check.
+//! Errors that a wrong configuration causes name the setting that the operator should check.
 
 use std::net::SocketAddr;
 

@@ -9,7 +9,7 @@ use flexvm_exporter::config::load::from_yaml;
 use crate::{code, read, rows, section};
 
 /// What is given in the example only to show its form.
-const EXAMPLES: [&str; 3] = ["report.tag_rules", "prices.currency", "prices.vm_hour"];
+const EXAMPLES: [&str; 2] = ["report.tag_rules", "prices.vm_hour"];
 
 /// Absolute in the example, because it is copied to directories where no daemon may write; the default is the last part.
 const PATHS: [&str; 2] = ["ledger.url", "report.directory"];

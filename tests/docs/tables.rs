@@ -1,4 +1,4 @@
-//! Every row of a table has as many cells as its header: a renderer drops cells that are too many.
+//! Each row of a table has as many cells as its header, because a renderer drops surplus cells.
 
 use super::links::documents;
 

@@ -313,7 +313,7 @@ json.dump({"tables": tables, "integers": sorted(INTEGERS), "decimals": sorted(DE
 "#;
 
 #[test]
-fn pandas_reads_every_cell_as_the_page_says() {
+fn pandas_function_keeps_every_cell() {
     let files = Files::new();
     let paths: Vec<&Path> =
         std::iter::once(&files.by_group).chain(&files.all).map(PathBuf::as_path).collect();
@@ -357,7 +357,7 @@ fn pandas_reads_every_cell_as_the_page_says() {
 }
 
 #[test]
-fn duckdb_reads_the_group_file_as_the_page_says() {
+fn duckdb_query_keeps_every_cell() {
     let files = Files::new();
     let sql = block("DuckDB", "sql");
     let script = "import duckdb, json, sys\n\
@@ -399,7 +399,7 @@ fn duckdb_reads_the_group_file_as_the_page_says() {
 }
 
 #[test]
-fn group_cells_are_split_as_the_page_says() {
+fn documented_function_splits_group_cells() {
     let files = Files::new();
     let rows = read_cells(&files.by_group);
     let column = rows[0].iter().position(|cell| cell.text == "tag:project").unwrap();

@@ -109,7 +109,7 @@ impl Checker {
     }
 }
 
-/// What the vendor's file demands of every response beyond the document here: no value is null.
+/// Collects the null values of a response. The vendor's file, unlike the document here, allows none.
 fn nulls(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Null => found.push(at.to_owned()),

@@ -1,4 +1,4 @@
-//! Named faults over HTTP: each shows what its name says. `tests/polling/named_faults.rs` and `tests/cli/faults.rs`
+//! Named faults over HTTP: each has the effect of its summary. `tests/polling/named_faults.rs` and `tests/cli/faults.rs`
 //! show what the exporter does.
 
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ async fn lists_contradict_requests_by_id() {
 }
 
 #[tokio::test]
-async fn ended_months_change_late_and_only_they() {
+async fn only_ended_months_change_late() {
     for fault in [NamedFault::LateChange, NamedFault::LateTotals] {
         let (api, hand) = served(fault).await;
         let before = get(&api, APRIL).await.1;
@@ -121,7 +121,7 @@ async fn ended_months_change_late_and_only_they() {
 }
 
 #[tokio::test]
-async fn ended_months_are_wrong_and_running_ones_are_not() {
+async fn only_ended_months_are_wrong() {
     use NamedFault::{ConflictingRows, DuplicateRows, EmptyMonth, IncompleteMonth, WrongPeriod};
     for fault in [EmptyMonth, IncompleteMonth, DuplicateRows, ConflictingRows, WrongPeriod] {
         let (api, _) = served(fault).await;

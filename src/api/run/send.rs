@@ -18,7 +18,7 @@ pub(super) struct Target {
     /// The requested rows, if the URL is a list.
     pub range: Option<Range>,
     pub deadline: Instant,
-    /// What the response counts for.
+    /// The list and the run whose bounds include the response.
     pub volumes: Vec<Arc<Volume>>,
 }
 

@@ -147,7 +147,7 @@ pub async fn at(
     seen
 }
 
-/// The latest month that is closed on this machine, and what is wrong with the directory of the tenant.
+/// Returns the latest month that is closed on this machine, and problems of the tenant's directory.
 fn newest_closed_month(config: &Config, tenant: &str) -> (Option<String>, Vec<Missing>) {
     match Folder::existing(&config.report.directory, tenant).newest() {
         Ok(newest) => (newest.map(|published| published.month.to_string()), Vec::new()),

@@ -175,7 +175,7 @@ fn group_by(facts: &Facts<'_>) -> Option<Missing> {
     })
 }
 
-/// Tags of the month that a reader cannot distinguish, although they form different groups.
+/// Reports tags of the month that a reader cannot distinguish, although they form different groups.
 fn look_alikes(facts: &Facts<'_>) -> Vec<Missing> {
     let Some((month, report)) = facts.month else { return Vec::new() };
     let tags: BTreeSet<&str> = report.vms.iter().flat_map(|vm| vm.tags.iter().map(|tag| &**tag)).collect();
@@ -188,7 +188,7 @@ fn look_alikes(facts: &Facts<'_>) -> Vec<Missing> {
     });
     let keys = found.keys_in_words().map(|keys| {
         format!(
-            "tag keys of {month} look alike, but groups use only the second of each two: {keys}; correct the tags, or \
+            "tag keys of {month} look alike, but report.group_by contains only the second key of each pair: {keys}; correct the tags, or \
              add rules to report.tag_rules"
         )
     });

@@ -1,22 +1,30 @@
-//! What `check --online` tries on this machine: the report directory as a report uses it, and the ledger.
+//! Trials of `check --online` on this machine: it uses the report directory as a report does, and reads the ledger.
 //!
-//! Nothing is created that stays, and no ledger is created or migrated.
+//! It removes everything that it creates, and never creates or migrates a ledger.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
 use super::missing::{Missing, What};
 use crate::config::Config;
-use crate::filesystem::{self, absolute, temporary};
+use crate::filesystem::{self, absolute, parent_of};
 use crate::ledger;
 use crate::poll::describe;
 use crate::report::Folder;
 
-/// Permissions of the file that is tried.
+/// Prefix of the directory that is tried.
+const TRIAL: &str = ".check-";
+
+/// Age after which a trial directory is removed: a running check is younger.
+const LEFTOVER: Duration = Duration::from_hours(1);
+
+/// Permissions of the file that a trial creates.
 const MODE: u32 = 0o600;
 
 /// One directory or file that was tried.
@@ -78,13 +86,19 @@ fn ledger(path: &Path) -> Tried {
     let exists = path.symlink_metadata().is_ok();
     let is_file = path.metadata().is_ok_and(|file| file.is_file());
     let result = if path.exists() && !is_file {
-        // A pipe would block whoever opens it.
+        // Opening a pipe would block.
         Err(format!("{} is not a regular file", absolute(path).display()))
     } else if exists {
         ledger::check(path).map_err(|error| describe(&error)).and_then(|()| is_writable(path))
     } else {
-        is_writable(existing_part_of(&absolute(path)))
+        Ok(())
     };
+    // The ledger needs further files in its directory, which the daemon does not create.
+    let path = &absolute(path);
+    let result = result.and_then(|()| match parent_of(path) {
+        directory if directory.is_dir() => is_writable(directory),
+        directory => Err(format!("the directory {} does not exist; create it", directory.display())),
+    });
     Tried::new(What::Ledger, path, exists, result)
 }
 
@@ -105,7 +119,7 @@ fn is_writable(path: &Path) -> Result<(), String> {
 fn use_directory(directory: &Path) -> Result<(), String> {
     let failed = |step: &str, error: io::Error| format!("cannot {step} in {}: {error}", directory.display());
     remove_leftovers(directory);
-    let mut trial = Trial { path: temporary(directory, "check".as_ref()) };
+    let mut trial = Trial { path: trial_path(directory) };
     filesystem::create_directory(&trial.path).map_err(|error| failed("create a directory", error))?;
     let (file, renamed) = (trial.path.join("file"), trial.path.join("renamed"));
     let mut created = filesystem::create_file(&file, MODE).map_err(|error| failed("create a file", error))?;
@@ -115,7 +129,7 @@ fn use_directory(directory: &Path) -> Result<(), String> {
     let lock = filesystem::open_lock(&renamed).map_err(|error| failed("open a lock file", error))?;
     lock.try_lock().map_err(|error| failed("lock a file", error.into()))?;
     filesystem::sync_directory(&trial.path).map_err(|error| failed("sync a directory", error))?;
-    let target = temporary(directory, "check".as_ref());
+    let target = trial_path(directory);
     fs::rename(&trial.path, &target).map_err(|error| failed("rename a directory", error))?;
     trial.path = target;
     filesystem::sync_directory(directory).map_err(|error| failed("sync a directory", error))?;
@@ -123,28 +137,36 @@ fn use_directory(directory: &Path) -> Result<(), String> {
     fs::remove_dir(&trial.path).map_err(|error| failed("remove a directory", error))
 }
 
-/// Removes the trials of processes that were killed. What cannot be removed is left.
+/// Returns a new name in `directory`. Names with the prefix of temporary files would be removed by a daemon that
+/// closes a month meanwhile.
+fn trial_path(directory: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    directory.join(format!("{TRIAL}{}-{number}", std::process::id()))
+}
+
+/// Removes the trial directories of killed processes. Ignores errors, because leftovers do no harm.
 fn remove_leftovers(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(".tmp-check-")?.split('-').next());
-        let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if process.filter(is_number).is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        let is_trial = entry.file_name().to_string_lossy().starts_with(TRIAL);
+        let changed = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = changed.ok().and_then(|at| at.elapsed().ok());
+        if is_trial && age.is_some_and(|age| age > LEFTOVER) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// The directory of a trial; what a failed step leaves is removed.
+/// The directory of a trial. Dropping it removes the files that a failed step left.
 struct Trial {
     path: PathBuf,
 }
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        // After a success it does not exist any more. What cannot be removed now has a temporary name,
-        // and the failed step is reported.
+        // After a success the directory no longer exists. After a failure the failed step is already reported, so an
+        // error of the removal is ignored.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -168,10 +190,13 @@ mod tests {
     #[test]
     fn trial_removes_what_killed_trials_left() {
         let directory = tempfile::tempdir().unwrap();
-        // No process has this number.
-        fs::create_dir_all(directory.path().join(".tmp-check-4294967295-0/file")).unwrap();
+        let [killed, running] = [".check-1-0", ".check-2-0"].map(|name| directory.path().join(name));
+        for trial in [&killed, &running] {
+            fs::create_dir_all(trial.join("file")).unwrap();
+        }
+        fs::File::open(&killed).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(report_directory(directory.path()).result, "ok");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert!(!killed.exists() && running.exists());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, TokenSource};
 use crate::filesystem::absolute;
 
-/// How what the configuration points to is found and checked, so that what is missing is reported with all other
-/// problems.
+/// Rules for finding and checking the files that the configuration names. A missing file is reported together with
+/// all other problems.
 #[derive(Clone, Copy)]
 pub struct Look<'a> {
     /// The directory that relative paths are relative to, absolute. `None`: paths stay as they are written.
@@ -18,7 +18,7 @@ pub struct Look<'a> {
 }
 
 impl Look<'static> {
-    /// Nothing is looked at: for who asks nothing of the API.
+    /// Checks nothing and resolves no path, for commands that send no requests to the API.
     pub const AT_NOTHING: Self = Self { directory: None, token: &|_, _| None, ca_file: |_| None };
 }
 
@@ -42,16 +42,17 @@ impl Look<'_> {
             return Ok(path);
         }
         Err(format!(
-            "there is no ledger at {}, but one at {}, where version 0.1.0 stored it: relative paths in a file are \
-             relative to the directory of the file, no longer to the working directory; move the ledger (with the files \
-             beside it whose names end in -wal and -shm), or write its absolute path",
+            "there is no ledger at {}, but one at {}, where version 0.1.0 stored it: a relative path in a file is now \
+             relative to the directory of the file; move the ledger (with its files whose names end in -wal and -shm), \
+             or write its absolute path",
             path.display(),
             previous.display()
         ))
     }
 }
 
-/// Returns a warning if `report.directory` does not exist, but a directory at the place that version 0.1.0 used.
+/// Returns a warning if `report.directory` does not exist, but a directory exists at the path that version 0.1.0
+/// used; otherwise `None`.
 pub(super) fn moved_reports(config: &Config, of_file: &Path) -> Option<String> {
     let directory = &config.report.directory;
     let previous = absolute(directory.strip_prefix(of_file).ok()?);

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::Look;
 use super::tag_rules::tag_rules;
+use crate::config::TagRule;
 use crate::config::base_url::quoted;
 use crate::config::schedule::Schedule;
 use crate::config::yaml::{Found, Section, duration};
@@ -179,7 +180,9 @@ pub(super) fn report(section: &Section<'_>, found: &Found, look: Look<'_>) -> (R
             .unwrap_or(default.restate_max_decrease),
         excel_bom: section.boolean("excel_bom").unwrap_or(default.excel_bom),
     };
-    (report, group_by(section).unwrap_or_default())
+    let group_by = group_by(section).unwrap_or_default();
+    reachable_keys(section, &group_by, &report.tag_rules);
+    (report, group_by)
 }
 
 /// A decimal from 0 to 1.
@@ -200,6 +203,18 @@ pub(super) fn group_by(section: &Section<'_>) -> Option<Vec<String>> {
         without_colon(section, "group_by", key);
     }
     Some(keys)
+}
+
+/// A key of `group_by` that a tag rule changes is in no tag after the rules.
+pub(super) fn reachable_keys(section: &Section<'_>, group_by: &[String], rules: &[TagRule]) {
+    for key in group_by.iter().filter(|key| !rules.iter().any(|rule| rule.new_key() == **key)) {
+        if let Some(number) = rules.iter().position(|rule| rule.matches(key)) {
+            let new = rules[number].new_key();
+            let problem =
+                format!("report.tag_rules[{number}] changes the key {key:?} to {new:?}; write {new:?} here");
+            section.problem("group_by", problem);
+        }
+    }
 }
 
 /// No tag has such a key.

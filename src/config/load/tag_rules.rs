@@ -26,10 +26,16 @@ pub(super) fn tag_rules(section: &Section<'_>, found: &Found) -> Vec<TagRule> {
         };
         let values = section.entries("values").into_iter().filter_map(|(path, name, node)| {
             let value = scalar(&path, node, found, |scalar| Ok(scalar.as_str().to_owned()))?;
-            // The names are compared with values that are normalised.
+            // The rule compares these names with normalised values.
             Some((rule.normalised(name).into_owned(), value))
         });
-        rule.values = values.collect();
+        let values: Vec<(String, String)> = values.collect();
+        for (name, value) in values {
+            if rule.values.insert(name.clone(), value).is_some() {
+                let problem = format!("{name:?} is there twice after normalisation; remove one of them");
+                section.problem("values", problem);
+            }
+        }
         without_colon(&section, "key", &rule.key);
         without_colon(&section, "rename", rule.rename.as_deref().unwrap_or_default());
         if !rule.key.is_empty()

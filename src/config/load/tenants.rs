@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::sections::{api, group_by};
+use super::sections::{api, group_by, reachable_keys};
 use super::{DEFAULT_BASE_URL, Look};
 use crate::config::yaml::{Found, Section};
-use crate::config::{Api, Prices, Tenant, TokenSource, base_url, prices};
+use crate::config::{Api, Prices, TagRule, Tenant, TokenSource, base_url, prices};
 
 /// What tenants inherit.
 pub(super) struct General<'a> {
     pub api: &'a Api,
     pub prices: Option<&'a Arc<Prices>>,
     pub group_by: &'a [String],
+    pub tag_rules: &'a [TagRule],
     pub look: Look<'a>,
 }
 
@@ -59,7 +60,11 @@ fn tenant(
         .section("prices", |inner| Arc::new(prices::read(inner, found)))
         .or_else(|| general.prices.cloned());
     let group_by = section
-        .section("report", |inner| group_by(inner))
+        .section("report", |inner| {
+            let keys = group_by(inner)?;
+            reachable_keys(inner, &keys, general.tag_rules);
+            Some(keys)
+        })
         .flatten()
         .unwrap_or_else(|| general.group_by.to_vec());
     let base_url = section
@@ -107,14 +112,14 @@ fn tenant_name(name: &str) -> Result<String, String> {
     }
     if is_windows_device(name) {
         return Err(format!(
-            "{name:?} is the name of a device on Windows, which cannot store a folder of this name: use another name"
+            "{name:?} is the name of a Windows device, so Windows cannot store a directory of this name; use another name"
         ));
     }
     Ok(name.to_owned())
 }
 
 /// Whether Windows reserves the name for a device: CON, PRN, AUX, NUL, COM1 to COM9 and LPT1 to LPT9, in any case, also
-/// with an extension. Reports are often read from a share by Windows.
+/// with an extension. Windows users often read reports from a shared directory.
 fn is_windows_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().to_ascii_uppercase();
     match stem.as_str() {

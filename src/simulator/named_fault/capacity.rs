@@ -8,7 +8,7 @@ use crate::simulator::route::Operation;
 
 const OPERATIONS: [Operation; 2] = [Operation::Capacity, Operation::CloudCapacity];
 
-/// As after the loss of nodes: a fifth of the total is lost, and what VMs use stays.
+/// Simulates the loss of nodes: the total is a fifth below the amount in use.
 pub(super) fn negative() -> Vec<Fault> {
     edit_rows_of(&OPERATIONS, |row| {
         for name in ["vcpu", "memory"] {

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::simulator::fault::{Asked, Fault};
 use crate::simulator::route::Operation;
 
-/// Seconds after the start from which on late changes are in the reports: time to close a month before.
+/// Seconds from the start to the first late change in reports. In this time the user can close a month.
 const LATE: i64 = 120;
 
 /// Changes the reports of ended months.
@@ -110,7 +110,7 @@ pub(super) fn wrong_period(clock: &Clock) -> Vec<Fault> {
         let day_before = start
             .as_str()
             .and_then(|at| at.parse::<Timestamp>().ok())
-            .map(|at| at - SignedDuration::from_hours(24));
+            .and_then(|at| at.checked_sub(SignedDuration::from_hours(24)).ok());
         report["period"]["start"] = day_before.map(|at| at.to_string()).into();
     })
 }

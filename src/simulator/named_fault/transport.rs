@@ -11,7 +11,7 @@ use crate::simulator::fault::{Asked, Fault, FaultKind};
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// Length of the phases with and without a fault, in seconds. The first phase has none, so that there is data.
+/// Length of the phases with and without a fault, in seconds. The first phase has no fault, so that polls get data.
 const PHASE: i64 = 60;
 
 /// `Retry-After` of refused requests, in seconds.
@@ -20,7 +20,7 @@ const RETRY_AFTER: &str = "30";
 /// Time that each response takes.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// Of so many requests, one is hit.
+/// Number of requests of which one fails.
 const ONE_OF: u64 = 10;
 
 fn in_every_second_phase(clock: &Clock) -> impl Fn(&Asked<'_>) -> bool + Send + Sync + use<> {

@@ -13,7 +13,8 @@ const VMS: [Operation; 2] = [Operation::Vms, Operation::Vm];
 /// Every operation that returns names and tags of VMs.
 const NAMED_VMS: [Operation; 3] = [Operation::Vms, Operation::Vm, Operation::Monthly];
 
-/// Stands for text that is not valid Unicode until the JSON is written: no `Value` can hold such text.
+/// Placeholder for text that is not valid Unicode, because no `Value` can contain such text. The written JSON has
+/// [`LONE_SURROGATE`] instead.
 const MARK: &str = "NOT-VALID-UNICODE";
 /// Half of a surrogate pair, as JSON escapes it.
 const LONE_SURROGATE: &str = "\\ud800";
@@ -21,7 +22,7 @@ const LONE_SURROGATE: &str = "\\ud800";
 /// Characters of a long name.
 const LONG: usize = 2_000;
 
-/// Gives an object the values that it lacks as null.
+/// Sets the absent values of an object to null.
 fn set_null(row: &mut Value, names: &[&str]) {
     for name in names {
         if row.get(name).is_none() {
