@@ -26,7 +26,7 @@ const RELOAD_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The tasks continue. If this value is sent again, collectors whose latest run failed begin a run after
-    /// the remaining `Retry-After`, at least [`RELOAD_WAIT`] after the failed run.
+    /// the remaining `Retry-After`, at least 2 s after the failed run.
     No,
     /// The tasks end after the run in progress. Runs of the collectors in `except` are dropped.
     AfterRun {
