@@ -28,7 +28,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l config.
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_needs_command" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -50,7 +50,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -61,7 +61,7 @@ json\t''"
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l dir -d 'Folder for reports and ledger [default: a new temporary one]' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l listen -d 'Address to listen on' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l fault -d 'Fault of the simulated API, again for more; docs/simulator.md describes each' -r -f -a "null-values\t'Absent values are null, also the node of a VM that is being provisioned'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l fault -d 'Fault of the simulated API; can be repeated; docs/simulator.md describes each fault' -r -f -a "null-values\t'Absent values are null, also the node of a VM that is being provisioned'
 unknown-fields\t'Responses have fields, VM statuses and sites that are not documented'
 unreadable-text\t'Names and tags of some VMs are not valid Unicode'
 unreadable-values\t'Times of some VMs and figures of some instance types cannot be read'
@@ -94,7 +94,7 @@ cached-responses\t'Responses come from a cache: they have an Age, and a Date of 
 rate-limit\t'In every second minute, requests are refused with 429 and Retry-After'
 server-errors\t'In every second minute, a gateway responds with 502 and an HTML page'
 forbidden\t'In every second minute, requests are refused with 403'
-stalled\t'In every second minute, requests are not responded to'
+stalled\t'In every second minute, requests get no response'
 slow\t'Responses take 3 s'
 dropped-connections\t'Every tenth connection is closed without a response'
 truncated-responses\t'Every tenth response ends in the middle'"
@@ -102,7 +102,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand demo" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -120,7 +120,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand report" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -140,7 +140,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand check" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -154,7 +154,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and not __fish_seen_subcommand_from backup inspect export help" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -171,7 +171,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from backup" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -186,7 +186,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from inspect" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -199,7 +199,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand ledger; and __fish_seen_subcommand_from export" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -219,7 +219,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l months -d 'Months of history before the running one' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l token -d 'The token that is accepted' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l page-cap -d 'Largest page, whatever is asked for' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l fault -d 'Fault of the API, again for more; docs/simulator.md describes each' -r -f -a "null-values\t'Absent values are null, also the node of a VM that is being provisioned'
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l fault -d 'Fault of the API; can be repeated; docs/simulator.md describes each fault' -r -f -a "null-values\t'Absent values are null, also the node of a VM that is being provisioned'
 unknown-fields\t'Responses have fields, VM statuses and sites that are not documented'
 unreadable-text\t'Names and tags of some VMs are not valid Unicode'
 unreadable-values\t'Times of some VMs and figures of some instance types cannot be read'
@@ -252,7 +252,7 @@ cached-responses\t'Responses come from a cache: they have an Age, and a Date of 
 rate-limit\t'In every second minute, requests are refused with 429 and Retry-After'
 server-errors\t'In every second minute, a gateway responds with 502 and an HTML page'
 forbidden\t'In every second minute, requests are refused with 403'
-stalled\t'In every second minute, requests are not responded to'
+stalled\t'In every second minute, requests get no response'
 slow\t'Responses take 3 s'
 dropped-connections\t'Every tenth connection is closed without a response'
 truncated-responses\t'Every tenth response ends in the middle'"
@@ -260,7 +260,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand simulate" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
@@ -273,7 +273,7 @@ complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" 
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.listen-address -d 'Address to listen on, again for more [default: 0.0.0.0:10935]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.config.file -d 'Web configuration file of the exporter toolkit' -r -F
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.telemetry-path -d 'Path of the metrics' -r
-complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.external-url -d 'URL under which users reach the exporter, such as https://host/flexvm/ behind a reverse proxy' -r
+complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.external-url -d 'URL that users open, such as https://host/flexvm/ behind a reverse proxy' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l web.route-prefix -d 'Prefix of the paths of all pages [default: the path of --web.external-url]' -r
 complete -c flexvm-exporter -n "__fish_flexvm_exporter_using_subcommand health" -l log.level -d 'Least severity that is logged' -r -f -a "debug\t''
 info\t''
