@@ -2,8 +2,9 @@
 //!
 //! There is one permit. It goes to the group of addresses ([`Peer`]) that has waited longest since its previous
 //! permit. Therefore a flood from few addresses delays a client of another address by few permits. Within a group,
-//! the permit goes to the latest request. In arrival order, a scraper would wait behind all requests of a flood,
-//! and most of their clients would already have disconnected.
+//! the permit goes to the four latest requests in rotation. In arrival order, a scraper would wait behind all
+//! requests of a flood, and most of their clients would already have disconnected. If only the latest request got
+//! the permit, a flood whose clients send their next request at once would always have a later request.
 //!
 //! If too many requests wait, the oldest request of the group with the most requests is refused. A proxy with many
 //! clients needs no exemption, because groups only order requests and limit no rate.
@@ -14,6 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::peer::Peer;
+
+/// Number of the latest requests of a group that get permits in rotation.
+const ROTATION: usize = 4;
 
 /// The order in which requests of different classes get the permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +53,18 @@ struct Line {
     since: u64,
     /// In the order of arrival. Dropping one refuses the request.
     requests: VecDeque<oneshot::Sender<Permit>>,
+    /// Position of the request that gets the next permit, counted from the latest request.
+    position: usize,
+}
+
+impl Line {
+    /// Takes one of the latest requests, in rotation.
+    fn take(&mut self) -> Option<oneshot::Sender<Permit>> {
+        let last = self.requests.len().checked_sub(1)?;
+        let position = self.position.min(last);
+        self.position = (self.position + 1) % ROTATION;
+        self.requests.remove(last - position)
+    }
 }
 
 /// The permit. When it is dropped, the next request gets it. The code that does the work must hold it, because the
@@ -101,8 +117,11 @@ impl PermitQueue {
 impl State {
     fn add(&mut self, peer: Peer, class: Class, request: oneshot::Sender<Permit>) {
         let since = self.given;
-        let line =
-            self.waiting.entry((class, peer)).or_insert_with(|| Line { since, requests: VecDeque::new() });
+        let line = self.waiting.entry((class, peer)).or_insert_with(|| Line {
+            since,
+            requests: VecDeque::new(),
+            position: 0,
+        });
         line.requests.push_back(request);
         self.requests += 1;
     }
@@ -123,7 +142,7 @@ impl State {
         let longest =
             self.waiting.iter().max_by_key(|((class, _), line)| (*class, line.requests.len(), line.since));
         let Some(key) = longest.map(|(key, _)| *key) else { return };
-        self.pop(key, VecDeque::pop_front);
+        self.pop(key, |line| line.requests.pop_front());
     }
 
     /// Returns the request that gets the permit next.
@@ -131,7 +150,7 @@ impl State {
         loop {
             let lines = self.waiting.iter();
             let key = *lines.min_by_key(|((class, _), line)| (*class, line.since))?.0;
-            let request = self.pop(key, VecDeque::pop_back)?;
+            let request = self.pop(key, Line::take)?;
             if !request.is_closed() {
                 self.given += 1;
                 if let Some(line) = self.waiting.get_mut(&key) {
@@ -145,10 +164,10 @@ impl State {
     fn pop(
         &mut self,
         key: (Class, Peer),
-        pop: impl FnOnce(&mut VecDeque<oneshot::Sender<Permit>>) -> Option<oneshot::Sender<Permit>>,
+        pop: impl FnOnce(&mut Line) -> Option<oneshot::Sender<Permit>>,
     ) -> Option<oneshot::Sender<Permit>> {
         let line = self.waiting.get_mut(&key)?;
-        let request = pop(&mut line.requests)?;
+        let request = pop(line)?;
         self.requests -= 1;
         if line.requests.is_empty() {
             self.waiting.remove(&key);
@@ -221,13 +240,45 @@ mod tests {
     }
 
     #[test]
-    fn latest_request_first_and_oldest_refused() {
+    fn latest_requests_first_and_oldest_refused() {
         let queue = PermitQueue::new(3);
         let permit = first(&queue);
         let names = ["a", "b", "c", "d", "e"];
         let waiting = names.map(|name| (name, ask(&queue, 1, Class::Ordinary)));
-        assert_eq!(order(permit, waiting.into()), ["e", "d", "c"]);
+        assert_eq!(order(permit, waiting.into()), ["e", "c", "d"]);
         drop(first(&queue));
+    }
+
+    /// Each client of the flood sends its next request as soon as its previous request had the permit.
+    #[test]
+    fn scraper_precedes_flood_of_its_own_address() {
+        for rounds in 0..9 {
+            let queue = PermitQueue::new(99);
+            let mut permit = Some(first(&queue));
+            let mut flood: Vec<_> = (0..64).map(|_| ask(&queue, 1, Class::Ordinary)).collect();
+            let mut pass_on = |flood: &mut Vec<Waiting>| {
+                drop(permit.take());
+                flood.retain_mut(|request| {
+                    let given = request.as_mut().now_or_never();
+                    let is_waiting = given.is_none();
+                    permit = permit.take().or(given.flatten());
+                    is_waiting
+                });
+                flood.push(ask(&queue, 1, Class::Ordinary));
+            };
+            for _ in 0..rounds {
+                pass_on(&mut flood);
+            }
+            let mut scraper = ask(&queue, 1, Class::Ordinary);
+            // The client whose request had the permit before.
+            flood.push(ask(&queue, 1, Class::Ordinary));
+            let mut permits = 0;
+            while scraper.as_mut().now_or_never().is_none() {
+                assert!(permits < 8, "the scraper waits after {permits} permits");
+                permits += 1;
+                pass_on(&mut flood);
+            }
+        }
     }
 
     #[test]
@@ -239,7 +290,7 @@ mod tests {
         waiting.push(("scraper", ask(&queue, 2, Class::Ordinary)));
         // More requests of the flood than can wait refuse only requests of the flood.
         waiting.extend(["f4", "f5", "f6"].map(|name| (name, ask(&queue, 1, Class::Ordinary))));
-        assert_eq!(order(permit, waiting), ["f6", "scraper", "f5", "f4"]);
+        assert_eq!(order(permit, waiting), ["f6", "scraper", "f4", "f5"]);
     }
 
     #[test]
